@@ -1,0 +1,119 @@
+"""Values that travel between modules, validated on construction.
+
+Boxes are float32, ``(N, 4)``, ``x0 y0 x1 y1``, 0-based and half-open, in pixels of the original image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.errors import BadInput
+
+Boxes = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+ByteImage = npt.NDArray[np.uint8]
+
+
+def as_boxes(values: npt.ArrayLike, where: str = "boxes") -> Boxes:
+    """Return ``values`` as boxes, or say what is wrong with them.
+
+    Args:
+        values: anything array-like of shape (N, 4); an empty list gives shape (0, 4).
+        where: named in the error.
+
+    Raises:
+        BadInput: wrong shape, a number that is not finite, or a box whose end lies before its start.
+    """
+    boxes = np.asarray(values, dtype=np.float32)
+    if boxes.size == 0:
+        boxes = boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise BadInput(f"{where}: expected rows of x0 y0 x1 y1, got an array of shape {boxes.shape}")
+    if not np.isfinite(boxes).all():
+        raise BadInput(f"{where}: a coordinate is not a finite number")
+    backwards = (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
+    if backwards.any():
+        raise BadInput(f"{where}: box {int(np.argmax(backwards))} ends before it starts")
+    return boxes
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One image of a data set: its id (unique, stable), and where it lies."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Ground truth of one image.
+
+    ``boxes`` (N, 4) float32; ``labels`` N class names; ``difficult`` (N,) bool, VOC's flag.
+    """
+
+    boxes: Boxes
+    labels: tuple[str, ...]
+    difficult: BoolArray
+
+    def __post_init__(self) -> None:
+        if not len(self.boxes) == len(self.labels) == len(self.difficult):
+            raise ValueError("boxes, labels and difficult differ in length")
+
+    @classmethod
+    def empty(cls) -> Annotations:
+        return cls(as_boxes([]), (), np.zeros(0, dtype=np.bool_))
+
+    def of_class(self, name: str) -> BoolArray:
+        """Mask (N,) of the objects of class ``name``."""
+        return np.array([label == name for label in self.labels], dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections over a list of images, one row each, in no particular order.
+
+    ``image`` (N,) int64 index into ``image_ids``; ``label`` (N,) int64 index into ``classes``;
+    ``boxes`` (N, 4) float32; ``scores`` (N,) float32.
+    """
+
+    image_ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    image: IntArray
+    label: IntArray
+    boxes: Boxes
+    scores: FloatArray
+
+    def __post_init__(self) -> None:
+        if not len(self.image) == len(self.label) == len(self.boxes) == len(self.scores):
+            raise ValueError("image, label, boxes and scores differ in length")
+
+    def of_image(self, index: int) -> Detections:
+        return self._take(self.image == index)
+
+    def _take(self, mask: BoolArray) -> Detections:
+        return Detections(
+            self.image_ids, self.classes, self.image[mask], self.label[mask], self.boxes[mask], self.scores[mask]
+        )
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An input that was left out of a result, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Notes:
+    """What a stage wants said besides its result; the command line prints warnings on stderr."""
+
+    warnings: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)

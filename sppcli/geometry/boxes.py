@@ -1,0 +1,55 @@
+"""Area, IoU, clipping and flipping of boxes.
+
+Boxes are 0-based and half-open, so widths are ``x1 - x0`` with no "+1" and the IoU equals that of the
+PASCAL devkit on its 1-based inclusive boxes (golden case ``overlap``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.structures import Boxes
+
+Float64 = npt.NDArray[np.float64]
+
+
+def area(boxes: npt.NDArray[np.floating]) -> Float64:
+    """Area of each box, (N,) float64, in square pixels."""
+    b = np.asarray(boxes, dtype=np.float64)
+    return (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+
+
+def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
+    """Intersection over union of every pair.
+
+    | name | shape | dtype | meaning |
+    |---|---|---|---|
+    | a | (N, 4) | float | boxes, x0 y0 x1 y1 half-open |
+    | b | (M, 4) | float | boxes |
+    | returns | (N, M) | float64 | 0 where they do not overlap |
+
+    Source: PASCAL VOC devkit; golden case ``overlap``.
+    """
+    a64 = np.asarray(a, dtype=np.float64)
+    b64 = np.asarray(b, dtype=np.float64)
+    width = np.minimum(a64[:, None, 2], b64[None, :, 2]) - np.maximum(a64[:, None, 0], b64[None, :, 0])
+    height = np.minimum(a64[:, None, 3], b64[None, :, 3]) - np.maximum(a64[:, None, 1], b64[None, :, 1])
+    overlapping = (width > 0) & (height > 0)
+    inter = np.where(overlapping, width * height, 0.0)
+    union = area(a64)[:, None] + area(b64)[None, :] - inter
+    return np.divide(inter, union, out=np.zeros_like(inter), where=overlapping)
+
+
+def clip(boxes: Boxes, height: int, width: int) -> Boxes:
+    """Boxes (N, 4) cut to an image of ``height`` x ``width`` pixels; float32."""
+    limits = np.array([width, height, width, height], dtype=np.float32)
+    return np.clip(boxes, np.float32(0), limits).astype(np.float32)
+
+
+def flip(boxes: Boxes, width: int) -> Boxes:
+    """Boxes (N, 4) in the horizontally mirrored image of ``width`` pixels; its own inverse."""
+    flipped = boxes.copy()
+    flipped[:, 0] = width - boxes[:, 2]
+    flipped[:, 2] = width - boxes[:, 0]
+    return flipped

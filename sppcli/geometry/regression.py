@@ -1,0 +1,37 @@
+"""Boxes to regression targets and back (R-CNN, appendix C; the paper, section 4.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+
+def encode(windows: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> Float64:
+    """Targets that take each window to its ground-truth box: ``decode(windows, encode(windows, t)) = t``.
+
+    | name | shape | dtype | meaning |
+    |---|---|---|---|
+    | windows | (N, 4) | float | x0 y0 x1 y1, of positive width and height |
+    | truth | (N, 4) | float | one box a window, of positive width and height |
+    | returns | (N, 4) | float64 | dx/w, dy/h (of centres), log dw, log dh |
+    """
+    wx, wy, ww, wh = _centre_size(windows)
+    tx, ty, tw, th = _centre_size(truth)
+    return np.stack([(tx - wx) / ww, (ty - wy) / wh, np.log(tw / ww), np.log(th / wh)], axis=1)
+
+
+def decode(windows: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> Float64:
+    """Boxes (N, 4) float64 that ``targets`` (N, 4) make of ``windows`` (N, 4); not clipped."""
+    wx, wy, ww, wh = _centre_size(windows)
+    t = np.asarray(targets, dtype=np.float64)
+    cx, cy = wx + t[:, 0] * ww, wy + t[:, 1] * wh
+    w, h = ww * np.exp(t[:, 2]), wh * np.exp(t[:, 3])
+    return np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
+
+
+def _centre_size(boxes: npt.NDArray[np.floating]) -> tuple[Float64, Float64, Float64, Float64]:
+    b = np.asarray(boxes, dtype=np.float64)
+    width, height = b[:, 2] - b[:, 0], b[:, 3] - b[:, 1]
+    return b[:, 0] + width / 2, b[:, 1] + height / 2, width, height

@@ -1,0 +1,143 @@
+"""Images in: decoded to RGB uint8 (H, W, 3), resized, normalised. The rest of the package sees arrays only."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sppcli.errors import BadInput, MissingInput
+from sppcli.structures import ByteImage, FloatArray
+
+# Above this many pixels a file is refused as a decompression bomb (32 times a 24-megapixel photograph).
+MAX_PIXELS = 768_000_000
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a network expects: ``(pixel / divisor - mean) / std`` per channel, in RGB or BGR order."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    divisor: float = 255.0
+    order: str = "rgb"
+
+    def apply(self, image: ByteImage) -> FloatArray:
+        """``image`` (H, W, 3) uint8 RGB to (H, W, 3) float32 as the network reads it."""
+        pixels = image[:, :, ::-1] if self.order == "bgr" else image
+        mean = np.asarray(self.mean, dtype=np.float32)
+        scale = 1 / np.asarray(self.std, dtype=np.float32)
+        return np.asarray((pixels.astype(np.float32) / np.float32(self.divisor) - mean) * scale, dtype=np.float32)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, or one sentence on why not."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MissingInput(f"{path}: there is no such image") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path}: a folder, where an image file is expected") from None
+    except PermissionError:
+        raise BadInput(f"{path}: not readable; check the file's permissions") from None
+
+
+def digest(data: bytes) -> str:
+    """Content digest of a file, SHA-256 in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_image(path: Path) -> ByteImage:
+    """Decode an image file to RGB uint8 (H, W, 3), upright.
+
+    Grey, palette and CMYK images are converted to RGB; 16-bit samples keep their high byte; transparency is laid
+    over white; EXIF orientation is applied; of animations and multi-page files the first frame is taken.
+
+    Raises:
+        MissingInput: no such file.
+        BadInput: not an image, damaged, truncated, or too large.
+    """
+    return decode(read_bytes(path), str(path))
+
+
+def decode(data: bytes, name: str) -> ByteImage:
+    """As `read_image`, from the bytes of a file; ``name`` appears in errors."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about large images (we have a limit of our own) and odd EXIF or palette data (harmless).
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise BadInput(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; shrink it")
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        if not data:
+            raise BadInput(f"{name}: the file is empty; replace it or remove it") from None
+        return _decode_with_opencv(data, name)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow raises SyntaxError for broken PNGs and ValueError for broken TIFFs and palettes.
+        raise BadInput(f"{name}: damaged image ({error}); replace it or remove it") from None
+
+
+def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
+    """Formats that Pillow does not know, above all TIFFs of three 16-bit channels."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if pixels is None:
+        raise BadInput(f"{name}: not an image that can be decoded; replace it or remove it")
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise BadInput(f"{name}: samples of type {pixels.dtype}; convert the image to 8 or 16 bits")
+    return np.ascontiguousarray(pixels[:, :, ::-1])
+
+
+def _to_rgb(image: Image.Image) -> ByteImage:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "I":
+        # Pillow opens 16-bit grey PNGs as 32-bit integers in some versions.
+        grey = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("floating-point samples; convert the image to 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def size_at(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """(height, width) of an image resized so that its shorter side is ``short_side``, aspect ratio kept."""
+    if height <= width:
+        return short_side, max(1, int(width * short_side / height + 0.5))
+    return max(1, int(height * short_side / width + 0.5)), short_side
+
+
+def resize(image: ByteImage, height: int, width: int) -> ByteImage:
+    """Bilinear resize without antialiasing, as in the release; (H, W, 3) uint8 in and out."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def shrink(image: ByteImage, max_side: int) -> tuple[ByteImage, float, float]:
+    """The image with its longer side at most ``max_side``, and the (x, y) factors that map its boxes back.
+
+    Antialiased (area averaging): this is for searching, where aliasing would become segments.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) <= max_side:
+        return image, 1.0, 1.0
+    factor = max_side / max(height, width)
+    new_height, new_width = max(1, round(height * factor)), max(1, round(width * factor))
+    small = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8), width / new_width, height / new_height

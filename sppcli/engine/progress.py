@@ -1,0 +1,46 @@
+"""How a stage reports that it moves: a small protocol, so that no stage knows a terminal.
+
+A stage takes ``progress: Progress`` and calls it; the command line passes an object that draws (``cli.console``),
+a script or a test passes nothing and gets `NoProgress`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives what a stage has to say while it works. Every method returns at once and never raises."""
+
+    def start(self, total: int, unit: str) -> None:
+        """A new piece of work begins, ``total`` items long; a piece under way is over.
+
+        Args:
+            total: number of items, 0 if it cannot be known.
+            unit: what an item is, in the plural: ``images``, ``classes``, ``windows``.
+        """
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more items are done."""
+
+    def note(self, text: str) -> None:
+        """What is being worked on, or what is slow, in a few words; replaces the note before it."""
+
+    def warn(self, text: str) -> None:
+        """One sentence the user should read even when everything goes on."""
+
+
+class NoProgress:
+    """Says nothing. The default of every stage."""
+
+    def start(self, total: int, unit: str) -> None:
+        """Ignored."""
+
+    def advance(self, n: int = 1) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+    def warn(self, text: str) -> None:
+        """Ignored."""

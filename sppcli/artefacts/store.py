@@ -129,9 +129,7 @@ def _check(path: Path, file: h5py.File, kind: str | None) -> Schema:
     if found not in SCHEMAS:
         raise BadArtefact(f"{path}: an HDF5 file, but not one that spp made")
     if kind is not None and found != kind:
-        raise BadArtefact(
-            f"{path}: holds {found}, where {kind} is expected; {kind} is made by {SCHEMAS[kind].made_by}"
-        )
+        raise BadArtefact(f"{path}: holds {found}, where {kind} is expected; {kind} is made by {SCHEMAS[kind].made_by}")
     schema = SCHEMAS[str(found)]
     version = int(file.attrs.get("schema_version", -1))
     if version != schema.version:

@@ -1,0 +1,71 @@
+"""Data sets: the only place that knows a format. ``open_dataset`` decides which one it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean
+from sppcli.datasets.folder import PlainImages
+from sppcli.datasets.voc import VocDataset, is_voc_root
+from sppcli.errors import MissingInput, UsageProblem
+
+__all__ = ["ALL", "IMAGE_EXTENSIONS", "Dataset", "open_dataset"]
+
+_YEAR = re.compile(r"VOC\d{4}")
+
+
+def open_dataset(sources: Sequence[Path | str]) -> Dataset:
+    """Open ``sources`` as the data set that they are.
+
+    - One folder with JPEGImages and Annotations (or ImageSets) is a VOC data set; so is a devkit: a folder
+      with one such folder called VOC2007, VOC2012 … in it, or in its VOCdevkit.
+    - Any other folder is searched through for images.
+    - Image files, or files and folders together, are images with ids relative to their common parent.
+
+    Raises:
+        UsageProblem: no source, several VOC data sets to choose from, or a VOC data set among other sources.
+        MissingInput: a path that is not there, or a folder without any image.
+        BadInput: a file that is not an image by its extension, or a list that cannot be read.
+    """
+    if not sources:
+        raise UsageProblem("no source was given: name a VOC folder, a folder of images, or image files")
+    paths = [_existing(source) for source in sources]
+    for path in paths:
+        roots = _voc_roots(path) if path.is_dir() else []
+        if len(roots) > 1:
+            raise UsageProblem(f"{path} holds several VOC data sets: choose one of {', '.join(map(str, roots))}")
+        if roots and len(paths) > 1:
+            raise UsageProblem(f"{roots[0]} is a VOC data set: give it alone, or give its JPEGImages folder")
+        if roots:
+            return VocDataset(roots[0], paths[0])
+    return PlainImages(paths)
+
+
+def _existing(source: Path | str) -> Path:
+    """``source`` as an absolute path, or an error that names its first part which is not there."""
+    given = Path(source)
+    path = given.resolve() if ".." in given.parts else given.absolute()
+    if path.exists():
+        return path
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    if missing.is_symlink():
+        raise MissingInput(f"{missing} is a link to something that is not there: {missing.readlink()}")
+    siblings = os.listdir(missing.parent) if missing.parent.is_dir() and os.access(missing.parent, os.R_OK) else []
+    raise MissingInput(f"there is no file or folder {missing}{did_you_mean(missing.name, siblings)}")
+
+
+def _voc_roots(folder: Path) -> list[Path]:
+    """The VOC data sets that ``folder`` is, or holds as a devkit."""
+    if is_voc_root(folder):
+        return [folder]
+    for devkit in (folder, folder / "VOCdevkit"):
+        if devkit.is_dir():
+            years = sorted(path for path in devkit.iterdir() if _YEAR.fullmatch(path.name) and is_voc_root(path))
+            if years:
+                return years
+    return []

@@ -1,0 +1,1 @@
+"""Scores of detections and classifications. Mathematics on arrays: no data set formats, no deep learning."""

@@ -1,0 +1,170 @@
+"""Networks as detection sees them: a trunk that makes conv maps, and the fc layers on top, if it has them."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torchvision
+from torch import fx, nn
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from sppcli.errors import UsageProblem
+from sppcli.images import Normalisation
+from sppcli.nets.geometry import Grid, grid_of
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A torchvision network: where it is cut by default, and its fc layers as paths of modules.
+
+    The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
+    13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
+    """
+
+    cut: str
+    head_layers: tuple[tuple[str, str], ...] = ()
+    head_level: int = 0
+
+
+SPECS: Mapping[str, BackboneSpec] = {
+    "alexnet": BackboneSpec("features.11", (("fc6", "classifier.1"), ("fc7", "classifier.4")), 6),
+    "vgg16": BackboneSpec("features.29", (("fc6", "classifier.0"), ("fc7", "classifier.3")), 7),
+    "squeezenet1_0": BackboneSpec("features.12"),
+    "squeezenet1_1": BackboneSpec("features.12"),
+    "resnet18": BackboneSpec("layer3"),
+    "resnet50": BackboneSpec("layer3"),
+}
+
+
+@dataclass(frozen=True)
+class FcHead:
+    """Fully connected layers on pooled windows: each a linear map and a ReLU.
+
+    ``layers``: name -> (weight (out, in) float32, bias (out,)), first to last; the first reads the vector of a
+    pyramid of ``levels`` in the layout of `pyramid`.
+    """
+
+    levels: tuple[int, ...]
+    layers: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+
+    def run(self, pooled: torch.Tensor, layer: str) -> torch.Tensor:
+        """``pooled`` (N, bins * C) -> output of ``layer`` after its ReLU, (N, out)."""
+        value = pooled
+        for name, (weight, bias) in self.layers.items():
+            value = nn.functional.linear(value, weight, bias).relu_()
+            if name == layer:
+                return value
+        raise UsageProblem(f"the network has no layer {layer}; it has {', '.join(('pool5', *self.layers))}")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trunk with trained weights, and all that later stages must know of it.
+
+    ``canonical``: side in pixels of the input the network was trained at; windows are read at the scale
+    nearest to it. ``digest``: SHA-256 of the trunk (its weights, cut and normalisation): what conv maps depend on.
+    """
+
+    backbone: str
+    cut: str
+    weights: str
+    trunk: nn.Module
+    grid: Grid
+    channels: int
+    normalisation: Normalisation
+    canonical: int
+    digest: str
+    head: FcHead | None = None
+    levels: tuple[int, ...] | None = None
+    classes: tuple[str, ...] = field(default=())
+
+
+def torchvision_model(name: str) -> nn.Module:
+    """The bare torchvision network ``name``, its parameters not yet loaded."""
+    with warnings.catch_warnings():
+        # Constructors warn that their own initialisation is slow; it is overwritten by the weights.
+        warnings.simplefilter("ignore", FutureWarning)
+        return torchvision.models.get_model(name, weights=None).eval()
+
+
+def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
+    """The part of ``model`` up to and including the layer ``cut``.
+
+    Raises:
+        UsageProblem: no such layer; names the nearest ones.
+    """
+    nodes = get_graph_node_names(model)[1]
+    # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
+    if not any(node == cut or node.startswith(f"{cut}.") for node in nodes):
+        last_first = [node for node in nodes if "classifier" not in node and node not in ("x", "flatten")]
+        raise UsageProblem(
+            f"{backbone} has no layer {cut!r} to cut after; its default is {SPECS[backbone].cut!r}, "
+            f"its last ones are {', '.join(last_first[-6:])}"
+        )
+    return create_feature_extractor(model, {cut: "map"})
+
+
+def trunk_digest(trunk: nn.Module, description: str) -> str:
+    """SHA-256 over the trunk's tensors (names, shapes, bytes) and ``description``."""
+    value = hashlib.sha256(description.encode())
+    for name, tensor in sorted(trunk.state_dict().items()):
+        if name.endswith("num_batches_tracked"):
+            continue
+        value.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        value.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return value.hexdigest()
+
+
+def describe(backbone: str, model: nn.Module, cut: str | None, weights: str) -> Network:
+    """A `Network` of a torchvision ``model`` that carries trained weights."""
+    spec = SPECS[backbone]
+    cut = cut or spec.cut
+    trunk = cut_trunk(model, backbone, cut).eval()
+    grid = grid_of(trunk, backbone)
+    with torch.inference_mode():
+        sample = run_trunk(trunk, torch.zeros(1, 3, 224, 224))
+    head = None
+    if spec.head_layers and cut == spec.cut:
+        head = FcHead((spec.head_level,), _torchvision_head(model, spec, sample.shape[1]))
+    return Network(
+        backbone,
+        cut,
+        weights,
+        trunk,
+        grid,
+        int(sample.shape[1]),
+        IMAGENET,
+        224,
+        trunk_digest(trunk, f"{backbone} cut after {cut}, {IMAGENET}"),
+        head,
+    )
+
+
+def run_trunk(trunk: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Conv maps (N, C, h, w) of ``images`` (N, 3, H, W)."""
+    out = trunk(images)
+    maps = out["map"] if isinstance(out, dict) else out
+    assert isinstance(maps, torch.Tensor)
+    return maps
+
+
+def _torchvision_head(
+    model: nn.Module, spec: BackboneSpec, channels: int
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    layers: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for index, (name, path) in enumerate(spec.head_layers):
+        linear = model.get_submodule(path)
+        assert isinstance(linear, nn.Linear)
+        weight = linear.weight.detach()
+        if index == 0:
+            # torchvision flattens (C, n, n); ours is bins row by row, channels fastest.
+            n = spec.head_level
+            weight = weight.reshape(-1, channels, n, n).permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous()
+        layers[name] = (weight, linear.bias.detach())
+    return layers

@@ -1,0 +1,172 @@
+"""Trained weights: read from files (safetensors, .pth) or downloaded by torchvision, written as safetensors.
+
+Nothing is unpickled that could run code: .pth files are read with ``weights_only=True``. Weights that are not there are an
+error; no network here ever runs on random ones.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_digest
+from sppcli.nets.classifier import Architecture, SppClassifier
+from sppcli.nets.geometry import grid_of
+
+METADATA_KEY = "spp_network"
+DEFAULT_BACKBONE = "alexnet"
+
+
+def load_network(weights: str, backbone: str | None = None, cut: str | None = None) -> Network:
+    """A network ready for `extract` and the fc layers.
+
+    Args:
+        weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
+        backbone: a name of `SPECS`; None means what the file says, else alexnet.
+        cut: the layer whose output is the conv map; None means the backbone's default.
+
+    Raises:
+        MissingInput: no such file, or no network connection for the download; says how to get the weights.
+        BadInput: a file that cannot be read or belongs to another network.
+        UsageProblem: an unknown backbone or layer.
+    """
+    if backbone is not None and backbone not in SPECS:
+        raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
+    if weights == "imagenet":
+        name = backbone or DEFAULT_BACKBONE
+        return _load_torchvision(name, _imagenet_state(name), cut, weights, f"the ImageNet weights of {name}")
+    path = Path(weights)
+    if not path.exists():
+        raise MissingInput(
+            f"{weights}: there is no such weights file; give a .safetensors or .pth file, or --weights imagenet"
+        )
+    state, metadata = _read_file(path)
+    if METADATA_KEY in metadata:
+        if backbone is not None or cut is not None:
+            raise UsageProblem(f"{path} describes its own network; leave out --backbone and --cut")
+        return _load_own(path, state, metadata[METADATA_KEY])
+    return _load_torchvision(backbone or DEFAULT_BACKBONE, state, cut, str(path.resolve()), str(path))
+
+
+def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
+    """Write ``model`` with its architecture and ``training`` (what made it) as one safetensors file, whole or not at all."""
+    metadata = {METADATA_KEY: json.dumps({"architecture": model.architecture.to_json(), "training": training})}
+    temporary = path.with_name(f".{path.name}.tmp")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, temporary, metadata=metadata)
+    temporary.replace(path)
+
+
+def _read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    metadata: dict[str, str] = {}
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+        elif path.suffix in (".pth", ".pt"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            raise BadInput(f"{path}: weights are read from .safetensors or .pth files")
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise BadInput(f"{path}: not a readable weights file ({str(error).splitlines()[0][:120]})") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise BadInput(f"{path}: holds no table of tensors; save the network's state_dict()")
+    plain = {name.removeprefix("module."): value for name, value in state.items()}
+    return {k: v.float() if v.is_floating_point() else v for k, v in plain.items()}, metadata
+
+
+def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
+    entry = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+    try:
+        return dict(entry.get_state_dict(progress=True, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        # URLError is an OSError; a wrong hash is a RuntimeError.
+        reason = str(getattr(error, "reason", error)).splitlines()[0]
+        raise MissingInput(
+            f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
+            f"({reason}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
+        ) from None
+
+
+def _load_torchvision(
+    backbone: str, state: dict[str, torch.Tensor], cut: str | None, weights: str, name: str
+) -> Network:
+    model = torchvision_model(backbone)
+    problem = _misfit(model, state)
+    if problem:
+        likely = [other for other in SPECS if other != backbone and not _misfit(torchvision_model(other), state)]
+        hint = f"; it is {likely[0]}'s: pass --backbone {likely[0]}" if likely else "; choose the right --backbone"
+        raise BadInput(f"{name}: not {backbone}'s weights ({problem}){hint}")
+    model.load_state_dict(state)
+    return describe(backbone, model, cut, weights)
+
+
+def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
+    """What keeps ``state`` from being this model's weights; empty when it fits."""
+    wanted = model.state_dict()
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        return f"{missing[0]} is missing"
+    wrong = [key for key in wanted if state[key].shape != wanted[key].shape]
+    if wrong:
+        return f"{wrong[0]} has shape {tuple(state[wrong[0]].shape)}, not {tuple(wanted[wrong[0]].shape)}"
+    unknown = [key for key in state if key not in wanted]
+    return f"{unknown[0]} is not a tensor of it" if unknown else ""
+
+
+def read_classifier(path: Path) -> SppClassifier:
+    """A network of our own format, whole, in evaluation mode."""
+    state, metadata = _read_file(path)
+    if METADATA_KEY not in metadata:
+        raise BadInput(f"{path}: not a network that spp wrote; its metadata has no {METADATA_KEY}")
+    return _own_model(path, state, metadata[METADATA_KEY])
+
+
+def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> SppClassifier:
+    try:
+        value = json.loads(description)["architecture"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise BadInput(f"{path}: the description of the network is damaged; make the file again") from None
+    model = SppClassifier(Architecture.from_json(value, str(path)))
+    problem = _misfit(model, state)
+    if problem:
+        raise BadInput(f"{path}: the weights do not fit the network it describes ({problem}); make the file again")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> Network:
+    model = _own_model(path, state, description)
+    architecture = model.architecture
+    layers = {name: (layer.weight.detach(), layer.bias.detach()) for name, layer in _linear(model).items()}
+    return Network(
+        architecture.name,
+        list(dict(model.trunk.named_children()))[-1],
+        str(path.resolve()),
+        model.trunk,
+        grid_of(torch.fx.symbolic_trace(model.trunk), architecture.name),
+        model.channels,
+        architecture.normalisation,
+        architecture.canonical,
+        trunk_digest(model.trunk, f"{architecture.layers} {architecture.normalisation}"),
+        FcHead(architecture.pyramid, layers),
+        architecture.pyramid,
+        architecture.classes,
+    )
+
+
+def _linear(model: SppClassifier) -> dict[str, nn.Linear]:
+    return {name: layer for name, layer in model.fc.items() if isinstance(layer, nn.Linear)}

@@ -1,0 +1,384 @@
+"""All that is printed: results on standard output; progress and messages on standard error.
+
+On a terminal there are live bars and some colour (not with NO_COLOR, or TERM=dumb); elsewhere plain lines that stay
+readable in a log. How much is said follows ``-q`` and ``-v`` of the command being run (`options.verbosity`).
+rich is imported only to draw on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from sppcli.cli.options import VERBOSITY
+
+if TYPE_CHECKING:
+    import rich.progress
+    from rich.console import RenderableType
+
+    from sppcli.engine.progress import Progress
+
+# Off a terminal: a line after so many seconds or so much of the work, whichever is first, but not within GAP seconds.
+LINE_SECONDS = 10.0
+LINE_FRACTION = 0.1
+LINE_GAP = 2.0
+# The rate is that of the last so many seconds.
+RATE_SECONDS = 30.0
+# Items reported within this time of the start were there already (a resumed run) and are no measure of speed.
+FOUND_SECONDS = 0.2
+
+
+def level() -> int:
+    """-1 with ``-q``, 1 with ``-v``, else 0, of the command being run."""
+    context = click.get_current_context(silent=True)
+    return int(context.meta.get(VERBOSITY, 0)) if context else 0
+
+
+def say(text: str) -> None:
+    """A line on standard error; not with ``-q``."""
+    if level() >= 0:
+        click.echo(text, err=True)
+
+
+def detail(text: str) -> None:
+    """A line on standard error, only with ``-v``."""
+    if level() > 0:
+        click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """A warning on standard error, with ``-q`` too: it is about the result."""
+    coloured = _is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
+    label = click.style("warning:", fg="yellow", bold=True) if coloured else "warning:"
+    click.echo(f"{label} {text}", err=True, color=coloured)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output; NaN and infinities, which JSON does not know, become null."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], footer: Sequence[object] | None = None) -> None:
+    """A table on standard output: numbers right-aligned; plain columns, never cut or wrapped, when piped.
+
+    Args:
+        headers: one a column.
+        rows: cells, shown by ``str`` (None as ``-``); as many in each row as there are headers.
+        footer: a last row set apart, such as a mean.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    last = [[_cell(value) for value in footer]] if footer is not None else []
+    right = [_all_numbers([row[i] for row in cells + last]) for i in range(len(headers))]
+    if _is_terminal(sys.stdout):
+        _table_on_terminal(headers, cells, last, right)
+        return
+    lines = [list(headers), *cells, *last]
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(headers))]
+    for line in lines:
+        padded = [
+            " " * (width - _width(text)) + text if to_right else text + " " * (width - _width(text))
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def _table_on_terminal(
+    headers: Sequence[str], cells: list[list[str]], footer: list[list[str]], right: list[bool]
+) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=bool(footer))
+    for i, header in enumerate(headers):
+        last = Text(footer[0][i]) if footer else ""
+        grid.add_column(Text(header), last, justify="right" if right[i] else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*(Text(text) for text in row))
+    Console(highlight=False).print(grid)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Progress]:
+    """What a stage reports its progress to, shown on standard error.
+
+    Args:
+        label: names the work, as a rule the command: ``propose``.
+    """
+    meter: _Plain
+    if level() < 0:
+        yield _Quiet()
+        return
+    if _is_terminal(sys.stderr):
+        with _live(label) as meter:
+            yield meter
+            meter.finish()
+        return
+    meter = _Plain(label)
+    yield meter
+    meter.finish()
+
+
+class _Quiet:
+    """Nothing but warnings."""
+
+    def start(self, total: int, unit: str) -> None:
+        pass
+
+    def advance(self, n: int = 1) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        warn(text)
+
+
+class Meter:
+    """Counts items against a clock: how many are done, how fast, how long it will take.
+
+    Args:
+        total: items of the work; 0 if unknown.
+        clock: seconds, any origin.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = total
+        self.done = 0
+        self.found = 0
+        self._clock = clock
+        self._started = clock()
+        self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
+
+    def advance(self, n: int) -> None:
+        now = self._clock()
+        if now - self._started < FOUND_SECONDS and n > 1:
+            self.found += n
+        self.done += n
+        self._samples.append((now, self.done - self.found))
+        while len(self._samples) > 2 and now - self._samples[1][0] > RATE_SECONDS:
+            self._samples.popleft()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self._clock() - self._started
+
+    @property
+    def rate(self) -> float | None:
+        """Items a second lately, or None before anything can be said."""
+        (first, before), (_, after) = self._samples[0], self._samples[-1]
+        elapsed = self._clock() - first
+        return (after - before) / elapsed if after > before and elapsed > 0 else None
+
+    @property
+    def mean_rate(self) -> float | None:
+        """Items a second over the whole, without those found."""
+        made = self.done - self.found
+        return made / self.seconds if made > 0 and self.seconds > 0 else None
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds, or None if unknown."""
+        rate = self.rate
+        return max(0, self.total - self.done) / rate if rate and self.total else None
+
+
+class _Plain:
+    """Progress as occasional lines."""
+
+    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.label = label
+        self.unit = "items"
+        self.meter: Meter | None = None
+        self._clock = clock
+        self._note = ""
+        self._line_time = 0.0
+        self._line_done = 0
+
+    def start(self, total: int, unit: str) -> None:
+        self.finish()
+        self.unit = unit
+        self.meter = Meter(total, self._clock)
+        self._note = ""
+        self._line_time = self._clock()
+        self._line_done = 0
+
+    def advance(self, n: int = 1) -> None:
+        if self.meter is None:
+            return
+        self.meter.advance(n)
+        self._draw()
+
+    def note(self, text: str) -> None:
+        if text != self._note and text and level() > 0:
+            click.echo(f"{self.label}: {text}", err=True)
+        self._note = text
+        self._draw()
+
+    def warn(self, text: str) -> None:
+        warn(text)
+
+    def finish(self) -> None:
+        """End the piece of work under way with a line that sums it up, if anything was done."""
+        meter, self.meter = self.meter, None
+        if meter is None or not meter.done:
+            return
+        found = f", {meter.found} of them found already done" if meter.found else ""
+        rate = f" ({_rate(meter.mean_rate)} {self.unit}/s)" if meter.mean_rate and meter.seconds >= 1 else ""
+        click.echo(f"{self.label}: {meter.done} {self.unit} in {duration(meter.seconds)}{rate}{found}", err=True)
+
+    def _draw(self) -> None:
+        meter = self.meter
+        if meter is None or (meter.total and meter.done >= meter.total):
+            return  # the last line sums up
+        waited = self._clock() - self._line_time
+        moved = (meter.done - self._line_done) / meter.total if meter.total else 0.0
+        if waited < LINE_GAP or (waited < LINE_SECONDS and moved < LINE_FRACTION):
+            return
+        self._line_time, self._line_done = self._clock(), meter.done
+        click.echo(f"{self.label}: {self._state(meter)}", err=True)
+
+    def _state(self, meter: Meter) -> str:
+        if meter.total:
+            parts = [f"{meter.done}/{meter.total} {self.unit}, {100 * meter.done // meter.total}%"]
+        else:
+            parts = [f"{meter.done} {self.unit}"]
+        if meter.rate:
+            parts.append(f"{_rate(meter.rate)}/s")
+        if meter.remaining is not None:
+            parts.append(f"{duration(meter.remaining)} left")
+        if self._note:
+            parts.append(self._note)
+        return ", ".join(parts)
+
+
+class _Live(_Plain):
+    """Progress as a bar that rich redraws."""
+
+    def __init__(self, label: str, bar: rich.progress.Progress) -> None:
+        super().__init__(label)
+        self._bar = bar
+        self._task: rich.progress.TaskID | None = None
+
+    def start(self, total: int, unit: str) -> None:
+        super().start(total, unit)
+        self._task = self._bar.add_task(self.label, total=total or None)
+
+    def finish(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        super().finish()
+
+    def _draw(self) -> None:
+        if self._task is not None and self.meter is not None:
+            self._bar.update(self._task, completed=self.meter.done)
+
+    def state(self, task: rich.progress.Task) -> str:
+        """The text beside the bar."""
+        return self._state(self.meter) if self.meter is not None else ""
+
+
+@contextmanager
+def _live(label: str) -> Iterator[_Live]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.text import Text
+
+    class Label(ProgressColumn):
+        def render(self, task: Task) -> RenderableType:
+            return Text(label)
+
+    class State(ProgressColumn):
+        def render(self, task: Task) -> RenderableType:
+            return Text(meter.state(task), overflow="ellipsis", no_wrap=True)
+
+    bar = Progress(
+        SpinnerColumn(),
+        Label(),
+        BarColumn(bar_width=24),
+        State(),
+        console=Console(stderr=True, highlight=False),
+        transient=True,
+        refresh_per_second=5,
+        # Both go to the same terminal; with results piped away, standard output is left alone.
+        redirect_stdout=_is_terminal(sys.stdout),
+    )
+    meter = _Live(label, bar)
+    with bar:
+        yield meter
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else " ".join(str(value).split())
+
+
+def _width(text: str) -> int:
+    """Columns that ``text`` takes in a fixed-width font."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _all_numbers(column: list[str]) -> bool:
+    """Whether every cell but ``-`` and empty ones reads as a number, with a unit or % behind it or not."""
+    texts = [text for text in column if text not in ("-", "")]
+    return bool(texts) and all(_is_number(text) for text in texts)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.split(" ")[0].rstrip("%").replace(",", ""))
+    except ValueError:
+        return False
+    return len(text.split(" ")) <= 2
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with what JSON cannot say made sayable: NaN to null, tuples to lists, paths and others to text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return str(value)

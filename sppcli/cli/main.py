@@ -1,0 +1,199 @@
+"""The ``spp`` command: finds commands by name, and is the one place where an exception becomes an exit code.
+
+0 done · 1 a bug of ours, with its traceback · 2 usage · 3 missing or bad input, or a machine out of memory or disk ·
+4 artefacts that do not belong together · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from importlib import import_module
+
+import click
+from click.shell_completion import shell_complete
+
+from sppcli import __version__
+from sppcli.errors import SppError
+
+# Name -> module whose ``command`` it is, in the order of the work. Modules are imported when asked for.
+COMMANDS = {
+    "propose": "sppcli.cli.commands.propose",
+    "extract": "sppcli.cli.commands.extract",
+    "train-svm": "sppcli.cli.commands.train_svm",
+    "train-bbox": "sppcli.cli.commands.train_bbox",
+    "detect": "sppcli.cli.commands.detect",
+    "evaluate": "sppcli.cli.commands.evaluate",
+    "show": "sppcli.cli.commands.show",
+    "info": "sppcli.cli.commands.info",
+    "demo": "sppcli.cli.commands.demo",
+}
+
+# What the machine refuses, and what the user can do about it.
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space or name another place with -o, and run it again",
+    errno.EDQUOT: "the disk quota is used up; free some space or name another place with -o, and run it again",
+    errno.EACCES: "permission denied; change the permissions or name another place",
+    errno.EPERM: "the operation is not permitted; change the permissions or name another place",
+    errno.EROFS: "the file system is read-only; name another place with -o",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use a smaller -j",
+}
+_MEMORY = "out of memory; use fewer processes (-j) or smaller --scales, or a machine with more memory"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when one is run, completed or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    name="spp",
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100},
+    epilog="Results go to standard output, progress and messages to standard error. "
+    "'spp COMMAND --help' describes each command.",
+)
+@click.version_option(__version__, prog_name="spp", message="%(prog)s %(version)s")
+def spp() -> None:
+    """SPP-net (spatial pyramid pooling, He et al. 2014): object detection from images to average precision.
+
+    Each stage is a command that leaves a file, and reads by default the file that the one before it left in the
+    current folder:
+
+    \b
+      spp propose VOCdevkit/VOC2007
+      spp extract
+      spp train-svm
+      spp train-bbox
+      spp detect
+      spp evaluate
+
+    'spp demo' shows the whole on data it makes itself.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run ``spp`` with ``args`` (default: the process's own) and return its exit code."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    instruction = os.environ.get("_SPP_COMPLETE")
+    if instruction:
+        return shell_complete(spp, {}, "spp", "_SPP_COMPLETE", instruction)
+    context: list[click.Context] = []
+    try:
+        with spp.make_context("spp", arguments) as opened:
+            context.append(opened)
+            spp.invoke(opened)
+        sys.stdout.flush()
+    except BaseException as error:
+        # Every way out is decided here and nowhere else, so nothing may pass by.
+        command = context[0].invoked_subcommand if context else None
+        return _exit_code(error, f"spp {command}" if command else "spp")
+    return 0
+
+
+def _exit_code(error: BaseException, command: str) -> int:
+    """Say what there is to say about ``error`` on standard error, and return the exit code."""
+    if isinstance(error, SystemExit | GeneratorExit):
+        raise error
+    if isinstance(error, click.exceptions.Exit):
+        return _flushed(error.exit_code)
+    if isinstance(error, click.UsageError):
+        error.show()
+        return 2
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        _say(f"\n{command}: interrupted; nothing is left half-written, run it again to go on")
+        return 130
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return 0
+    sentence, code = _explain(error)
+    if sentence:
+        _say(f"{command}: error: {sentence}")
+        return code
+    _say("".join(traceback.format_exception(error)).rstrip())
+    _say(f"{command}: error: this is a bug in spp {__version__}; please report it with the lines above")
+    return 1
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """One sentence and the exit code of what is the user's or the machine's to mend; an empty one for a bug."""
+    if isinstance(error, SppError):
+        return _one_line(str(error)), error.exit_code
+    if isinstance(error, click.ClickException):
+        return _one_line(error.format_message()), SppError.exit_code
+    # torch has its own exceptions for this; it is not imported here to ask.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return _MEMORY, SppError.exit_code
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return _MEMORY, SppError.exit_code
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{_REFUSALS[error.errno]}", SppError.exit_code
+    return "", 1
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _say(text: str) -> None:
+    """A line on standard error, if anyone still reads it."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _flushed(code: int) -> int:
+    """``code``, unless the reader of standard output left before it had all (``spp --help | head -1``)."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _reader_left()
+        return 0
+    return code
+
+
+def _reader_left() -> bool:
+    """Whether standard output or error is a pipe that nobody reads any more; if so, what is left for it is dropped.
+
+    A worker process that died breaks a pipe too, and that must not pass for a finished command.
+    """
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            descriptor = stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            continue
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            gone = True
+            # Otherwise Python complains when it flushes at the end.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+    return gone

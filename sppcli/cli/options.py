@@ -1,0 +1,187 @@
+"""Options that several commands share, and the types of their values.
+
+Options are decorators (``@options.jobs``) or make one (``@options.output("proposals.h5")``). Paths are not checked
+here: a missing file is the stage's `MissingInput` (exit 3), not a usage error (exit 2).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]  # a plain class at run time, before click 8.5
+else:
+    _Type = click.ParamType
+
+# Key of the verbosity in click's context: -1 quiet, 0 as usual, 1 verbose.
+VERBOSITY = "sppcli.verbosity"
+
+FilePath = click.Path(path_type=Path)
+
+
+class IntList(_Type):
+    """Whole numbers above zero, joined by commas, as ``tuple[int, ...]``; no number twice.
+
+    Give defaults as text (`IntList.text`), so that ``--help`` shows them as they are typed.
+    """
+
+    name = "numbers"
+
+    def __init__(self, example: str = "480,576,688") -> None:
+        self.example = example
+
+    @staticmethod
+    def text(values: Iterable[int]) -> str:
+        return ",".join(str(value) for value in values)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        numbers: list[int] = []
+        for item in str(value).split(","):
+            if not re.fullmatch(r"\s*0*[1-9][0-9]{0,8}\s*", item, re.ASCII):
+                self.fail(
+                    f"{str(value)!r} is not a list of whole numbers above zero, such as {self.example}.", param, ctx
+                )
+            if int(item) in numbers:
+                self.fail(f"{int(item)} stands twice in {str(value)!r}; name each number once.", param, ctx)
+            numbers.append(int(item))
+        return tuple(numbers)
+
+
+class NameList(_Type):
+    """Names joined by commas, as ``tuple[str, ...]``; blanks around a name are dropped, no name twice."""
+
+    name = "names"
+
+    def __init__(self, example: str) -> None:
+        self.example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not all(names):
+            self.fail(f"{str(value)!r} is not a list of names, such as {self.example}.", param, ctx)
+        return tuple(dict.fromkeys(names))
+
+
+class Fraction(_Type):
+    """A number from 0 to 1, both included, as ``float``."""
+
+    name = "fraction"
+
+    def __init__(self, example: float = 0.3) -> None:
+        self.example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = _number(value)
+        if number is None or not 0 <= number <= 1:
+            self.fail(f"{str(value)!r} is not a number from 0 to 1, such as {self.example:g}.", param, ctx)
+        return number
+
+
+class PositiveFloat(_Type):
+    """A finite number above zero, as ``float``."""
+
+    name = "number"
+
+    def __init__(self, example: float = 0.001) -> None:
+        self.example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = _number(value)
+        if number is None or number <= 0:
+            self.fail(f"{str(value)!r} is not a number above zero, such as {self.example:g}.", param, ctx)
+        return number
+
+
+class Number(_Type):
+    """A finite number of either sign, as ``float``."""
+
+    name = "number"
+
+    def __init__(self, example: float = 0.5) -> None:
+        self.example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = _number(value)
+        if number is None:
+            self.fail(f"{str(value)!r} is not a number, such as {self.example:g}.", param, ctx)
+        return number
+
+
+class Device(_Type):
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Whether the machine has it is asked later, by torch."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", str(value), re.ASCII):
+            self.fail(f"{str(value)!r} is not a device: auto, cpu, cuda, cuda:0 (1, 2 ...) or mps.", param, ctx)
+        return str(value)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _set_verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        wanted = -1 if param.name == "quiet" else 1
+        if ctx.meta.get(VERBOSITY, wanted) != wanted:
+            raise click.UsageError("--quiet and --verbose exclude each other.", ctx)
+        ctx.meta[VERBOSITY] = wanted
+
+
+def verbosity(function: F) -> F:
+    """``-q/--quiet`` and ``-v/--verbose``: every command has them. They reach `cli.console` by themselves."""
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Only results, warnings and errors.",
+    )
+    verbose = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say what is being done."
+    )
+    return quiet(verbose(function))
+
+
+def output(default: str | None, what: str = "The file to write.") -> Decorator[Any]:
+    """``-o/--output`` as ``output: Path`` (or None if there is no default)."""
+    return click.option("-o", "--output", type=FilePath, default=default, metavar="FILE", help=what)
+
+
+force = click.option("--force", is_flag=True, help="Make the output again even if it is there and current.")
+dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+strict = click.option("--strict", is_flag=True, help="Stop at the first input that cannot be used, not skip it.")
+seed = click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of everything drawn at random.")
+jobs = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    show_default="all usable cores",
+    help="Processes to work with; the result does not depend on it.",
+)
+device = click.option(
+    "--device", type=Device(), default="auto", help="Where networks run: auto takes a GPU if there is one."
+)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean
+from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, siblings
 from sppcli.datasets.folder import PlainImages
 from sppcli.datasets.voc import VocDataset, is_voc_root
-from sppcli.errors import MissingInput, UsageProblem
+from sppcli.errors import BadInput, MissingInput, UsageProblem
 
 __all__ = ["ALL", "IMAGE_EXTENSIONS", "Dataset", "open_dataset"]
 
@@ -28,11 +27,17 @@ def open_dataset(sources: Sequence[Path | str]) -> Dataset:
     Raises:
         UsageProblem: no source, several VOC data sets to choose from, or a VOC data set among other sources.
         MissingInput: a path that is not there, or a folder without any image.
-        BadInput: a file that is not an image by its extension, or a list that cannot be read.
+        BadInput: a file that is not an image by its extension, a list that is not text, or a path without permission.
     """
     if not sources:
         raise UsageProblem("no source was given: name a VOC folder, a folder of images, or image files")
-    paths = [_existing(source) for source in sources]
+    try:
+        return _open([_existing(source) for source in sources])
+    except PermissionError as error:
+        raise BadInput(f"{error.filename} cannot be read: permission is denied") from error
+
+
+def _open(paths: Sequence[Path]) -> Dataset:
     for path in paths:
         roots = _voc_roots(path) if path.is_dir() else []
         if len(roots) > 1:
@@ -55,8 +60,7 @@ def _existing(source: Path | str) -> Path:
         missing = missing.parent
     if missing.is_symlink():
         raise MissingInput(f"{missing} is a link to something that is not there: {missing.readlink()}")
-    siblings = os.listdir(missing.parent) if missing.parent.is_dir() and os.access(missing.parent, os.R_OK) else []
-    raise MissingInput(f"there is no file or folder {missing}{did_you_mean(missing.name, siblings)}")
+    raise MissingInput(f"there is no file or folder {missing}{did_you_mean(missing.name, siblings(missing))}")
 
 
 def _voc_roots(folder: Path) -> list[Path]:

@@ -1,0 +1,151 @@
+"""What every data set offers, whatever its format: images, classes, splits, annotations."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sppcli.errors import MissingInput
+from sppcli.structures import Annotations, ImageItem
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
+"""File name endings that count as images, in lower case; the first is preferred where one id has several files."""
+
+ALL = "all"
+"""The split that every data set has: all of its images."""
+
+
+class Dataset(ABC):
+    """Images with their ids and, where the format has them, splits and annotations.
+
+    | attribute | type | meaning |
+    |---|---|---|
+    | kind | str | "voc", "folder" or "files" |
+    | sources | tuple of absolute paths | what the user gave |
+    | root | absolute path | the folder that image paths are relative to |
+    | images | tuple of ImageItem | sorted by id; ids are unique |
+    | warnings | list of str | what was left out and why; reading annotations may add to it |
+    """
+
+    def __init__(
+        self, kind: str, sources: Sequence[Path], root: Path, images: Iterable[ImageItem], warnings: Iterable[str] = ()
+    ) -> None:
+        self.kind = kind
+        self.sources = tuple(sources)
+        self.root = root
+        self.images = tuple(sorted(images, key=lambda item: item.id))
+        self.warnings = list(warnings)
+
+    @property
+    @abstractmethod
+    def has_annotations(self) -> bool:
+        """Whether ``annotations`` has an answer for at least one image."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Sorted names of the classes in the annotations; () where there are none. Reads all annotations."""
+
+    @abstractmethod
+    def split_names(self) -> tuple[str, ...]:
+        """Sorted names of the splits that the data set itself defines; "all" is not among them."""
+
+    @abstractmethod
+    def annotations(self, image_id: str) -> Annotations:
+        """Ground truth of one image.
+
+        Raises:
+            MissingInput: no such image, or it has no annotation.
+            BadInput: its annotation cannot be read; the text names the file.
+        """
+
+    @abstractmethod
+    def _split(self, name: str) -> tuple[str, ...]:
+        """Image ids of a split out of ``split_names``."""
+
+    def split(self, name: str) -> tuple[str, ...]:
+        """Sorted ids of the images in split ``name``; "all" is every image.
+
+        Raises:
+            MissingInput: no such split; the text names the splits there are.
+        """
+        if name == ALL:
+            return tuple(item.id for item in self.images)
+        names = self.split_names()
+        if name in names:
+            return self._split(name)
+        raise MissingInput(
+            f"{self.root} has no split {name!r}: choose one of {', '.join((ALL, *names))}"
+            f"{did_you_mean(name, (ALL, *names))}"
+        )
+
+    def annotation_digest(self, ids: Iterable[str]) -> str:
+        """SHA-256 (hex) of the annotations of the images ``ids``, so that a result can record its ground truth.
+
+        It depends on the boxes, labels and difficult flags as they are used, not on the order of ``ids`` nor on
+        spaces or unused fields in the files.
+
+        Raises:
+            MissingInput, BadInput: as ``annotations``.
+        """
+        digest = hashlib.sha256()
+        for image_id in sorted(set(ids)):
+            truth = self.annotations(image_id)
+            record = [image_id, truth.boxes.tolist(), list(truth.labels), truth.difficult.tolist()]
+            digest.update(json.dumps(record).encode("ascii") + b"\n")
+        return digest.hexdigest()
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """``" (did you mean 'x'?)"`` for the candidate closest to ``name``, or "" when none is close."""
+    close = difflib.get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def siblings(path: Path) -> list[str]:
+    """Names beside ``path``, which need not exist; none where they cannot be listed."""
+    try:
+        return [beside.name for beside in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122 (called once a file of large folders)
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Image files in ``folder`` and below, sorted, and warnings about folders that cannot be read.
+
+    Hidden files and folders are passed over. Links to folders are followed, each real folder is entered once
+    (and by its own name rather than by a link where both lead to it), so loops end.
+    """
+    found: list[Path] = []
+    warnings: list[str] = []
+    entered: set[str] = set()
+    folders: list[Path] = [folder]
+    links: list[Path] = []
+    while folders or links:
+        here = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(here)
+        if real in entered:
+            continue
+        entered.add(real)
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError as error:
+            warnings.append(f"folder {here} cannot be read and was left out: {error.strerror}")
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                (links if entry.is_symlink() else folders).append(Path(entry.path))
+            elif is_image_name(entry.name) and entry.is_file():
+                found.append(Path(entry.path))
+    return sorted(found), warnings

@@ -1,0 +1,246 @@
+"""PASCAL VOC folders: JPEGImages, Annotations (XML), ImageSets/Main (lists).
+
+Coordinates in the files are 1-based and inclusive. ``from_voc`` and ``to_voc`` are the only places that
+convert them.
+
+Source: Everingham et al., the VOC2007 development kit, sections on image sets and annotation.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.datasets.base import IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
+from sppcli.errors import BadInput, MissingInput
+from sppcli.structures import Annotations, Boxes, ImageItem, as_boxes
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SHIFT = np.array([1.0, 1.0, 0.0, 0.0])
+_NAMED_ONE_BY_ONE = 10
+
+
+def from_voc(corners: npt.ArrayLike) -> Boxes:
+    """Boxes (N, 4) float32, 0-based half-open, from VOC's xmin ymin xmax ymax (N, 4), 1-based inclusive.
+
+    Law: ``from_voc(to_voc(b)) = b``. The IoU of the results needs no "+1" and equals the devkit's.
+
+    Raises:
+        BadInput: as ``as_boxes``.
+    """
+    values = np.asarray(corners, dtype=np.float64).reshape(-1, 4)
+    return as_boxes(values - _SHIFT)
+
+
+def to_voc(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """VOC's xmin ymin xmax ymax (N, 4) float64, 1-based inclusive, of boxes (N, 4) 0-based half-open."""
+    corners: npt.NDArray[np.float64] = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) + _SHIFT
+    return corners
+
+
+def is_voc_root(folder: Path) -> bool:
+    """Whether ``folder`` is laid out as one VOC data set."""
+    return (folder / "JPEGImages").is_dir() and ((folder / "Annotations").is_dir() or (folder / "ImageSets").is_dir())
+
+
+class VocDataset(Dataset):
+    """A VOC folder. Splits are the lists in ImageSets/Main; annotations are read when asked for, once.
+
+    With lists, the images are those that a list names; without, all in JPEGImages. An image may lack its
+    annotation (the test sets of some years do).
+    """
+
+    def __init__(self, folder: Path, source: Path | None = None) -> None:
+        """Read the lists of ``folder`` (absolute) and find its images.
+
+        Args:
+            source: what the user gave, where that is a folder above it.
+
+        Raises:
+            MissingInput: no image, or none that a list names.
+            BadInput: a list that is not text.
+        """
+        files, warnings = _image_files(folder / "JPEGImages")
+        listed = _read_lists(folder / "ImageSets" / "Main", files)
+        annotated = _annotation_files(folder / "Annotations")
+        named = {image_id for ids in listed.values() for image_id in ids}
+        if not files:
+            raise MissingInput(f"{folder / 'JPEGImages'} holds no image: put the images of the data set there")
+        if listed and not named & files.keys():
+            example = f"{min(named)!r}" if named else "the lists are empty"
+            raise MissingInput(
+                f"no image in {folder / 'JPEGImages'} is named by a list in ImageSets/Main ({example}): "
+                "a line is the file name without extension"
+            )
+        warnings += _missing_images(listed, files)
+        orphans = sorted(annotated.keys() - files.keys() - named)
+        if orphans:
+            warnings.append(
+                f"{len(orphans)} annotation{'s have' if len(orphans) > 1 else ' has'} no image in JPEGImages "
+                f"and {'were' if len(orphans) > 1 else 'was'} left out: {annotated[orphans[0]]}"
+                f"{' is the first' if len(orphans) > 1 else ''}"
+            )
+        ids = named & files.keys() if listed else files.keys()
+        images = [ImageItem(image_id, files[image_id]) for image_id in ids]
+        super().__init__("voc", [source or folder], folder, images, warnings)
+        self._ids = frozenset(ids)
+        self._splits = {name: tuple(sorted(self._ids.intersection(listed[name]))) for name in sorted(listed)}
+        self._files = {image_id: path for image_id, path in annotated.items() if image_id in self._ids}
+        self._parsed: dict[str, Annotations] = {}
+
+    @property
+    def has_annotations(self) -> bool:
+        return bool(self._files)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({label for image_id in sorted(self._files) for label in self.annotations(image_id).labels}))
+
+    def split_names(self) -> tuple[str, ...]:
+        return tuple(self._splits)
+
+    def _split(self, name: str) -> tuple[str, ...]:
+        return self._splits[name]
+
+    def annotations(self, image_id: str) -> Annotations:
+        if image_id not in self._parsed:
+            if image_id not in self._ids:
+                raise MissingInput(f"{self.root} has no image {image_id!r}{did_you_mean(image_id, self._ids)}")
+            if image_id not in self._files:
+                expected = self.root / "Annotations" / f"{image_id}.xml"
+                raise MissingInput(f"image {image_id!r} has no annotation: {expected} is not there")
+            self._parsed[image_id], warnings = read_annotation(self._files[image_id])
+            self.warnings += warnings
+        return self._parsed[image_id]
+
+
+def _image_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Image id -> file; where an id has several, the extension that stands first in IMAGE_EXTENSIONS."""
+    paths, warnings = find_images(folder)
+    paths.sort(key=lambda path: IMAGE_EXTENSIONS.index(path.suffix.lower()))
+    files: dict[str, Path] = {}
+    for path in paths:
+        files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    return files, warnings
+
+
+def _annotation_files(folder: Path) -> dict[str, Path]:
+    """Image id -> XML file."""
+    paths = (path for path in folder.rglob("*.xml") if path.name[0] != ".")
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+
+
+def _read_lists(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
+    """Split name -> ids in ``ImageSets/Main``, without VOC's per-class lists (``aeroplane_train.txt``)."""
+    lists: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*.txt")):
+        if path.name[0] == ".":
+            continue
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path} cannot be read as a list of image ids: {error}") from error
+        lines = [line for line in lines if line]
+        if not _is_class_list(path.stem, lines):
+            # A line is an id, in some sets with spaces in it, in others with a number behind it.
+            lists[path.stem] = [line if line in files else line.split()[0] for line in lines]
+    return lists
+
+
+def _is_class_list(name: str, lines: list[str]) -> bool:
+    """Whether a list is ``<class>_<split>``: each line an id and 1 (there), -1 (not there) or 0 (difficult only)."""
+    flags = [line.split()[-1] for line in lines[:1] if len(line.split()) == 2]
+    return "_" in name and len(flags) == len(lines[:1]) and set(flags) <= {"1", "+1", "-1", "0"}
+
+
+def _missing_images(listed: dict[str, list[str]], files: dict[str, Path]) -> list[str]:
+    naming: dict[str, list[str]] = {}
+    for name in sorted(listed):
+        for image_id in dict.fromkeys(listed[name]):
+            if image_id not in files:
+                naming.setdefault(image_id, []).append(f"{name}.txt")
+    warnings = [
+        f"image {image_id!r} is listed in ImageSets/Main/{', '.join(names)} but there is no such image in JPEGImages"
+        for image_id, names in sorted(naming.items())
+    ]
+    more = len(warnings) - _NAMED_ONE_BY_ONE
+    if more > 1:
+        warnings[_NAMED_ONE_BY_ONE:] = [f"{more} more listed images are not in JPEGImages"]
+    return warnings
+
+
+def read_annotation(path: Path) -> tuple[Annotations, list[str]]:
+    """Objects of one annotation file, and warnings about boxes that were skipped or clipped.
+
+    Boxes without extent (xmax <= xmin or ymax <= ymin as written) are skipped; those that reach outside the
+    size that the file states are clipped to it. Parts of objects (VOC2007's person layout) are not objects.
+
+    Raises:
+        BadInput: not XML, or a field that is missing or no number; the text names file, object and field.
+    """
+    try:
+        root = ET.parse(path).getroot()
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:
+        raise BadInput(f"{path} is not a readable annotation: {error}") from error
+    if root.tag != "annotation":
+        raise BadInput(f"{path} is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
+    extent = _image_size(root, path)
+    boxes, labels, difficult, warnings = [], [], [], []
+    for number, element in enumerate(root.iterfind("object"), start=1):
+        where = f"{path}: object {number}"
+        label = (element.findtext("name") or "").strip()
+        if not label:
+            raise BadInput(f"{where} has no <name>: write its class there")
+        corners = [_number(element, f"bndbox/{corner}", where) for corner in _CORNERS]
+        flag = _flag(element, where)
+        shown = f"{where} ({label}), box {' '.join(f'{value:g}' for value in corners)}"
+        if corners[2] <= corners[0] or corners[3] <= corners[1]:
+            warnings.append(f"{shown}, has no extent and was skipped")
+            continue
+        box = from_voc(corners)
+        inside = np.clip(box, np.float32(0), extent)
+        if (inside[:, 2:] <= inside[:, :2]).any():
+            warnings.append(f"{shown}, lies outside the image and was skipped")
+            continue
+        if (inside != box).any():
+            warnings.append(f"{shown}, reaches outside the image and was clipped")
+        boxes.append(inside)
+        labels.append(label)
+        difficult.append(flag)
+    stacked = np.concatenate(boxes) if boxes else as_boxes([])
+    return Annotations(stacked, tuple(labels), np.array(difficult, dtype=np.bool_)), warnings
+
+
+def _image_size(root: ET.Element, path: Path) -> npt.NDArray[np.float32]:
+    """Largest x0 y0 x1 y1 that the stated size allows; infinite where no size, or 0, is stated."""
+    if root.find("size") is None:
+        return np.full(4, np.inf, dtype=np.float32)
+    width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
+    if width <= 0 or height <= 0:
+        return np.full(4, np.inf, dtype=np.float32)
+    return np.array([width, height, width, height], dtype=np.float32)
+
+
+def _number(element: ET.Element, field: str, where: str) -> float:
+    text = element.findtext(field)
+    if text is None:
+        raise BadInput(f"{where} has no <{field}>: add it")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadInput(f"{where}: <{field}> is {text.strip()!r}, not a number")
+    return value
+
+
+def _flag(element: ET.Element, where: str) -> bool:
+    text = (element.findtext("difficult") or "0").strip()
+    if text not in ("0", "1"):
+        raise BadInput(f"{where}: <difficult> is {text!r}, not 0 or 1")
+    return text == "1"

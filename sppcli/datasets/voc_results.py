@@ -1,0 +1,171 @@
+"""VOC result files: ``comp4_det_<split>_<class>.txt``, the format that the devkit scores.
+
+A line is ``<image id> <score> <xmin> <ymin> <xmax> <ymax>``, 1-based inclusive pixels, fractions allowed.
+
+Source: Everingham et al., the VOC2007 development kit, section "Detection task: submission of results".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sppcli.datasets.base import did_you_mean, siblings
+from sppcli.datasets.voc import from_voc, to_voc
+from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.structures import Detections, as_boxes
+
+_COMPETITIONS = ("comp4", "comp3")  # with and without outside training data; the first is taken where both are there
+
+
+def result_classes(folder: Path, split: str) -> tuple[str, ...]:
+    """Sorted names of the classes that have a result file of ``split`` in ``folder``.
+
+    Raises:
+        MissingInput: no such folder, or no result file of that split; the text says what is there.
+    """
+    return tuple(_result_files(folder, split))
+
+
+def read_results(
+    folder: Path, split: str, *, image_ids: Iterable[str], classes: Sequence[str] | None = None
+) -> Detections:
+    """Detections of all result files of ``split`` in ``folder``.
+
+    Rows stand class by class, highest score first and in file order where scores are equal as written: the
+    order in which the devkit counts them, so a stable sort of the float32 scores keeps it.
+
+    Args:
+        folder: where the files lie; ``comp3`` files are read where there are no ``comp4`` files.
+        split: the ``<split>`` of the file names.
+        image_ids: the images that a line may name, in the order that ``Detections.image_ids`` shall have.
+        classes: read these, in this order; one without a file has no detections. Default: all with a file, sorted.
+
+    Raises:
+        MissingInput: no such folder, or no result file of that split; the text says what is there.
+        BadInput: a line that is malformed or names an unknown image; the text names file and line.
+    """
+    files = _result_files(folder, split)
+    names = tuple(files) if classes is None else tuple(classes)
+    index = {image_id: position for position, image_id in enumerate(image_ids)}
+    image, label, scores, corners = [], [], [], []
+    for position, name in enumerate(names):
+        rows = _read_file(files[name], index) if name in files else []
+        rows.sort(key=lambda row: -row[1])  # stable
+        for image_index, score, box in rows:
+            image.append(image_index)
+            label.append(position)
+            scores.append(score)
+            corners.append(box)
+    return Detections(
+        image_ids=tuple(index),
+        classes=names,
+        image=np.array(image, dtype=np.int64),
+        label=np.array(label, dtype=np.int64),
+        boxes=from_voc(corners) if corners else as_boxes([]),
+        scores=np.array(scores, dtype=np.float32),
+    )
+
+
+def write_results(folder: Path, detections: Detections, split: str, *, competition: str = "comp4") -> list[Path]:
+    """Write one file a class of ``detections.classes`` (empty where it has none) and return their paths.
+
+    Lines keep the order of the rows. Scores have 6 decimals as in the release, so closer ones become ties;
+    coordinates have up to 6, so reading them back gives the same boxes to 1e-6 pixels.
+
+    Args:
+        folder: made where it is not there; files of the same name are replaced.
+
+    Raises:
+        UsageProblem: a class, split or image id that the format cannot hold.
+    """
+    for name in (split, *detections.classes):
+        if not name or "/" in name or "\0" in name or os.sep in name:
+            raise UsageProblem(f"{name!r} cannot stand in the name of a VOC result file: rename the class or split")
+    for image_id in detections.image_ids:
+        if image_id != image_id.strip() or "\n" in image_id or not image_id:
+            raise UsageProblem(f"image id {image_id!r} cannot stand in a VOC result file: rename the image")
+    folder.mkdir(parents=True, exist_ok=True)
+    lines: list[list[str]] = [[] for _ in detections.classes]
+    for image, label, score, corners in zip(
+        detections.image.tolist(),
+        detections.label.tolist(),
+        detections.scores.tolist(),
+        to_voc(detections.boxes).tolist(),
+        strict=True,
+    ):
+        box = " ".join(_decimal(value) for value in corners)
+        lines[label].append(f"{detections.image_ids[image]} {score:.6f} {box}\n")
+    paths = []
+    for name, rows in zip(detections.classes, lines, strict=True):
+        path = folder / f"{competition}_det_{split}_{name}.txt"
+        path.write_text("".join(rows), encoding="utf-8", newline="\n")
+        paths.append(path)
+    return paths
+
+
+def _decimal(value: float) -> str:
+    """Up to 6 decimals, none where the value is whole."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _result_files(folder: Path, split: str) -> dict[str, Path]:
+    """Class -> file, sorted by class."""
+    if not folder.is_dir():
+        raise MissingInput(f"there is no folder of result files {folder}{did_you_mean(folder.name, siblings(folder))}")
+    names = sorted(path.name for path in folder.iterdir() if path.suffix == ".txt" and path.is_file())
+    for competition in _COMPETITIONS:
+        prefix = f"{competition}_det_{split}_"
+        of_split = {name[len(prefix) : -len(".txt")]: folder / name for name in names if name.startswith(prefix)}
+        of_split.pop("", None)
+        if of_split:
+            return dict(sorted(of_split.items()))
+    others = [name for name in names if re.match(r"comp[34]_det_.+_.+\.txt$", name)]
+    found = f"but of others, such as {_examples(others)}" if others else "nor of any other split"
+    raise MissingInput(
+        f"{folder} has no result file of split {split!r} (comp4_det_{split}_<class>.txt), {found}: "
+        "name the split or folder that has them"
+    )
+
+
+def _examples(names: Sequence[str]) -> str:
+    """One file name for each different beginning, as class and split cannot be told apart for certain."""
+    firsts = {name.split("_")[2]: name for name in reversed(names)}
+    shown = [firsts[key] for key in sorted(firsts)]
+    return ", ".join(shown[:5]) + (" …" if len(shown) > 5 else "")
+
+
+def _read_file(path: Path, index: dict[str, int]) -> list[tuple[int, float, list[float]]]:
+    """(image index, score, VOC corners) of each line."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as a result file: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        fields = line.rsplit(maxsplit=5)  # from the right: an id may hold spaces
+        if not fields:
+            continue
+        where = f"{path}, line {number}"
+        if len(fields) != 6:
+            raise BadInput(f"{where}: expected <image id> <score> <xmin> <ymin> <xmax> <ymax>, found {line.strip()!r}")
+        try:
+            score, *corners = (float(value) for value in fields[1:])
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}") from error
+        if not all(map(math.isfinite, (score, *corners))):
+            raise BadInput(f"{where}: a score or coordinate is not a finite number in {line.strip()!r}")
+        if corners[2] < corners[0] - 1 or corners[3] < corners[1] - 1:
+            raise BadInput(f"{where}: the box ends before it starts in {line.strip()!r}")
+        image_id = fields[0].strip()
+        if image_id not in index:
+            raise BadInput(
+                f"{where}: image {image_id!r} is not among the images evaluated{did_you_mean(image_id, index)}"
+            )
+        rows.append((index[image_id], score, corners))
+    return rows

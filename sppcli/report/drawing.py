@@ -1,0 +1,350 @@
+"""Boxes drawn on images, and contact sheets of them. Arrays in, arrays out; files only in `write_png`.
+
+Images are RGB uint8 (H, W, 3); boxes are x0 y0 x1 y1, 0-based half-open, in pixels of the original image, whatever the
+size of the picture.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sppcli.errors import MissingInput
+from sppcli.structures import ByteImage
+
+Colour = tuple[int, int, int]
+Line = Literal["solid", "dotted", "dashed", "thin"]
+Rectangle = tuple[int, int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+PAPER: Colour = (250, 250, 248)
+INK: Colour = (30, 30, 30)
+
+# Told apart on photographs and by most of the colour-blind, brightest differences first.
+_PALETTE: tuple[Colour, ...] = (
+    (230, 75, 30),
+    (0, 150, 240),
+    (255, 205, 0),
+    (20, 170, 90),
+    (225, 85, 190),
+    (0, 205, 200),
+    (140, 80, 220),
+    (150, 225, 60),
+    (255, 145, 130),
+    (160, 95, 30),
+    (60, 85, 225),
+    (255, 165, 0),
+)
+_MARGIN = 14
+MAX_SHEET_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One box to draw.
+
+    ``box`` x0 y0 x1 y1 in image pixels. ``line``: solid; dotted; dashed (black between the dashes, for ground truth);
+    thin (one pixel, transparent, no outline: for many at once). ``label`` stands at a corner; ``short`` takes its place
+    where the box is too small for it. Marks given first lie below; labels given last are placed first.
+    """
+
+    box: tuple[float, float, float, float]
+    colour: Colour
+    line: Line = "solid"
+    label: str = ""
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of the legend: a sample of a line, and what it means."""
+
+    text: str
+    colour: Colour
+    line: Line = "solid"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a contact sheet."""
+
+    caption: str
+    image: ByteImage
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, Colour]:
+    """A colour for each class, by position: the first twelve from a palette, then hues ever finer apart."""
+    colours: dict[str, Colour] = {}
+    for i, name in enumerate(classes):
+        if i < len(_PALETTE):
+            colours[name] = _PALETTE[i]
+        else:
+            hue = (i * 0.618034) % 1.0
+            red, green, blue = colorsys.hsv_to_rgb(hue, (0.85, 0.55)[i % 2], (1.0, 0.8)[i // 2 % 2])
+            colours[name] = (round(255 * red), round(255 * green), round(255 * blue))
+    return colours
+
+
+def draw(image: ByteImage, marks: Sequence[Mark], side: int | None = None) -> ByteImage:
+    """``image`` with ``marks`` on it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        marks: in the order of drawing.
+        side: length of the picture's longer side in pixels; the image is resized to it, so that lines and text stay
+            readable on small images. None keeps the size.
+    """
+    height, width = image.shape[:2]
+    scale = 1.0 if side is None else side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(image)
+    if size != picture.size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.LANCZOS)
+    # "RGBA" mixes each stroke with what is there; the picture itself stays RGB.
+    pen = ImageDraw.Draw(picture, "RGBA")
+    stroke = max(2, round(max(size) / 300))
+    text_size = min(28, max(11, round(max(size) / 40)))
+    spots: list[tuple[Mark, Rectangle]] = []
+    for mark in marks:
+        spot = _scaled(mark.box, scale, size)
+        _outline(pen, spot, mark.colour, mark.line, stroke)
+        spots.append((mark, spot))
+    taken: list[Rectangle] = []
+    for mark, spot in reversed(spots):
+        if mark.label:
+            _label(pen, mark, spot, size, text_size, taken)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def contact_sheet(
+    tiles: Sequence[Tile], title: str, keys: Sequence[Key], columns: int | None = None, max_side: int = MAX_SHEET_SIDE
+) -> ByteImage:
+    """Pictures in a grid with their captions, a title and a legend above.
+
+    Args:
+        tiles: at least one, in reading order; shrunk where the sheet would be larger than ``max_side`` pixels a side.
+        title: cut to one line.
+        keys: the legend, as many lines as it takes.
+        columns: None chooses a sheet about 4:3.
+        max_side: bound of the sheet's width and height.
+    """
+    widest = max(tile.image.shape[1] for tile in tiles)
+    tallest = max(tile.image.shape[0] for tile in tiles)
+    caption_size = 15
+    caption_height = caption_size + 10
+    if columns is None:
+        columns = max(1, round((len(tiles) * 4 / 3 * (tallest + caption_height) / widest) ** 0.5))
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    # The width of a legend line depends on the sheet's, so room for it is set aside first.
+    factor = min(
+        1.0,
+        (max_side - (columns + 1) * _MARGIN) / (columns * widest),
+        (max_side - 300 - rows * (caption_height + _MARGIN)) / (rows * tallest),
+    )
+    if factor < 1:
+        tiles = [Tile(tile.caption, _shrunk(tile.image, factor)) for tile in tiles]
+        widest = max(tile.image.shape[1] for tile in tiles)
+    width = max(columns * (widest + _MARGIN) + _MARGIN, min(640, max_side))
+    head = _head(title, keys, width, room=300)
+    heights = [max(tile.image.shape[0] for tile in tiles[i * columns : (i + 1) * columns]) for i in range(rows)]
+    height = head.height + sum(heights) + rows * (caption_height + _MARGIN)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    sheet.paste(head, (0, 0))
+    pen = ImageDraw.Draw(sheet)
+    y = head.height
+    for row, row_height in enumerate(heights):
+        for column, tile in enumerate(tiles[row * columns : (row + 1) * columns]):
+            x = _MARGIN + column * (widest + _MARGIN)
+            sheet.paste(Image.fromarray(tile.image), (x, y))
+            caption = _fitted(tile.caption, caption_size, widest)
+            pen.text((x, y + tile.image.shape[0] + 3), caption, INK, _font(caption_size, caption))
+        y += row_height + caption_height + _MARGIN
+    return np.asarray(sheet, dtype=np.uint8)
+
+
+def with_head(tile: Tile, keys: Sequence[Key]) -> ByteImage:
+    """One picture with its caption and the legend above."""
+    height, width = tile.image.shape[:2]
+    head = _head(tile.caption, keys, max(width + 2 * _MARGIN, 480), room=300)
+    page = Image.new("RGB", (head.width, head.height + height + _MARGIN), PAPER)
+    page.paste(head, (0, 0))
+    page.paste(Image.fromarray(tile.image), (_MARGIN, head.height))
+    return np.asarray(page, dtype=np.uint8)
+
+
+def write_png(path: Path, image: ByteImage) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG: whole under its name, or not there at all.
+
+    Raises:
+        MissingInput: the folder is not there.
+    """
+    if not path.parent.is_dir():
+        raise MissingInput(f"{path}: the folder {path.parent} does not exist; create it or choose another -o")
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, format="PNG")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _scaled(box: tuple[float, float, float, float], scale: float, size: tuple[int, int]) -> Rectangle:
+    """First and last pixel (inclusive) of a box on the picture, at least one pixel inside it."""
+    ends = (box[0] * scale, box[1] * scale, box[2] * scale - 1, box[3] * scale - 1)
+    x0, y0 = (min(max(0, round(ends[i])), size[i] - 1) for i in (0, 1))
+    x1, y1 = (min(max((x0, y0)[i], round(ends[2 + i])), size[i] - 1) for i in (0, 1))
+    return x0, y0, x1, y1
+
+
+def _outline(pen: ImageDraw.ImageDraw, spot: Rectangle, colour: Colour, line: Line, stroke: int) -> None:
+    if line == "thin":
+        pen.rectangle(spot, outline=(*colour, 110), width=1)
+        return
+    if line == "solid":
+        # A dark rim keeps a bright line readable on a bright image.
+        x0, y0, x1, y1 = spot
+        pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=(0, 0, 0, 130), width=stroke + 2)
+        pen.rectangle(spot, outline=colour, width=stroke)
+        return
+    if line == "dashed":
+        width = max(2, stroke - 1)
+        pen.rectangle(spot, outline=BLACK, width=width)
+        _dashes(pen, spot, colour, width, 4 * width + 2, 3 * width)
+        return
+    pen.rectangle(spot, outline=(0, 0, 0, 70), width=stroke)
+    _dashes(pen, spot, colour, stroke, stroke + 1, stroke + 2)
+
+
+def _dashes(pen: ImageDraw.ImageDraw, spot: Rectangle, colour: Colour, width: int, dash: int, gap: int) -> None:
+    """Dashes of ``dash`` pixels with ``gap`` between along the four sides, inside ``spot``."""
+    x0, y0, x1, y1 = spot
+    for x in range(x0, x1 + 1, dash + gap):
+        end = min(x + dash - 1, x1)
+        pen.rectangle((x, y0, end, min(y0 + width - 1, y1)), fill=colour)
+        pen.rectangle((x, max(y1 - width + 1, y0), end, y1), fill=colour)
+    for y in range(y0, y1 + 1, dash + gap):
+        end = min(y + dash - 1, y1)
+        pen.rectangle((x0, y, min(x0 + width - 1, x1), end), fill=colour)
+        pen.rectangle((max(x1 - width + 1, x0), y, x1, end), fill=colour)
+
+
+def _label(
+    pen: ImageDraw.ImageDraw,
+    mark: Mark,
+    spot: Rectangle,
+    size: tuple[int, int],
+    text_size: int,
+    taken: list[Rectangle],
+) -> None:
+    """Write a mark's label at the corner where it covers least of the labels already there."""
+    text = mark.label
+    if mark.short and _extent(text, text_size)[0] > 1.5 * (spot[2] - spot[0] + 1):
+        text = mark.short
+    width, height = _extent(text, text_size)
+    width, height = width + 6, height + 4
+    x0, y0, x1, y1 = spot
+    corners = ((x0, y0 - height), (x0, y0), (x0, y1 + 1), (x1 - width + 1, y0 - height), (x1 - width + 1, y1 + 1))
+    places: list[Rectangle] = []
+    for x, y in corners:
+        left, top = max(0, min(x, size[0] - width)), max(0, min(y, size[1] - height))
+        places.append((left, top, left + width, top + height))
+    best = min(places, key=lambda place: sum(_common(place, other) for other in taken))
+    taken.append(best)
+    hollow = mark.line == "dotted"
+    back = (20, 20, 20) if hollow else mark.colour
+    front = mark.colour if hollow else _ink_on(mark.colour)
+    pen.rectangle((best[0], best[1], best[2] - 1, best[3] - 1), fill=(*back, 225))
+    pen.text((best[0] + 3, best[1] + 2), text, front, _font(text_size, text), anchor="la")
+
+
+def _common(a: Rectangle, b: Rectangle) -> int:
+    """Pixels that two half-open rectangles share."""
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _ink_on(colour: Colour) -> Colour:
+    """Black or white, whichever reads better on ``colour`` (ITU-R BT.601 luma)."""
+    return BLACK if 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140 else WHITE
+
+
+def _head(title: str, keys: Sequence[Key], width: int, room: int) -> Image.Image:
+    """Title and legend, ``width`` pixels wide and at most ``room`` high."""
+    title_size, key_size, sample = 20, 15, 30
+    inner = width - 2 * _MARGIN
+    lines: list[list[tuple[int, Key]]] = [[]]
+    x = 0
+    for key in keys:
+        extent = sample + 6 + _extent(key.text, key_size)[0] + 22
+        if x and x + extent > inner:
+            lines.append([])
+            x = 0
+        lines[-1].append((x, key))
+        x += extent
+    top = _MARGIN + title_size + 12
+    step = key_size + 11
+    lines = lines[: (room - top) // step] if keys else []
+    head = Image.new("RGB", (width, top + len(lines) * step + 4), PAPER)
+    pen = ImageDraw.Draw(head, "RGBA")
+    title = _fitted(title, title_size, inner)
+    pen.text((_MARGIN, _MARGIN - 2), title, INK, _font(title_size, title))
+    for number, line in enumerate(lines):
+        y = top + number * step
+        for x, key in line:
+            left = _MARGIN + x
+            _outline(pen, (left, y, left + sample - 1, y + key_size + 2), key.colour, key.line, 3)
+            pen.text((left + sample + 6, y), key.text, INK, _font(key_size, key.text))
+    return head
+
+
+def _shrunk(image: ByteImage, factor: float) -> ByteImage:
+    size = (max(1, int(image.shape[1] * factor)), max(1, int(image.shape[0] * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)
+
+
+def _fitted(text: str, size: int, width: int) -> str:
+    """``text``, or as much of its beginning and end as fits ``width`` pixels."""
+    if _extent(text, size)[0] <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        short = f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
+        if _extent(short, size)[0] <= width:
+            return short
+    return ""
+
+
+def _extent(text: str, size: int) -> tuple[int, int]:
+    """Width of ``text``, and the height of any line at this size, in pixels."""
+    return int(np.ceil(_font(size, text).getlength(text))), round(size * 1.15)
+
+
+def _font(size: int, text: str) -> Font:
+    return _face(size, text.isascii())
+
+
+@lru_cache(maxsize=64)
+def _face(size: int, ascii_only: bool) -> Font:
+    """Pillow's own font; for letters that it lacks, one that the system may have."""
+    if not ascii_only:
+        for name in ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf"):
+            with suppress(OSError):
+                return ImageFont.truetype(name, size)
+    return ImageFont.load_default(size)

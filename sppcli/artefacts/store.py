@@ -240,18 +240,16 @@ def _commit(temporary: Path, path: Path) -> None:
 
 
 class Parts:
-    """Per-item results of an unfinished run, beside the file they will become.
+    """Per-image results of an unfinished run, beside the file they will become.
 
-    Parts of a run with another fingerprint are thrown away: they belong to other options or other inputs.
+    ``key`` says which options they belong to; parts of other options are thrown away, as all are with ``discard``.
     """
 
-    def __init__(self, target: Path, header: Header, key: str | None = None) -> None:
+    def __init__(self, target: Path, key: str, discard: bool = False) -> None:
         _ensure_folder(target)
         self.folder = target.with_name(target.name + ".parts")
-        self.header = header
-        key = key or header.fingerprint
-        marker = self.folder / "fingerprint"
-        if self.folder.exists() and (not marker.exists() or marker.read_text() != key):
+        marker = self.folder / "key"
+        if self.folder.exists() and (discard or not marker.exists() or marker.read_text() != key):
             shutil.rmtree(self.folder)
         self.folder.mkdir(exist_ok=True)
         for leftover in self.folder.glob(".*.tmp"):

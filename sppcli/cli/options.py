@@ -168,6 +168,16 @@ def output(default: str | None, what: str = "The file to write.") -> Decorator[A
     return click.option("-o", "--output", type=FilePath, default=default, metavar="FILE", help=what)
 
 
+def _input(name: str, default: str, made_by: str) -> Decorator[Any]:
+    """``--NAME FILE``: a file that an earlier stage made, by default its own default name in this folder."""
+    return click.option(
+        f"--{name}", type=FilePath, default=default, show_default=True, metavar="FILE", help=f"Made by spp {made_by}."
+    )
+
+
+proposals = _input("proposals", "proposals.h5", "propose")
+features = _input("features", "features.h5", "extract")
+svm = _input("svm", "svm.h5", "train-svm")
 force = click.option("--force", is_flag=True, help="Make the output again even if it is there and current.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

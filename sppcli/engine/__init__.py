@@ -1,0 +1,1 @@
+"""Running one function over many images, and saying how it goes."""

@@ -22,15 +22,17 @@ Int64 = npt.NDArray[np.int64]
 def _pool(
     conv_map: FloatArray,
     cells: Int64,
+    rows: Int64,
     levels: Int64,
     sources: Int64,
     starts: Int64,
     out: FloatArray,
 ) -> None:
     channels = conv_map.shape[2]
-    for w in range(cells.shape[0]):
-        x0, y0 = cells[w, 0], cells[w, 1]
-        width, height = cells[w, 2] - x0, cells[w, 3] - y0
+    for i in range(cells.shape[0]):
+        w = rows[i]
+        x0, y0 = cells[i, 0], cells[i, 1]
+        width, height = cells[i, 2] - x0, cells[i, 3] - y0
         for a in range(levels.shape[0]):
             n = levels[a]
             for row in range(n):
@@ -60,7 +62,11 @@ def _pool(
 
 
 def pool_windows(
-    conv_map: FloatArray, cells: Int64, levels: Sequence[int], out: FloatArray | None = None
+    conv_map: FloatArray,
+    cells: Int64,
+    levels: Sequence[int],
+    out: FloatArray | None = None,
+    rows: Int64 | None = None,
 ) -> FloatArray:
     """Max-pool each window of a conv map into the pyramid's bins.
 
@@ -69,8 +75,9 @@ def pool_windows(
     | conv_map | (H, W, C) | float32 | channels last |
     | cells | (N, 4) | int64 | x0 y0 x1 y1 in cells, half-open, inside the map, not empty |
     | levels | (L,) | | bins a side: 6, 3, 2, 1 |
-    | out | (N, bins * C) | float32 | optional, contiguous: filled and returned |
-    | returns | (N, bins * C) | float32 | layout as in `pyramid` |
+    | out | (M, bins * C) | float32 | optional, contiguous: filled and returned |
+    | rows | (N,) | int64 | optional: the row of ``out`` that each window goes to; by default 0, 1, 2 … |
+    | returns | (N, bins * C) | float32 | layout as in `pyramid`; ``out`` if given |
 
     Bins are those of Appendix A (golden cases ``bins`` and ``pooling``; the release starts its maximum at 0, which
     is the same on maps after a ReLU). A level that divides a finer level is pooled from it, which gives the
@@ -94,7 +101,10 @@ def pool_windows(
     bins = sum(n * n for n in levels)
     if out is None:
         out = np.empty((len(cells), bins * channels), dtype=np.float32)
-    result = out.reshape(len(cells), bins, channels)
+    rows = np.arange(len(cells)) if rows is None else rows
+    if len(rows) != len(cells) or (len(rows) and (rows.min() < 0 or rows.max() >= len(out))):
+        raise ValueError("rows must name one row of out for each window")
+    result = out.reshape(len(out), bins, channels)
     # Finest level first, so that coarser ones can be pooled from it.
     order = sorted(range(len(levels)), key=lambda i: -levels[i])
     offsets = np.cumsum([0, *(n * n for n in levels)])
@@ -102,14 +112,17 @@ def pool_windows(
     starts = np.array([offsets[i] for i in order], dtype=np.int64)
     sources = np.array([_finer(sizes, a) for a in range(len(sizes))], dtype=np.int64)
     conv_map = np.ascontiguousarray(conv_map, dtype=np.float32)
-    threads = cpu_threads()
-    chunks = np.array_split(np.arange(len(cells)), min(threads, max(1, len(cells) // 16)))
-    jobs = [(cells[c[0] : c[-1] + 1], result[c[0] : c[-1] + 1]) for c in chunks if len(c)]
+    threads = min(cpu_threads(), max(1, len(cells) // 16))
+    jobs = [
+        (part, chosen)
+        for part, chosen in zip(np.array_split(cells, threads), np.array_split(rows, threads), strict=True)
+        if len(part)
+    ]
     if len(jobs) == 1:
-        _pool(conv_map, jobs[0][0], sizes, sources, starts, jobs[0][1])
+        _pool(conv_map, *jobs[0], sizes, sources, starts, result)
     elif jobs:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: _pool(conv_map, job[0], sizes, sources, starts, job[1]), jobs))
+            list(pool.map(lambda job: _pool(conv_map, *job, sizes, sources, starts, result), jobs))
     return out
 
 

@@ -1,0 +1,1 @@
+"""Windows that may hold an object."""

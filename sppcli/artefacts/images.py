@@ -1,0 +1,51 @@
+"""The table of images that proposals and features share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.store import Artefact, Writer
+from sppcli.structures import Skipped
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """One row an image, in order of id.
+
+    ``paths`` relative to the source's root; ``digests`` SHA-256 of the files; ``sizes`` (N, 2) int64 height, width.
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    digests: tuple[str, ...]
+    sizes: npt.NDArray[np.int64]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def absolute(self, root: Path, index: int) -> Path:
+        return root / self.paths[index]
+
+    @classmethod
+    def read(cls, artefact: Artefact) -> ImageTable:
+        names, reasons = artefact.strings("skipped_names"), artefact.strings("skipped_reasons")
+        return cls(
+            artefact.strings("image_ids"),
+            artefact.strings("paths"),
+            artefact.strings("digests"),
+            artefact.array("sizes"),
+            tuple(Skipped(name, reason) for name, reason in zip(names, reasons, strict=True)),
+        )
+
+    def write(self, writer: Writer) -> None:
+        writer.strings("image_ids", self.ids)
+        writer.strings("paths", self.paths)
+        writer.strings("digests", self.digests)
+        writer.array("sizes", np.asarray(self.sizes, dtype=np.int64).reshape(-1, 2))
+        writer.strings("skipped_names", [item.name for item in self.skipped])
+        writer.strings("skipped_reasons", [item.reason for item in self.skipped])

@@ -1,0 +1,89 @@
+"""``spp extract``: proposals.h5 to features.h5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sppcli.cli import options
+from sppcli.paper import EXTRACTING
+
+
+@click.command("extract")
+@options.proposals
+@options.output("features.h5")
+@click.option(
+    "--scales",
+    type=options.IntList(),
+    default=options.IntList.text(EXTRACTING.scales),
+    show_default=True,
+    help="Lengths of the image's shorter side, in pixels.",
+)
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    show_default="the weights file's own, else alexnet",
+    help="alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18 or resnet50.",
+)
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|FILE",
+    help="imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
+)
+@click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="bf16 is faster on processors that have it, and rounds to 8 significant bits.",
+)
+@options.device
+@options.strict
+@options.force
+@options.dry_run
+@options.as_json
+@options.verbosity
+def command(
+    proposals: Path,
+    output: Path,
+    scales: tuple[int, ...],
+    backbone: str | None,
+    weights: str,
+    cut: str | None,
+    precision: str,
+    device: str,
+    strict: bool,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Compute the conv maps of each whole image, once a scale.
+
+    They are the cache of the method: windows are pooled from them by every later stage.
+    """
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+    from sppcli.stages import extract
+
+    config = extract.ExtractConfig(weights, backbone, cut, scales, precision, device)
+    with console.progress("extract") as progress:
+        summary = extract.run(
+            proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress
+        )
+    if as_json:
+        console.print_json(asdict(summary))
+    elif summary.dry_run:
+        click.echo(f"would extract {summary.extracted:,} of {summary.images:,} images and write {output}")
+    else:
+        network = summary.network
+        state = " (up to date)" if summary.up_to_date else ""
+        skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+        click.echo(
+            f"{output}: {summary.images:,} images at {len(scales)} scales, "
+            f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
+        )

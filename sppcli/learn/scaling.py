@@ -1,0 +1,57 @@
+"""Normalisation of feature vectors before linear models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sppcli.paper import SVM
+from sppcli.structures import FloatArray
+
+NORMALISATIONS = ("none", "l2", "sqrt-l2")
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """``kind``: none; l2 (each vector to length 1); sqrt-l2 (square root of each number first). Then times ``factor``.
+
+    The factor brings the mean length to 20, the release's, so that a C means the same for every kind. The square
+    root of max-pooled activations evens out the few large ones (the Hellinger map of histogram features).
+    """
+
+    kind: str
+    factor: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in NORMALISATIONS:
+            raise ValueError(f"unknown normalisation {self.kind!r}; choose one of {', '.join(NORMALISATIONS)}")
+
+    def apply(self, features: FloatArray) -> FloatArray:
+        """``features`` (N, D) float32, normalised in place and returned. sqrt-l2 takes what is below 0 as 0."""
+        _shape(features, self.kind)
+        features *= np.float32(self.factor)
+        return features
+
+
+def fit_normaliser(kind: str, sample: FloatArray) -> Normaliser:
+    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of 20 (release: 200 x 200 windows)."""
+    Normaliser(kind, 1.0)
+    shaped = _shape(sample.copy(), kind)
+    mean = float(_lengths(shaped).mean()) if len(shaped) else 0.0
+    return Normaliser(kind, SVM.feature_norm / mean if mean > 0 else 1.0)
+
+
+def _shape(features: FloatArray, kind: str) -> FloatArray:
+    if kind == "none":
+        return features
+    if kind == "sqrt-l2":
+        np.maximum(features, 0, out=features)
+        np.sqrt(features, out=features)
+    lengths = _lengths(features)
+    features /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    return features
+
+
+def _lengths(features: FloatArray) -> FloatArray:
+    return np.sqrt(np.einsum("ij,ij->i", features, features))

@@ -1,0 +1,93 @@
+"""Features of windows: from the conv maps of an image to one vector a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.geometry.projection import CellGrid, choose_scale, response_windows, scale_boxes, settle_windows
+from sppcli.nets.pooling import pool_windows
+from sppcli.structures import FloatArray
+
+if TYPE_CHECKING:
+    from sppcli.nets.backbones import FcHead
+
+
+class Maps(Protocol):
+    """Conv maps of one image at each scale; ``read`` gives (h, w, C) float32."""
+
+    size: tuple[int, int]
+
+    @property
+    def map_sizes(self) -> Sequence[tuple[int, ...]]: ...
+
+    def read(self, scale_index: int) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class HeldMaps:
+    """Maps that are in memory: those of a new image."""
+
+    size: tuple[int, int]
+    maps: tuple[FloatArray, ...]
+
+    @property
+    def map_sizes(self) -> Sequence[tuple[int, ...]]:
+        return [value.shape[:2] for value in self.maps]
+
+    def read(self, scale_index: int) -> FloatArray:
+        return self.maps[scale_index].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class WindowReader:
+    """How windows are read off the maps: at which of ``scales``, which cells, pooled how, through which layer.
+
+    ``layer``: pool5 (the pooled vector itself) or a layer of ``head``.
+    """
+
+    scales: tuple[int, ...]
+    grid: CellGrid
+    canonical: float
+    channels: int
+    levels: tuple[int, ...]
+    layer: str = "pool5"
+    head: FcHead | None = None
+
+    def features(self, maps: Maps, boxes: npt.NDArray[np.floating]) -> FloatArray:
+        """One row a box, float32: (N, bins * C) for pool5, else (N, units of the layer)."""
+        which, response = self._responses(maps, boxes)
+        sizes = np.asarray(maps.map_sizes, dtype=np.int64).reshape(-1, 2)[which]
+        cells = settle_windows(response, sizes[:, 0], sizes[:, 1])
+        pooled = np.empty((len(boxes), sum(n * n for n in self.levels) * self.channels), dtype=np.float32)
+        for index in np.unique(which):
+            rows = np.flatnonzero(which == index)
+            pool_windows(maps.read(int(index)), cells[rows], self.levels, pooled, rows)
+        return self._through_head(pooled)
+
+    def keys(self, maps: Maps, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``)."""
+        which, response = self._responses(maps, boxes)
+        return np.concatenate([which[:, None], response], axis=1)
+
+    def _responses(
+        self, maps: Maps, boxes: npt.NDArray[np.floating]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        height, width = maps.size
+        which = choose_scale(boxes, height, width, self.scales, self.canonical)
+        chosen = np.asarray(self.scales, dtype=np.float64)[which]
+        return which, response_windows(scale_boxes(boxes, height, width, chosen), self.grid)
+
+    def _through_head(self, pooled: FloatArray) -> FloatArray:
+        if self.layer == "pool5":
+            return pooled
+        import torch
+
+        assert self.head is not None
+        with torch.inference_mode():
+            output: FloatArray = self.head.run(torch.from_numpy(pooled), self.layer).numpy()
+        return output

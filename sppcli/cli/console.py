@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -62,7 +63,10 @@ def warn(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on standard output; NaN and infinities, which JSON does not know, become null."""
+    """One JSON object on standard output, from a dictionary or a dataclass.
+
+    NaN and infinities, which JSON does not know, become null; paths become text.
+    """
     click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -371,6 +375,8 @@ def _is_number(text: str) -> bool:
 
 def _plain(value: Any) -> Any:
     """``value`` with what JSON cannot say made sayable: NaN to null, tuples to lists, paths and others to text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

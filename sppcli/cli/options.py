@@ -120,6 +120,19 @@ class Number(_Type):
         return number
 
 
+class Bytes(_Type):
+    """An amount of memory such as ``800M`` or ``3G`` (binary units), as ``int`` bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([MG])i?B?", str(value), re.ASCII | re.IGNORECASE)
+        size = float(match[1]) * {"M": 2**20, "G": 2**30}[match[2].upper()] if match else 0
+        if size < 100 * 2**20:
+            self.fail(f"{str(value)!r} is not an amount of memory of at least 100M, such as 800M or 3G.", param, ctx)
+        return int(size)
+
+
 class Device(_Type):
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Whether the machine has it is asked later, by torch."""
 
@@ -177,6 +190,38 @@ def _input(name: str, default: str, made_by: str) -> Decorator[Any]:
 
 proposals = _input("proposals", "proposals.h5", "propose")
 features = _input("features", "features.h5", "extract")
+layer = click.option(
+    "--layer",
+    type=click.Choice(["pool5", "fc6", "fc7"]),
+    default="pool5",
+    show_default=True,
+    help="Whose output is the feature: the pyramid itself, or a fully connected layer on it.",
+)
+pyramid = click.option(
+    "--pyramid",
+    type=IntList("6,3,2,1"),
+    metavar="LEVELS",
+    show_default="the network's, else 6,3,2,1",
+    help="Bins a side.",
+)
+network_weights = click.option(
+    "--weights", metavar="imagenet|FILE", show_default="those of spp extract", help="Where fc6 and fc7 are read from."
+)
+dataset = click.option(
+    "--dataset", type=FilePath, metavar="FOLDER", help="Where the images are, if they have moved since spp propose."
+)
+memory = click.option(
+    "--memory", type=Bytes(), default="3G", show_default=True, help="Bound on samples and solver, as 800M or 3G."
+)
+
+
+def split(default: str) -> Decorator[Any]:
+    """``--split NAME``: train, val, trainval, test, whatever the data set has, or all."""
+    return click.option(
+        "--split", default=default, show_default=True, metavar="NAME", help="A split of the data set, or all."
+    )
+
+
 svm = _input("svm", "svm.h5", "train-svm")
 force = click.option("--force", is_flag=True, help="Make the output again even if it is there and current.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

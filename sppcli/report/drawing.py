@@ -55,9 +55,9 @@ MAX_SHEET_SIDE = 4096
 class Mark:
     """One box to draw.
 
-    ``box`` x0 y0 x1 y1 in image pixels. ``line``: solid; dotted; dashed (black between the dashes, for ground truth);
-    thin (one pixel, transparent, no outline: for many at once). ``label`` stands at a corner; ``short`` takes its place
-    where the box is too small for it. Marks given first lie below; labels given last are placed first.
+    ``box`` x0 y0 x1 y1 in image pixels. ``line``: solid; dotted; dashed (black between the dashes, finer without a
+    label: for ground truth); thin (one pixel, transparent: for many at once). ``label`` stands at a corner; ``short``
+    takes its place where the box is too small for it. Marks given first lie below; labels given last are placed first.
     """
 
     box: tuple[float, float, float, float]
@@ -119,7 +119,8 @@ def draw(image: ByteImage, marks: Sequence[Mark], side: int | None = None) -> By
     spots: list[tuple[Mark, Rectangle]] = []
     for mark in marks:
         spot = _scaled(mark.box, scale, size)
-        _outline(pen, spot, mark.colour, mark.line, stroke)
+        quiet = mark.line == "dashed" and not mark.label
+        _outline(pen, spot, mark.colour, mark.line, max(1, stroke // 2) if quiet else stroke)
         spots.append((mark, spot))
     taken: list[Rectangle] = []
     for mark, spot in reversed(spots):
@@ -226,12 +227,11 @@ def _outline(pen: ImageDraw.ImageDraw, spot: Rectangle, colour: Colour, line: Li
         pen.rectangle(spot, outline=colour, width=stroke)
         return
     if line == "dashed":
-        width = max(2, stroke - 1)
-        pen.rectangle(spot, outline=BLACK, width=width)
-        _dashes(pen, spot, colour, width, 4 * width + 2, 3 * width)
+        pen.rectangle(spot, outline=BLACK, width=stroke)
+        _dashes(pen, spot, colour, stroke, 2 * stroke + 4, 2 * stroke + 2)
         return
-    pen.rectangle(spot, outline=(0, 0, 0, 70), width=stroke)
-    _dashes(pen, spot, colour, stroke, stroke + 1, stroke + 2)
+    pen.rectangle(spot, outline=(0, 0, 0, 110), width=stroke + 1)
+    _dashes(pen, spot, colour, stroke + 1, 2 * stroke + 1, stroke + 1)
 
 
 def _dashes(pen: ImageDraw.ImageDraw, spot: Rectangle, colour: Colour, width: int, dash: int, gap: int) -> None:
@@ -271,7 +271,7 @@ def _label(
     taken.append(best)
     hollow = mark.line == "dotted"
     back = (20, 20, 20) if hollow else mark.colour
-    front = mark.colour if hollow else _ink_on(mark.colour)
+    front = _lighter(mark.colour) if hollow else _ink_on(mark.colour)
     pen.rectangle((best[0], best[1], best[2] - 1, best[3] - 1), fill=(*back, 225))
     pen.text((best[0] + 3, best[1] + 2), text, front, _font(text_size, text), anchor="la")
 
@@ -284,6 +284,11 @@ def _common(a: Rectangle, b: Rectangle) -> int:
 def _ink_on(colour: Colour) -> Colour:
     """Black or white, whichever reads better on ``colour`` (ITU-R BT.601 luma)."""
     return BLACK if 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140 else WHITE
+
+
+def _lighter(colour: Colour) -> Colour:
+    """Half way to white."""
+    return (colour[0] + 255) // 2, (colour[1] + 255) // 2, (colour[2] + 255) // 2
 
 
 def _head(title: str, keys: Sequence[Key], width: int, room: int) -> Image.Image:

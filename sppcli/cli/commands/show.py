@@ -1,0 +1,75 @@
+"""``spp show``: artefacts to pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sppcli.cli import console, options
+
+
+@click.command("show")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=options.FilePath)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.png|FOLDER/",
+    show_default="detections.png, proposals.png or ground-truth.png",
+    help="One contact sheet, or a folder for a picture per image.",
+)
+@click.option(
+    "--what",
+    type=click.Choice(["detections", "proposals", "ground-truth"]),
+    show_default="what the file holds",
+    help="What to draw.",
+)
+@click.option("--images", type=options.NameList("000005,000007"), metavar="ID,...", help="Draw these images.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=12, metavar="N", help="Without --images: so many, evenly spread."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="Draw the images at random instead of evenly spread."
+)
+@click.option("--split", metavar="NAME", show_default="all", help="Only images of this split.")
+@click.option("--min-score", type=options.Number(), default=0.0, help="Leave out detections that score less.")
+@click.option(
+    "--max-boxes", type=click.IntRange(min=1), default=100, metavar="N", help="Boxes on an image, the best first."
+)
+@click.option(
+    "--dataset", type=options.FilePath, metavar="PATH", help="Where the images are, if they have moved since."
+)
+@options.as_json
+@options.verbosity
+def command(
+    files: tuple[Path, ...],
+    output: str | None,
+    what: str | None,
+    images: tuple[str, ...] | None,
+    count: int,
+    seed: int | None,
+    split: str | None,
+    min_score: float,
+    max_boxes: int,
+    dataset: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw detections, proposals or ground truth on images, as PNG.
+
+    FILE is detections.h5, proposals.h5 or, for ground truth, the folder of a data set; without one, detections.h5 of
+    the current folder, or else its proposals.h5. Detections are drawn over the ground truth where there is any: right
+    ones solid, false ones dotted, missed objects named. Of proposals the best are drawn, and for each object the
+    window that overlaps it most.
+    """
+    from sppcli.stages import show
+
+    config = show.ShowConfig(what, images or (), count, seed, split, min_score, max_boxes, dataset)
+    with console.progress("show") as progress:
+        summary = show.run(files, output, config, progress=progress)
+    if as_json:
+        console.print_json(summary)
+        return
+    for path in summary.files:
+        click.echo(path)
+    left_out = f", {len(summary.skipped)} left out" if summary.skipped else ""
+    console.say(f"{summary.what.replace('-', ' ')} on {len(summary.pictures)} of {summary.of} images{left_out}")

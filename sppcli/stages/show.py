@@ -1,0 +1,323 @@
+"""Artefacts to pictures: detections over ground truth, proposals, or ground truth alone, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sppcli.artefacts.detections import read_detections
+from sppcli.artefacts.proposals import Proposals, read_proposals
+from sppcli.artefacts.store import Header, open_artefact
+from sppcli.datasets import Dataset, open_dataset
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
+from sppcli.images import read_image
+from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
+from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
+from sppcli.structures import Annotations, ByteImage, Detections, Skipped
+
+DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "ground-truth")
+# More pictures than this on one sheet cannot be made out.
+MAX_ON_SHEET = 200
+_TILE_SIDE = 480
+# Pictures in a folder are as large as the image, within these bounds of the longer side.
+_PICTURE_SIDES = (640, 2000)
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """What to draw.
+
+    | field | meaning |
+    |---|---|
+    | what | one of `WHATS`; None: what the file holds |
+    | images | ids of the images to draw, in this order |
+    | count, seed | without ``images``: so many, spread evenly, or drawn at random with a seed |
+    | split | only images of this split |
+    | min_score | detections that score less are left out |
+    | max_boxes | detections or windows drawn on an image, best first |
+    | dataset | where the images are, if not where the file says |
+    """
+
+    what: str | None = None
+    images: tuple[str, ...] = ()
+    count: int = 12
+    seed: int | None = None
+    split: str | None = None
+    min_score: float = 0.0
+    max_boxes: int = 100
+    dataset: Path | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image as drawn, and the counts of its `Overlay`."""
+
+    id: str
+    file: Path
+    boxes: int | None
+    drawn: int | None
+    objects: int | None
+    found: int | None
+
+
+@dataclass(frozen=True)
+class ShowSummary:
+    """``files``: the PNGs written; ``of``: images there were to choose from."""
+
+    what: str
+    files: tuple[Path, ...]
+    pictures: tuple[Picture, ...]
+    of: int
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is shown, with its data set. ``ids``: its images, in the order that ``detections`` or ``proposals`` have."""
+
+    name: str
+    what: str
+    dataset: Dataset
+    ids: tuple[str, ...]
+    detections: Detections | None = None
+    proposals: Proposals | None = None
+
+    def truth(self, image_id: str) -> Annotations | None:
+        """Ground truth; None where there is none, which is an error only if it is what is to be drawn."""
+        if not self.dataset.has_annotations:
+            return None
+        try:
+            return self.dataset.annotations(image_id)
+        except MissingInput:
+            if self.what == GROUND_TRUTH:
+                raise
+            return None
+
+
+def run(
+    files: Sequence[Path], output: str | None, config: ShowConfig, *, progress: Progress | None = None
+) -> ShowSummary:
+    """Draw pictures and write them.
+
+    Args:
+        files: detections.h5, proposals.h5 or a data set (for ground truth); empty means what the current folder has.
+        output: ``NAME.png`` for one contact sheet; an existing folder, or a name with a slash at the end, for a PNG per
+            image; None for a contact sheet named after what is drawn.
+        config: what to draw.
+        progress: told of every image.
+
+    Raises:
+        MissingInput: nothing to show, the images are gone, or there is no such image or split.
+        BadInput: none of the images can be read.
+        UsageProblem: what is asked for is not in the files, or is too much for one sheet.
+    """
+    progress = progress or NoProgress()
+    source = _open(files, config)
+    pool = _pool(source, config)
+    ids = _choose(source, config, pool)
+    target, is_folder = _target(output or f"{source.what}.png", len(ids))
+    colours = class_colours(_classes(source))
+    paths = {item.id: item.path for item in source.dataset.images}
+    rows = {image_id: row for row, image_id in enumerate(source.ids)}
+    drawn: dict[str, tuple[Overlay, ByteImage]] = {}
+    skipped: list[Skipped] = []
+    progress.start(len(ids), "images")
+    for image_id in ids:
+        try:
+            if image_id not in paths:
+                raise MissingInput(f"{image_id}: there is no such image in {source.dataset.root} any more")
+            image = read_image(paths[image_id])
+            overlay = _overlay(source, config, rows[image_id], source.truth(image_id), colours)
+        except SppError as error:
+            progress.warn(f"skipped: {error}")
+            skipped.append(Skipped(image_id, str(error)))
+        else:
+            side = min(max(_PICTURE_SIDES[0], *image.shape[:2]), _PICTURE_SIDES[1]) if is_folder else _TILE_SIDE
+            drawn[image_id] = overlay, draw(image, overlay.marks, side)
+        progress.advance()
+    if not drawn:
+        raise BadInput(f"{source.name}: none of the {len(ids)} images can be shown; the first: {skipped[0].reason}")
+    _warn_if_bare(source, config, drawn, progress)
+    keys = legend(source.what, [overlay for overlay, _ in drawn.values()], colours)
+    tiles = {image_id: Tile(f"{image_id}: {overlay.caption}", image) for image_id, (overlay, image) in drawn.items()}
+    if is_folder:
+        target.mkdir(exist_ok=True)
+        written = _names(target, tiles)
+        for image_id, tile in tiles.items():
+            write_png(written[image_id], with_head(tile, keys))
+    else:
+        written = dict.fromkeys(tiles, target)
+        write_png(target, contact_sheet(list(tiles.values()), _title(source, config, len(tiles), len(pool)), keys))
+    pictures = tuple(
+        Picture(image_id, written[image_id], overlay.boxes, overlay.drawn, overlay.objects, overlay.found)
+        for image_id, (overlay, _) in drawn.items()
+    )
+    return ShowSummary(source.what, tuple(dict.fromkeys(written.values())), pictures, len(pool), tuple(skipped))
+
+
+def _open(files: Sequence[Path], config: ShowConfig) -> _Source:
+    """Find what is to be shown among ``files`` and open it with its data set."""
+    folders = [path for path in files if path.is_dir()]
+    artefacts = [path for path in files if not path.is_dir()]
+    if len(folders) > 1 or (folders and config.dataset):
+        raise UsageProblem("several data sets are named; name one")
+    given = folders[0] if folders else config.dataset
+    if given is not None and not artefacts and (config.what == GROUND_TRUTH or (folders and config.what is None)):
+        dataset = open_dataset([given])
+        return _annotated(_Source(str(given), GROUND_TRUTH, dataset, tuple(item.id for item in dataset.images)))
+    path, kind, header = _pick(artefacts or _defaults(), config.what)
+    proposals = read_proposals(path) if kind == PROPOSALS else None
+    detections = None if kind == PROPOSALS else read_detections(path).detections
+    ids = proposals.images.ids if proposals else detections.image_ids if detections else ()
+    source = _Source(path.name, kind, _dataset(path, header, given), ids, detections, proposals)
+    if ids and not set(ids) & {item.id for item in source.dataset.images}:
+        raise MissingInput(
+            f"{path}: none of its {len(ids)} images is in {source.dataset.root} (they are called {ids[0]} and so on); "
+            "name the data set it was made from with --dataset"
+        )
+    return _annotated(replace(source, what=GROUND_TRUTH)) if config.what == GROUND_TRUTH else source
+
+
+def _defaults() -> list[Path]:
+    found = [path for path in (Path("detections.h5"), Path("proposals.h5")) if path.exists()]
+    if not found:
+        raise MissingInput(
+            "there is neither detections.h5 nor proposals.h5 in this folder; run spp propose, or name a file to show"
+        )
+    return found
+
+
+def _pick(paths: Sequence[Path], what: str | None) -> tuple[Path, str, Header]:
+    """The one file among ``paths`` that ``what`` is drawn from; without ``what``, detections go before proposals."""
+    headers: dict[Path, Header] = {}
+    for path in paths:
+        with open_artefact(path) as artefact:
+            headers[path] = artefact.header
+    wanted = (what,) if what in (DETECTIONS, PROPOSALS) else (DETECTIONS, PROPOSALS)
+    for kind in wanted:
+        fitting = [path for path, header in headers.items() if header.kind == kind]
+        if len(fitting) > 1:
+            raise UsageProblem(f"{' and '.join(map(str, fitting))} both hold {kind}; show one at a time")
+        if fitting:
+            return fitting[0], kind, headers[fitting[0]]
+    held = ", ".join(f"{path} holds {header.kind}" for path, header in headers.items())
+    raise UsageProblem(f"{held}: there are no {' or '.join(wanted)} to draw; name a file that has them")
+
+
+def _dataset(path: Path, header: Header, given: Path | None) -> Dataset:
+    if given is not None:
+        return open_dataset([given])
+    places = header.source.get("paths")
+    if not places:
+        raise BadArtefact(f"{path}: does not say where its images are; name the data set with --dataset")
+    gone = [place for place in places if not Path(place).exists()]
+    if gone:
+        raise MissingInput(f"{path}: its images were in {gone[0]}, which is not there any more; name it with --dataset")
+    return open_dataset([Path(place) for place in places])
+
+
+def _annotated(source: _Source) -> _Source:
+    if not source.dataset.has_annotations:
+        raise MissingInput(f"{source.dataset.root}: has no annotations, so there is no ground truth to show")
+    return source
+
+
+def _pool(source: _Source, config: ShowConfig) -> list[str]:
+    """Ids of the images there are to choose from."""
+    members = set(source.ids if config.split is None else source.dataset.split(config.split))
+    pool = [image_id for image_id in source.ids if image_id in members]
+    if not pool:
+        raise MissingInput(f"{source.name}: holds no image{f' of the split {config.split}' if config.split else ''}")
+    return pool
+
+
+def _choose(source: _Source, config: ShowConfig, pool: Sequence[str]) -> list[str]:
+    for image_id in config.images:
+        if image_id not in pool:
+            where = f" in the split {config.split}" if config.split else ""
+            raise MissingInput(f"{source.name}: holds no image {image_id!r}{where}; an id looks like {pool[0]!r}")
+    if config.images:
+        return list(config.images)
+    count = min(config.count, len(pool))
+    if config.seed is None:
+        return [pool[i * len(pool) // count] for i in range(count)]
+    rows = np.random.default_rng(config.seed).choice(len(pool), size=count, replace=False)
+    return [pool[row] for row in sorted(rows)]
+
+
+def _target(output: str, count: int) -> tuple[Path, bool]:
+    """Where to write, and whether that is a folder of pictures."""
+    path = Path(output)
+    if output.endswith("/") or path.is_dir():
+        if not path.absolute().parent.is_dir():
+            raise MissingInput(f"{output}: the folder {path.absolute().parent} does not exist; create it")
+        if path.exists() and not path.is_dir():
+            raise UsageProblem(f"{output}: a file, where a folder for the pictures is meant; choose another -o")
+        return path, True
+    if path.suffix.lower() != ".png":
+        raise UsageProblem(f"{output}: pictures are PNG; name a file ending in .png, or a folder ending in /")
+    if count > MAX_ON_SHEET:
+        raise UsageProblem(f"{count} images are too many for one sheet; choose at most {MAX_ON_SHEET}, or -o FOLDER/")
+    return path, False
+
+
+def _classes(source: _Source) -> list[str]:
+    """Every class that may be drawn, in an order that does not depend on the images chosen."""
+    detected = source.detections.classes if source.detections is not None else ()
+    annotated = source.dataset.classes if source.dataset.has_annotations else ()
+    return sorted({*detected, *annotated})
+
+
+def _overlay(
+    source: _Source, config: ShowConfig, row: int, truth: Annotations | None, colours: dict[str, Colour]
+) -> Overlay:
+    if source.what == DETECTIONS and source.detections is not None:
+        here = source.detections.of_image(row)
+        return detection_overlay(here, truth, colours, config.min_score, config.max_boxes)
+    if source.what == PROPOSALS and source.proposals is not None:
+        first, end = source.proposals.offsets[row : row + 2]
+        return proposal_overlay(
+            source.proposals.of(row), source.proposals.scores[first:end], truth, colours, config.max_boxes
+        )
+    return truth_overlay(truth or Annotations.empty(), colours)
+
+
+def _warn_if_bare(
+    source: _Source, config: ShowConfig, drawn: dict[str, tuple[Overlay, ByteImage]], progress: Progress
+) -> None:
+    """Say why there is no detection on the pictures, if so."""
+    if source.what != DETECTIONS or source.detections is None or any(o.drawn for o, _ in drawn.values()):
+        return
+    scores = source.detections.scores
+    highest = f"the highest in the file is {scores.max():.2f}" if len(scores) else "there are none in the file"
+    progress.warn(f"{source.name}: no detection on these images scores {config.min_score:g} or more; {highest}")
+
+
+def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
+    parts = [f"{source.name}: {source.what.replace('-', ' ')}", f"{shown} of {of} images"]
+    if config.split:
+        parts[-1] += f" of {config.split}"
+    if source.what == DETECTIONS:
+        parts.append(f"scores >= {config.min_score:g}")
+    if source.what == PROPOSALS:
+        parts.append(f"the best {config.max_boxes} windows of each")
+    return ", ".join(parts)
+
+
+def _names(folder: Path, ids: Sequence[str] | dict[str, Tile]) -> dict[str, Path]:
+    """A file for each id; ids may hold slashes, and must not lead out of the folder or to one another's file."""
+    names: dict[str, Path] = {}
+    taken: set[str] = set()
+    for image_id in ids:
+        name = base = image_id.replace("/", "__").replace("\\", "__").lstrip(".") or "image"
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name.lower())
+        names[image_id] = folder / f"{name}.png"
+    return names

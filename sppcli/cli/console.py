@@ -94,6 +94,21 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], footer: Sequ
         click.echo("  ".join(padded).rstrip())
 
 
+def sheet(title: str, rows: Sequence[tuple[str, str]], apart: bool = False) -> None:
+    """A title with named lines below it on standard output; never cut or wrapped when piped.
+
+    Args:
+        title: a line of its own.
+        rows: name and text; an empty name continues the row above.
+        apart: set off by an empty line from what was printed before.
+    """
+    width = max((_width(name) for name, _ in rows), default=0)
+    bold = _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
+    click.echo(("\n" if apart else "") + (click.style(title, bold=True) if bold else title))
+    for name, text in rows:
+        click.echo(f"  {name}{' ' * (width - _width(name))}  {text}")
+
+
 def _table_on_terminal(
     headers: Sequence[str], cells: list[list[str]], footer: list[list[str]], right: list[bool]
 ) -> None:

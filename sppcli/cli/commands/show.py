@@ -36,9 +36,7 @@ from sppcli.cli import console, options
 @click.option(
     "--max-boxes", type=click.IntRange(min=1), default=100, metavar="N", help="Boxes on an image, the best first."
 )
-@click.option(
-    "--dataset", type=options.FilePath, metavar="PATH", help="Where the images are, if they have moved since."
-)
+@options.dataset
 @options.as_json
 @options.verbosity
 def command(

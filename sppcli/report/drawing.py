@@ -45,7 +45,7 @@ _PALETTE: tuple[Colour, ...] = (
     (255, 145, 130),
     (160, 95, 30),
     (60, 85, 225),
-    (255, 165, 0),
+    (120, 200, 255),
 )
 _MARGIN = 14
 MAX_SHEET_SIDE = 4096
@@ -329,11 +329,19 @@ def _fitted(text: str, size: int, width: int) -> str:
     """``text``, or as much of its beginning and end as fits ``width`` pixels."""
     if _extent(text, size)[0] <= width:
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        short = f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
-        if _extent(short, size)[0] <= width:
-            return short
-    return ""
+    fits, too_long = 1, len(text)
+    while too_long - fits > 1:
+        kept = (fits + too_long) // 2
+        if _extent(_shortened(text, kept), size)[0] <= width:
+            fits = kept
+        else:
+            too_long = kept
+    return _shortened(text, fits) if fits > 1 else ""
+
+
+def _shortened(text: str, kept: int) -> str:
+    """``kept`` letters of ``text``, half from each end, with dots between."""
+    return f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
 
 
 def _extent(text: str, size: int) -> tuple[int, int]:

@@ -1,0 +1,158 @@
+"""The arrows between packages that must never exist, read from the imports themselves (see docs/design.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "sppcli"
+
+
+@dataclass(frozen=True)
+class Import:
+    """``target`` is a full module name; ``top`` if it is imported with the module, not inside a function."""
+
+    target: str
+    top: bool
+
+
+Graph = Mapping[str, frozenset[Import]]
+
+
+def imports_of(source: str, module: str, is_package: bool = False) -> frozenset[Import]:
+    """Every import in ``source``. ``from a import b`` counts as both ``a`` and ``a.b``."""
+    found: set[Import] = set()
+
+    def visit(node: ast.AST, top: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.update(Import(alias.name, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    parts = module.split(".")[: None if is_package and child.level == 1 else -child.level]
+                    base = ".".join([*parts, *([base] if base else [])])
+                found.add(Import(base, top))
+                found.update(Import(f"{base}.{alias.name}", top) for alias in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                visit(child, False)
+            else:
+                visit(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+    visit(ast.parse(source), True)
+    return frozenset(found)
+
+
+def read_graph() -> dict[str, frozenset[Import]]:
+    graph = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        module = ".".join(parts[:-1] if is_package else parts)
+        graph[module] = imports_of(path.read_text(encoding="utf-8"), module, is_package)
+    return graph
+
+
+def under(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def ours(*names: str) -> tuple[str, ...]:
+    return tuple(f"sppcli.{name}" for name in names)
+
+
+def violations(graph: Graph) -> Iterator[str]:
+    """One line for each arrow that must not exist, with the number it has in the design."""
+    for module, imports in graph.items():
+        for target in sorted({item.target for item in imports}):
+            arrow = f"{module} -> {target}"
+            if under(target, *ours("cli")) and not under(module, *ours("cli", "__main__")):
+                yield f"1: {arrow}"
+            if under(target, "click", "rich") and not under(module, *ours("cli")):
+                yield f"1: {arrow}"
+            if under(module, *ours("stages")) and target.startswith("sppcli.stages.") and not under(target, module):
+                yield f"2: {arrow}"
+            if under(target, "h5py", "hdf5plugin") and not under(module, *ours("artefacts")):
+                yield f"3: {arrow}"
+            if under(target, "sklearn") and not under(module, *ours("learn")):
+                yield f"3: {arrow}"
+            if under(target, "cv2") and not under(module, *ours("images", "proposals", "report")):
+                yield f"3: {arrow}"
+            mathematics = under(module, *ours("geometry", "nets", "evaluation"))
+            if mathematics and under(target, *ours("artefacts", "datasets", "stages")):
+                yield f"4: {arrow}"
+            if under(module, *ours("paper", "errors")) and under(target, "sppcli"):
+                yield f"6: {arrow}"
+        if under(module, *ours("evaluation", "artefacts", "datasets", "geometry")):
+            way = way_to(graph, module, "torch", "torchvision")
+            if way:
+                yield f"5: {' -> '.join(way)}"
+
+
+def way_to(graph: Graph, start: str, *targets: str) -> list[str]:
+    """The modules through which importing ``start`` imports one of ``targets``; empty if it does not."""
+    ways = {start: [start]}
+    waiting = [start]
+    while waiting:
+        module = waiting.pop()
+        for item in sorted(graph[module], key=lambda item: item.target):
+            if under(item.target, *targets) and (item.top or module == start):
+                return [*ways[module], item.target]
+            if item.top and item.target in graph and item.target not in ways:
+                ways[item.target] = [*ways[module], item.target]
+                waiting.append(item.target)
+    return []
+
+
+def test_no_forbidden_arrow() -> None:
+    graph = read_graph()
+    assert len(graph) > 20
+    assert list(violations(graph)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "number"),
+    [
+        ("sppcli.stages.detect", "def f():\n    from sppcli.cli import console\n", "1"),
+        ("sppcli.engine.progress", "import rich.progress\n", "1"),
+        ("sppcli.demo.run", "import click\n", "1"),
+        ("sppcli.stages.detect", "from sppcli.stages import extract\n", "2"),
+        ("sppcli.stages.detect", "from . import extract\n", "2"),
+        ("sppcli.stages.detect", "from .extract import run\n", "2"),
+        ("sppcli.stages.info", "import h5py\n", "3"),
+        ("sppcli.demo.scenes", "from sklearn.datasets import load_digits\n", "3"),
+        ("sppcli.stages.propose", "import cv2\n", "3"),
+        ("sppcli.geometry.boxes", "from sppcli.artefacts import store\n", "4"),
+        ("sppcli.nets.maps", "from sppcli.datasets.voc import VocDataset\n", "4"),
+        ("sppcli.evaluation.voc_ap", "def f():\n    import torch\n", "5"),
+        ("sppcli.datasets.voc", "from torchvision import datasets\n", "5"),
+        ("sppcli.paper", "from sppcli.structures import Boxes\n", "6"),
+        ("sppcli.errors", "import sppcli\n", "6"),
+    ],
+)
+def test_a_planted_arrow_is_found(module: str, source: str, number: str) -> None:
+    found = list(violations({module: imports_of(source, module)}))
+    assert any(line.startswith(number) for line in found), found
+
+
+def test_torch_is_found_behind_other_modules() -> None:
+    graph = {
+        "sppcli.evaluation.topk": imports_of("from sppcli import structures\n", "sppcli.evaluation.topk"),
+        "sppcli.structures": imports_of("from sppcli.tensors import x\n", "sppcli.structures"),
+        "sppcli.tensors": imports_of("import torch\n", "sppcli.tensors"),
+    }
+    assert list(violations(graph)) == ["5: sppcli.evaluation.topk -> sppcli.structures -> sppcli.tensors -> torch"]
+
+
+def test_what_is_allowed_is_not_found() -> None:
+    graph = {
+        "sppcli.cli.console": imports_of("import rich\nimport click\nfrom sppcli.cli import options\n", "sppcli.cli.c"),
+        "sppcli.stages.detect": imports_of("from sppcli.engine import progress\nimport cv2x\n", "sppcli.stages.detect"),
+        "sppcli.report.drawing": imports_of("import cv2\n", "sppcli.report.drawing"),
+        "sppcli.evaluation.topk": imports_of("import numpy\n", "sppcli.evaluation.topk"),
+    }
+    assert list(violations(graph)) == []

@@ -1,0 +1,44 @@
+"""Help must come at once: it imports nothing that computes or draws."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sppcli.cli.main import COMMANDS
+
+HEAVY = {
+    "PIL",
+    "cv2",
+    "h5py",
+    "hdf5plugin",
+    "numba",
+    "numpy",
+    "rich",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "torch",
+    "torchvision",
+}
+PROBE = """
+import sys
+from sppcli.cli.main import main
+code = main(sys.argv[1:])
+print("IMPORTED", *sorted({name.split(".")[0] for name in sys.modules}))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=lambda names: " ".join(["spp", *names]))
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text, _, imported = done.stdout.rpartition("IMPORTED")
+    assert text.startswith("Usage: spp")
+    assert "click" in imported.split()
+    assert HEAVY & set(imported.split()) == set()

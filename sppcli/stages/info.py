@@ -79,12 +79,12 @@ def describe(path: Path) -> Description:
     """
     if path.name.endswith(PARTS) and path.is_dir():
         path = path.with_name(path.name.removesuffix(PARTS))
+    if path.is_dir():
+        raise BadArtefact(f"{path}: a folder; name a file that spp made, such as {DEFAULT_FILES[0]}")
     unfinished = _parts(path)
     if not path.exists() and unfinished is not None:
         size = sum(part.stat().st_size for part in path.with_name(path.name + PARTS).iterdir())
         return Description(path, "unfinished", size, "", unfinished=unfinished)
-    if path.is_dir():
-        raise BadArtefact(f"{path}: a folder; name a file that spp made, such as {DEFAULT_FILES[0]}")
     if path.suffix == ".safetensors":
         return _network(path)
     if path.is_file() and not _is_hdf5(path):

@@ -92,7 +92,7 @@ def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
     if pixels is None:
         raise BadInput(f"{name}: not an image that can be decoded; replace it or remove it")
     if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = (pixels // 256).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise BadInput(f"{name}: samples of type {pixels.dtype}; convert the image to 8 or 16 bits")
     return np.ascontiguousarray(pixels[:, :, ::-1])
@@ -104,7 +104,7 @@ def _to_rgb(image: Image.Image) -> ByteImage:
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode == "I":
         # Pillow opens 16-bit grey PNGs as 32-bit integers in some versions.
-        grey = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
+        grey = (np.clip(np.asarray(image), 0, 65535) // 256).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode == "F":
         raise ValueError("floating-point samples; convert the image to 8 or 16 bits")

@@ -38,7 +38,7 @@ class SvmTraining:
 
     # A window is a negative of a class when its IoU with every object of it is below this (strictly).
     negative_iou: float = 0.3
-    # Of negatives of one image that overlap each other by more than this, the best-scoring one is kept (strictly above).
+    # Of negatives of one image that overlap each other by more than this (strictly), the best-scoring one is kept.
     duplicate_iou: float = 0.7
     mining_rounds: int = 1
     # R-CNN's and the release's C, for features scaled to a mean norm of `feature_norm`.

@@ -21,8 +21,8 @@ from sppcli.structures import FloatArray
 class NetworkRecord:
     """What later stages must know of the network that made the maps.
 
-    ``digest``: SHA-256 of the trunk. ``stride`` and ``centre``: pixels of the scaled image. ``canonical``: side in pixels
-    of its training input. ``pyramid``: the levels it was trained with, or () if it was trained without a pyramid.
+    ``digest``: SHA-256 of the trunk. ``stride`` and ``centre``: pixels of the scaled image. ``canonical``: side in
+    pixels of its training input. ``pyramid``: the levels it was trained with, () if it was trained without a pyramid.
     """
 
     backbone: str

@@ -55,9 +55,7 @@ def read_proposals(path: Path) -> Proposals:
         )
 
 
-def write_proposals(
-    path: Path, header: Header, images: ImageTable, found: list[tuple[Boxes, FloatArray]]
-) -> None:
+def write_proposals(path: Path, header: Header, images: ImageTable, found: list[tuple[Boxes, FloatArray]]) -> None:
     """``found`` holds boxes and scores of each image of ``images``, in its order."""
     with create(path, header) as writer:
         images.write(writer)
@@ -68,3 +66,8 @@ def write_proposals(
 
 def source_json(kind: str, paths: list[str], root: str) -> Json:
     return {"kind": kind, "paths": paths, "root": root}
+
+
+def propose_settings(proposals: Proposals) -> Json:
+    """The options of `spp propose` that made these windows, without what names the method."""
+    return {name: value for name, value in proposals.header.config.items() if name not in ("method", "engine")}

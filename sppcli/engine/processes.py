@@ -48,7 +48,8 @@ def run_many(function: Callable[[Item], Result], items: Sequence[Item], jobs: in
                 yield waiting.pop(future), future.result()
     except BrokenProcessPool:
         raise SppError(
-            "a worker process was killed, most often because memory ran out; run again with fewer -j (finished images are kept)"
+            "a worker process was killed, most often because memory ran out; run again with fewer -j "
+            "(finished images are kept)"
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -54,7 +54,7 @@ def choose_scale(
     np.divide(canonical * min(height, width), side, out=wanted, where=side > 0)
     wanted = np.floor(wanted + 0.5)
     distance = np.abs(np.asarray(scales, dtype=np.float64)[None, :] - wanted[:, None])
-    return np.argmin(distance, axis=1).astype(np.int64)
+    return np.asarray(np.argmin(distance, axis=1), dtype=np.int64)
 
 
 def scale_boxes(
@@ -70,7 +70,7 @@ def scale_boxes(
     shorter = min(height, width)
     # An image one pixel across has no m - 1 to divide by; all of it is that pixel.
     factor = (np.asarray(scale, dtype=np.float64) - 1) / max(shorter - 1, 1)
-    return pixels * np.reshape(factor, (-1, 1))
+    return np.asarray(pixels * np.reshape(factor, (-1, 1)), dtype=np.float64)
 
 
 def response_windows(scaled: Float64, grid: CellGrid) -> Int64:

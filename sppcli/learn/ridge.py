@@ -31,8 +31,8 @@ class BoxRegressor:
 def fit_box_regressor(features: npt.NDArray[np.floating], targets: Float64, ridge: float) -> BoxRegressor:
     """Fit to ``features`` (N, D), any float type, and ``targets`` (N, 4) as `geometry.regression.encode` makes them.
 
-    Targets are centred and decorrelated: T = V diag(1 / sqrt(e + 0.001)) V^T of their covariance (divided by N). A constant
-    feature of 1 learns the bias and is penalised with the rest; ``ridge`` multiplies the plain sum of squares.
+    Targets are centred and decorrelated: T = V diag(1 / sqrt(e + 0.001)) V^T of their covariance (divided by N). A
+    constant feature of 1 learns the bias and is penalised with the rest; ``ridge`` multiplies the plain sum of squares.
     Solved over the smaller of the two sides of the feature matrix, by Cholesky, in float64.
     """
     mean = targets.mean(axis=0)

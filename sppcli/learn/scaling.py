@@ -35,7 +35,7 @@ class Normaliser:
 
 
 def fit_normaliser(kind: str, sample: FloatArray) -> Normaliser:
-    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of 20 (release: 200 x 200 windows)."""
+    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of 20 (the release's)."""
     Normaliser(kind, 1.0)
     shaped = _shape(sample.copy(), kind)
     mean = float(_lengths(shaped).mean()) if len(shaped) else 0.0
@@ -54,4 +54,4 @@ def _shape(features: FloatArray, kind: str) -> FloatArray:
 
 
 def _lengths(features: FloatArray) -> FloatArray:
-    return np.sqrt(np.einsum("ij,ij->i", features, features))
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", features, features)), dtype=np.float32)

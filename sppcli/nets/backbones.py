@@ -90,7 +90,8 @@ def torchvision_model(name: str) -> nn.Module:
     with warnings.catch_warnings():
         # Constructors warn that their own initialisation is slow; it is overwritten by the weights.
         warnings.simplefilter("ignore", FutureWarning)
-        return torchvision.models.get_model(name, weights=None).eval()
+        model: nn.Module = torchvision.models.get_model(name, weights=None).eval()
+    return model
 
 
 def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
@@ -107,7 +108,8 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
             f"{backbone} has no layer {cut!r} to cut after; its default is {SPECS[backbone].cut!r}, "
             f"its last ones are {', '.join(last_first[-6:])}"
         )
-    return create_feature_extractor(model, {cut: "map"})
+    trunk: fx.GraphModule = create_feature_extractor(model, {cut: "map"})
+    return trunk
 
 
 def trunk_digest(trunk: nn.Module, description: str) -> str:

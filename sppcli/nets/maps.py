@@ -47,7 +47,7 @@ class Extractor:
         self.network = network
         self.device = device
         self.precision = precision
-        self.trunk = network.trunk.to(device=device, memory_format=torch.channels_last)
+        self.trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, image: ByteImage, scale: int, name: str = "image") -> FloatArray:

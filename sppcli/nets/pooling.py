@@ -119,10 +119,10 @@ def pool_windows(
         if len(part)
     ]
     if len(jobs) == 1:
-        _pool(conv_map, *jobs[0], sizes, sources, starts, result)
+        _pool(conv_map, jobs[0][0], jobs[0][1], sizes, sources, starts, result)
     elif jobs:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: _pool(conv_map, *job, sizes, sources, starts, result), jobs))
+            list(pool.map(lambda job: _pool(conv_map, job[0], job[1], sizes, sources, starts, result), jobs))
     return out
 
 

@@ -1,7 +1,7 @@
 """Trained weights: read from files (safetensors, .pth) or downloaded by torchvision, written as safetensors.
 
-Nothing is unpickled that could run code: .pth files are read with ``weights_only=True``. Weights that are not there are an
-error; no network here ever runs on random ones.
+Nothing is unpickled that could run code: .pth files are read with ``weights_only=True``. Weights that are not there
+are an error; no network here ever runs on random ones.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def load_network(weights: str, backbone: str | None = None, cut: str | None = No
 
 
 def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
-    """Write ``model`` with its architecture and ``training`` (what made it) as one safetensors file, whole or not at all."""
+    """Write ``model``, its architecture and ``training`` (what made it) as one safetensors file, or nothing."""
     metadata = {METADATA_KEY: json.dumps({"architecture": model.architecture.to_json(), "training": training})}
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

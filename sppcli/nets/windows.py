@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Maps(Protocol):
     """Conv maps of one image at each scale; ``read`` gives (h, w, C) float32."""
 
-    size: tuple[int, int]
+    @property
+    def size(self) -> tuple[int, int]: ...
 
     @property
     def map_sizes(self) -> Sequence[tuple[int, ...]]: ...

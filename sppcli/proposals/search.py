@@ -58,5 +58,3 @@ def search(image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes
         max_side=config.max_side,
         seed=(config.seed, int(content[:16], 16)),
     )
-
-

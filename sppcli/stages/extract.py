@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -80,8 +80,8 @@ def run(
 ) -> ExtractSummary:
     """Compute the conv maps of every image that ``proposals_path`` lists.
 
-    Maps that an unfinished run, or an earlier ``output`` with the same network and scales, already holds are taken over;
-    images are known by content.
+    Maps that an unfinished run already has, or an earlier ``output`` with the same network and scales, are taken
+    over; images are known by content.
 
     Raises:
         MissingInput: no proposals, no weights, or the images have gone.
@@ -154,7 +154,7 @@ def run(
     )
 
 
-def _earlier(stack: ExitStack, output: Path, settings: dict[str, object]) -> Features | None:
+def _earlier(stack: ExitStack, output: Path, settings: Mapping[str, object]) -> Features | None:
     """The maps already in ``output``, if they are those of the same network and scales."""
     try:
         features = stack.enter_context(open_features(output))

@@ -80,11 +80,7 @@ def run(
         return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
     known = {} if force else _known(output, header)
     parts = None if dry_run else Parts(output, digest_of({"config": settings}), discard=force)
-    todo = [
-        i
-        for i, value in enumerate(digests)
-        if value not in known and (parts is None or not parts.has(value))
-    ]
+    todo = [i for i, value in enumerate(digests) if value not in known and (parts is None or not parts.has(value))]
     if parts is None:
         return ProposeSummary(output, len(digests), 0, len(todo), len(digests) - len(todo), (), dry_run=True)
     # A content that occurs twice is searched once.
@@ -130,7 +126,8 @@ def run(
     write_proposals(output, header, table, found)
     parts.discard()
     windows_found = sum(len(boxes) for boxes, _ in found)
-    return ProposeSummary(output, len(good), windows_found, len(todo) - len(problems), len(digests) - len(todo), skipped)
+    searched = len(todo) - len(problems)
+    return ProposeSummary(output, len(good), windows_found, searched, len(digests) - len(todo), skipped)
 
 
 def _digests(images: Sequence[ImageItem]) -> list[str]:

@@ -72,9 +72,7 @@ def command(
 
     config = extract.ExtractConfig(weights, backbone, cut, scales, precision, device)
     with console.progress("extract") as progress:
-        summary = extract.run(
-            proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress
-        )
+        summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:

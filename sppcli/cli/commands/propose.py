@@ -13,7 +13,9 @@ from sppcli.paper import PROPOSING
 
 
 @click.command("propose")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True)
+)
 @options.output("proposals.h5")
 @click.option(
     "--mode",
@@ -66,12 +68,13 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.proposals.search import ProposeConfig
     from sppcli.stages import propose
 
-    config = propose.ProposeConfig(mode, max_proposals, max_side, seed)
+    config = ProposeConfig(mode, max_proposals, max_side, seed)
     with console.progress("propose") as progress:
         summary = propose.run(
-            _expand(sources),
+            expand(sources),
             output,
             config,
             jobs=jobs or cpu_threads(),
@@ -93,7 +96,7 @@ def command(
         )
 
 
-def _expand(sources: tuple[Path, ...]) -> list[Path]:
+def expand(sources: tuple[Path, ...]) -> list[Path]:
     """``-`` replaced by the paths on standard input, one a line."""
     found: list[Path] = []
     for source in sources:

@@ -1,0 +1,54 @@
+"""detections.h5: what was found where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.store import Header, create, open_artefact
+from sppcli.structures import Detections
+
+
+@dataclass(frozen=True)
+class DetectionsFile:
+    """Detections with the images they were looked for in: ``paths`` relative to ``root``, ``sizes`` height, width."""
+
+    path: Path
+    header: Header
+    detections: Detections
+    paths: tuple[str, ...]
+    sizes: npt.NDArray[np.int64]
+
+    @property
+    def root(self) -> Path:
+        return Path(self.header.source["root"])
+
+
+def read_detections(path: Path) -> DetectionsFile:
+    with open_artefact(path, "detections") as artefact:
+        found = Detections(
+            artefact.strings("image_ids"),
+            artefact.strings("classes"),
+            artefact.array("image"),
+            artefact.array("label"),
+            artefact.array("boxes"),
+            artefact.array("scores"),
+        )
+        return DetectionsFile(path, artefact.header, found, artefact.strings("paths"), artefact.array("sizes"))
+
+
+def write_detections(
+    path: Path, header: Header, found: Detections, paths: tuple[str, ...], sizes: npt.NDArray[np.int64]
+) -> None:
+    with create(path, header) as writer:
+        writer.strings("image_ids", found.image_ids)
+        writer.strings("paths", paths)
+        writer.array("sizes", np.asarray(sizes, dtype=np.int64).reshape(-1, 2))
+        writer.strings("classes", found.classes)
+        writer.array("image", found.image)
+        writer.array("label", found.label)
+        writer.array("boxes", found.boxes)
+        writer.array("scores", found.scores)

@@ -1,0 +1,125 @@
+"""svm.h5 and bbox.h5: linear models, and how the features they read are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.features import Features, NetworkRecord
+from sppcli.artefacts.store import Header, create, open_artefact
+from sppcli.errors import StaleArtefact
+from sppcli.structures import BoolArray, FloatArray
+
+
+@dataclass(frozen=True)
+class FeatureRecord:
+    """How a model's features are made from conv maps.
+
+    ``slack``: see `geometry.projection.CellGrid`; ``normalize`` and ``factor``: see `learn.scaling.Normaliser`.
+    ``head_digest``: SHA-256 of the fc layers, "" for pool5.
+    """
+
+    network: NetworkRecord
+    layer: str
+    levels: tuple[int, ...]
+    slack: float
+    normalize: str
+    factor: float
+    head_digest: str = ""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FeatureRecord:
+        network = NetworkRecord.from_json(value["network"])
+        return cls(**{**value, "network": network, "levels": tuple(value["levels"])})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "levels": list(self.levels)}
+
+
+@dataclass(frozen=True)
+class SvmModel:
+    """One row a class: score = ``weights`` (K, D) @ x + ``biases`` (K,)."""
+
+    path: Path
+    header: Header
+    record: FeatureRecord
+    classes: tuple[str, ...]
+    weights: FloatArray
+    biases: FloatArray
+
+
+@dataclass(frozen=True)
+class BoxModel:
+    """Regressors: ``weights`` (K, 4, D), ``biases`` (K, 4), ``unwhiten`` (K, 4, 4), ``means`` (K, 4), ``trained`` (K,)."""
+
+    path: Path
+    header: Header
+    record: FeatureRecord
+    classes: tuple[str, ...]
+    weights: FloatArray
+    biases: FloatArray
+    unwhiten: FloatArray
+    means: FloatArray
+    trained: BoolArray
+
+    def targets(self, features: FloatArray, label: int) -> FloatArray:
+        """Regression targets (N, 4) of class ``label`` from ``features`` (N, D)."""
+        white = features @ self.weights[label].T + self.biases[label]
+        return np.asarray(white @ self.unwhiten[label] + self.means[label], dtype=np.float32)
+
+
+def read_svm(path: Path) -> SvmModel:
+    with open_artefact(path, "svm") as artefact:
+        record = FeatureRecord.from_json(artefact.header.summary["features"])
+        return SvmModel(
+            path,
+            artefact.header,
+            record,
+            artefact.strings("classes"),
+            artefact.array("weights"),
+            artefact.array("biases"),
+        )
+
+
+def write_svm(path: Path, header: Header, classes: tuple[str, ...], weights: FloatArray, biases: FloatArray) -> None:
+    with create(path, header) as writer:
+        writer.strings("classes", classes)
+        writer.array("weights", weights)
+        writer.array("biases", biases)
+
+
+def read_bbox(path: Path) -> BoxModel:
+    with open_artefact(path, "bbox") as artefact:
+        record = FeatureRecord.from_json(artefact.header.summary["features"])
+        arrays: list[npt.NDArray[Any]] = [
+            artefact.array(name) for name in ("weights", "biases", "unwhiten", "means", "trained")
+        ]
+        return BoxModel(path, artefact.header, record, artefact.strings("classes"), *arrays)
+
+
+def write_bbox(path: Path, header: Header, classes: tuple[str, ...], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """``arrays``: weights, biases, unwhiten, means, trained, as in `BoxModel`."""
+    with create(path, header) as writer:
+        writer.strings("classes", classes)
+        for name, values in arrays.items():
+            writer.array(name, values)
+
+
+def check_trunk(model: SvmModel | BoxModel, features: Features) -> None:
+    """Refuse a model that was trained on the maps of another network.
+
+    Raises:
+        StaleArtefact: says which files, and what to run.
+    """
+    if model.record.network.digest != features.network.digest:
+        made_by = "spp train-svm" if isinstance(model, SvmModel) else "spp train-bbox"
+        raise StaleArtefact(
+            f"{model.path} was trained on maps of another network ({model.record.network.backbone}, trunk "
+            f"{model.record.network.digest[:8]}) than those in {features.path} ({features.network.backbone}, "
+            f"{features.network.digest[:8]}); run {made_by} again"
+        )

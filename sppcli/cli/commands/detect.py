@@ -1,0 +1,231 @@
+"""``spp detect``: svm.h5 and bbox.h5 to detections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from sppcli.cli import options
+from sppcli.paper import DETECTING
+
+if TYPE_CHECKING:
+    from sppcli.stages.detect import Found, Sink
+
+FORMATS = ("h5", "jsonl", "voc", "coco")
+SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
+
+
+@click.command("detect")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path, allow_dash=True))
+@options.proposals
+@options.features
+@options.svm
+@click.option(
+    "--bbox",
+    type=options.FilePath,
+    metavar="FILE",
+    show_default="bbox.h5 if it is there",
+    help="Made by spp train-bbox.",
+)
+@click.option("--no-bbox", is_flag=True, help="Leave the boxes as they are.")
+@options.split("test")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    show_default="by the name of -o; else h5, and jsonl for IMAGEs",
+    help="detections.h5; JSON lines; a folder of VOC result files; COCO's list of results.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=options.FilePath,
+    metavar="FILE",
+    show_default="detections.h5; results/ for voc; standard output for jsonl and coco",
+    help="The file to write (voc: folder).",
+)
+@click.option(
+    "--min-score",
+    type=options.Number(0),
+    metavar="SCORE",
+    show_default=f"{DETECTING.min_score:g}, and 0 for IMAGEs",
+    help="Leave out what scores at or below it.",
+)
+@click.option(
+    "--nms",
+    type=options.Fraction(),
+    default=DETECTING.nms,
+    show_default=True,
+    help="Of two detections with a larger IoU the worse goes.",
+)
+@click.option(
+    "--max-per-image",
+    type=click.IntRange(min=1),
+    default=DETECTING.max_per_image,
+    show_default=True,
+    metavar="N",
+    help="At most so many of a class in an image.",
+)
+@options.network_weights
+@options.device
+@options.jobs
+@options.dataset
+@options.strict
+@options.force
+@options.as_json
+@options.verbosity
+def command(
+    images: tuple[Path, ...],
+    proposals: Path,
+    features: Path,
+    svm: Path,
+    bbox: Path | None,
+    no_bbox: bool,
+    split: str,
+    kind: str | None,
+    output: Path | None,
+    min_score: float | None,
+    nms: float,
+    max_per_image: int,
+    weights: str | None,
+    device: str,
+    jobs: int | None,
+    dataset: Path | None,
+    strict: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Find objects: in the images of a split, from features.h5, or in new IMAGEs (files, folders, - for a list).
+
+    New images are searched, run through the network and scored in one go, with the settings of the training.
+    """
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+    from sppcli.cli.commands.propose import expand
+    from sppcli.engine.cpus import cpu_threads
+    from sppcli.engine.detector import DetectSettings
+    from sppcli.stages import detect
+
+    if bbox and no_bbox:
+        raise click.UsageError("--bbox and --no-bbox exclude each other.")
+    kind, output = _destination(kind, output, bool(images))
+    if as_json and output is None:
+        raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
+    if min_score is None:
+        min_score = 0.0 if images else DETECTING.min_score
+    config = detect.DetectConfig(
+        DetectSettings(nms, max_per_image, min_score), split, "file" if bbox else "none" if no_bbox else "auto"
+    )
+    paths = detect.DetectPaths(proposals, features, svm, bbox or Path("bbox.h5"))
+    target = output if kind == "h5" else None
+    with console.progress("detect") as progress, _sink(kind, output, split) as sink:
+        if images:
+            summary = detect.run_on_images(
+                expand(images),
+                paths,
+                config,
+                output=target,
+                sink=sink,
+                weights=weights,
+                device=device,
+                jobs=jobs or cpu_threads(),
+                strict=strict,
+                progress=progress,
+            )
+        else:
+            summary = detect.run(
+                paths, config, output=target, sink=sink, dataset=dataset, force=force, progress=progress
+            )
+    if as_json:
+        console.print_json(asdict(summary))
+    elif output is not None:
+        state = " (up to date)" if summary.up_to_date else ""
+        corrected = "boxes corrected" if summary.corrected else "boxes as proposed"
+        skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+        click.echo(
+            f"{output}: {summary.detections:,} detections of {len(summary.classes)} classes "
+            f"in {summary.images:,} images, {corrected}{skipped}{state}"
+        )
+
+
+def _destination(kind: str | None, output: Path | None, new_images: bool) -> tuple[str, Path | None]:
+    """Format and file; None for standard output."""
+    if kind is None:
+        suffix = output.suffix.lower() if output else ""
+        if output and suffix not in SUFFIXES:
+            raise click.UsageError(f"-o {output}: say which --format: {', '.join(FORMATS)}.")
+        kind = SUFFIXES[suffix] if output else "jsonl" if new_images else "h5"
+    if output is not None and str(output) == "-":
+        if kind not in ("jsonl", "coco"):
+            raise click.UsageError(f"--format {kind} cannot go to standard output; give -o a name.")
+        return kind, None
+    if output is None:
+        output = {"h5": Path("detections.h5"), "voc": Path("results")}.get(kind)
+    return kind, output
+
+
+@contextmanager
+def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
+    """What takes each image's detections; a file appears under its name when it is complete."""
+    if kind == "h5":
+        yield None
+    elif kind == "voc":
+        assert output is not None
+        yield from _voc_sink(output, split)
+    elif output is None:
+        yield from _text_sink(kind, click.get_text_stream("stdout"))
+    else:
+        from sppcli.errors import MissingInput
+
+        if not output.parent.is_dir():
+            raise MissingInput(f"{output}: the folder {output.parent} does not exist; create it or choose another -o")
+        temporary = output.with_name(f".{output.name}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                yield from _text_sink(kind, stream)
+            temporary.replace(output)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _text_sink(kind: str, stream: IO[str]) -> Iterator[Sink]:
+    from sppcli.datasets.detection_formats import coco_results, jsonl_lines
+
+    records: list[dict[str, Any]] = []
+
+    def take(found: Found, classes: tuple[str, ...]) -> None:
+        one = found.detections
+        if kind == "jsonl":
+            for line in jsonl_lines(found.id, found.path, one.boxes, one.scores, one.labels, classes):
+                stream.write(line + "\n")
+            stream.flush()
+        else:
+            # COCO's image ids are numbers where the names are.
+            image_id = int(found.id) if found.id.isdecimal() else found.id
+            records.extend(coco_results(image_id, found.path, one.boxes, one.scores, one.labels, classes))
+
+    yield take
+    if kind == "coco":
+        stream.write(json.dumps(records) + "\n")
+
+
+def _voc_sink(folder: Path, split: str) -> Iterator[Sink]:
+    from sppcli.datasets.voc_results import write_results
+    from sppcli.stages.detect import collect
+
+    everything: list[Found] = []
+    named: list[tuple[str, ...]] = []
+
+    def take(found: Found, classes: tuple[str, ...]) -> None:
+        everything.append(found)
+        named.append(classes)
+
+    yield take
+    folder.mkdir(parents=True, exist_ok=True)
+    write_results(folder, collect(everything, named[0] if named else ()), split)

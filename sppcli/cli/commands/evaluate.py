@@ -1,0 +1,108 @@
+"""``spp evaluate``: average precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sppcli.cli import options
+
+if TYPE_CHECKING:
+    from sppcli.stages.evaluate import EvaluateSummary
+
+
+@click.command("evaluate")
+@click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
+@click.option("--voc2007", "protocol", flag_value="voc2007", default="voc2007", help="11-point AP.  [default]")
+@click.option("--voc2010", "protocol", flag_value="voc2010", help="Area under the precision-recall curve.")
+@click.option(
+    "--detections",
+    type=options.FilePath,
+    default="detections.h5",
+    show_default=True,
+    metavar="FILE",
+    help="Made by spp detect, which runs first if the file is not there or its inputs have changed.",
+)
+@click.option(
+    "--results",
+    type=options.FilePath,
+    metavar="FOLDER",
+    help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt) against DATASET instead.",
+)
+@options.split("test")
+@click.option(
+    "--iou",
+    type=options.Fraction(0.5),
+    default=0.5,
+    show_default=True,
+    help="A detection is a hit at this overlap or more.",
+)
+@options.as_json
+@options.verbosity
+def command(
+    dataset: Path | None,
+    protocol: str,
+    detections: Path,
+    results: Path | None,
+    split: str,
+    iou: float,
+    as_json: bool,
+) -> None:
+    """Average precision of each class and their mean (mAP), by the PASCAL VOC devkit's rules.
+
+    DATASET is only needed with --results, or if the images have moved since spp propose.
+    """
+    from sppcli.cli import console
+    from sppcli.stages import evaluate
+
+    if results and not dataset:
+        raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
+    config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou)
+    with console.progress("evaluate") as progress:
+        if results and dataset:
+            summary = evaluate.run_on_results(dataset, results, config, progress=progress)
+        else:
+            _ensure_detections(detections, split, dataset)
+            summary = evaluate.run(detections, config, dataset=dataset, progress=progress)
+    if as_json:
+        result = summary.result
+        console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
+    else:
+        _print_table(summary)
+
+
+def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> None:
+    """Run `spp detect` if its file is not there, or with that file's own options if its inputs have changed."""
+    from sppcli.cli import console
+    from sppcli.stages import detect
+
+    paths = detect.DetectPaths()
+    config = detect.recorded_config(detections) if detections.exists() else detect.DetectConfig(split=split)
+    if config is None or (detections.exists() and not paths.all_there()):
+        # Detections of new images, or with nothing beside them to make them from: taken as they are.
+        return
+    with console.progress("detect") as progress:
+        summary = detect.run(paths, config, output=detections, dataset=dataset, progress=progress)
+    if not summary.up_to_date:
+        console.say(f"{detections}: {summary.detections:,} detections in {summary.images:,} images")
+
+
+def _print_table(summary: EvaluateSummary) -> None:
+    from sppcli.cli import console
+
+    result = summary.result
+
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    rows = [
+        (name, shown(value), shown(result.max_recall[name]), result.npos[name], result.n_detections[name])
+        for name, value in result.ap.items()
+    ]
+    console.table(
+        ("class", "AP", "recall", "objects", "detections"), rows, footer=("mAP", shown(result.mAP), "", "", "")
+    )
+    rule = "11-point" if result.protocol == "voc2007" else "area"
+    click.echo(f"{result.protocol} ({rule}), IoU {result.iou:g}, {summary.images:,} images of {summary.split}")

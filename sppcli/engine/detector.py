@@ -1,0 +1,113 @@
+"""Scoring the windows of one image: the same code for a data set's features and for a new photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
+from sppcli.engine.corpus import window_reader
+from sppcli.geometry.boxes import clip
+from sppcli.geometry.nms import nms
+from sppcli.geometry.regression import decode
+from sppcli.learn.scaling import Normaliser
+from sppcli.nets.windows import Maps, WindowReader
+from sppcli.paper import DETECTING
+from sppcli.structures import Boxes, FloatArray
+
+if TYPE_CHECKING:
+    from sppcli.nets.backbones import FcHead
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """``min_score``: windows that score at or below it are dropped; ``nms``: IoU above which the worse box goes."""
+
+    nms: float = DETECTING.nms
+    max_per_image: int = DETECTING.max_per_image
+    min_score: float = DETECTING.min_score
+
+
+@dataclass(frozen=True)
+class ImageDetections:
+    """``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,) indices into the SVMs' classes; by class, best first."""
+
+    boxes: Boxes
+    scores: FloatArray
+    labels: npt.NDArray[np.int64]
+
+
+class Detector:
+    """SVMs, and box regressors if there are any, over the features they were trained on.
+
+    ``heads``: the fc layers each model's features need, or None.
+    """
+
+    def __init__(
+        self,
+        svm: SvmModel,
+        bbox: BoxModel | None,
+        scales: tuple[int, ...],
+        settings: DetectSettings,
+        heads: tuple[FcHead | None, FcHead | None] = (None, None),
+    ) -> None:
+        self.svm = svm
+        self.bbox = bbox
+        self.settings = settings
+        self._svm_reader = _reader(svm.record, scales, heads[0])
+        self._bbox_reader = _reader(bbox.record, scales, heads[1]) if bbox else None
+        self._shared = bbox is not None and replace(bbox.record, network=svm.record.network) == svm.record
+
+    def detect(self, maps: Maps, windows: Boxes) -> ImageDetections:
+        """Windows above the score, suppressed, corrected, clipped to the image, and suppressed once more."""
+        features = self._svm_reader.read(maps, windows)
+        scores = features @ self.svm.weights.T + self.svm.biases
+        found: list[tuple[Boxes, FloatArray, int]] = []
+        for label in range(len(self.svm.classes)):
+            rows = np.flatnonzero(scores[:, label] > self.settings.min_score)
+            kept = rows[nms(windows[rows], scores[rows, label], self.settings.nms)]
+            kept = kept[: self.settings.max_per_image]
+            boxes, kept_scores = windows[kept], scores[kept, label]
+            regressor = self._regressor(label)
+            if regressor is not None and len(kept):
+                assert self.bbox is not None
+                assert self._bbox_reader is not None
+                mine = features[kept] if self._shared else self._bbox_reader.read(maps, boxes)
+                boxes = self._correct(boxes, self.bbox.targets(mine, regressor), maps.size)
+                again = nms(boxes, kept_scores, self.settings.nms)
+                boxes, kept_scores = boxes[again], kept_scores[again]
+            found.append((boxes, kept_scores, label))
+        return ImageDetections(
+            np.concatenate([np.zeros((0, 4), np.float32), *(boxes for boxes, _, _ in found)]),
+            np.concatenate([np.zeros(0, np.float32), *(values for _, values, _ in found)]),
+            np.concatenate([np.full(len(values), label, dtype=np.int64) for _, values, label in found]),
+        )
+
+    def _regressor(self, label: int) -> int | None:
+        name = self.svm.classes[label]
+        if self.bbox is None or name not in self.bbox.classes:
+            return None
+        index = self.bbox.classes.index(name)
+        return index if self.bbox.trained[index] else None
+
+    @staticmethod
+    def _correct(boxes: Boxes, targets: FloatArray, size: tuple[int, int]) -> Boxes:
+        # A window at most doubles or halves on each side: what lies further is not learnt but extrapolated.
+        limited = np.concatenate([np.clip(targets[:, :2], -1, 1), np.clip(targets[:, 2:], -0.7, 0.7)], axis=1)
+        return clip(decode(boxes, limited).astype(np.float32), *size)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    windows: WindowReader
+    normaliser: Normaliser
+
+    def read(self, maps: Maps, boxes: Boxes) -> FloatArray:
+        return self.normaliser.apply(self.windows.features(maps, boxes))
+
+
+def _reader(record: FeatureRecord, scales: tuple[int, ...], head: FcHead | None) -> _Reader:
+    return _Reader(window_reader(scales, record, head), Normaliser(record.normalize, record.factor))

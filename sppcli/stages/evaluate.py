@@ -1,0 +1,107 @@
+"""detections.h5, or anybody's VOC result files, against the annotations: average precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sppcli.artefacts.detections import read_detections
+from sppcli.datasets import open_dataset
+from sppcli.datasets.base import Dataset
+from sppcli.datasets.voc_results import read_results, result_classes
+from sppcli.engine.corpus import require_annotations
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadInput, MissingInput
+from sppcli.evaluation.voc_ap import Protocol, VocResult, evaluate_voc
+from sppcli.structures import Detections
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """``iou``: a detection is a hit at this overlap or more."""
+
+    protocol: Protocol = "voc2007"
+    split: str = "test"
+    iou: float = 0.5
+
+
+@dataclass(frozen=True)
+class EvaluateSummary:
+    result: VocResult
+    images: int
+    split: str
+    source: Path
+
+
+def run(
+    detections_path: Path,
+    config: EvaluateConfig,
+    *,
+    dataset: Path | None = None,
+    progress: Progress | None = None,
+) -> EvaluateSummary:
+    """Score a detections file against the annotations of the data set it was made of.
+
+    Raises:
+        MissingInput: no detections, no data set, no such split, or an image that nothing was looked for in.
+        BadInput: no annotations.
+    """
+    progress = progress or NoProgress()
+    stored = read_detections(detections_path)
+    sources = [dataset] if dataset else [Path(path) for path in stored.header.source["paths"]]
+    gone = [source for source in sources if not source.exists()]
+    if gone:
+        raise MissingInput(f"{gone[0]}: the images of {detections_path} are no longer there; give the folder first")
+    opened = open_dataset(sources)
+    require_annotations(opened)
+    wanted = opened.split(config.split)
+    unseen = sorted(set(wanted) - set(stored.detections.image_ids))
+    if len(unseen) == len(wanted):
+        raise MissingInput(
+            f"{detections_path} covers no image of split {config.split}; run spp detect --split {config.split}"
+        )
+    if unseen:
+        progress.warn(
+            f"{len(unseen)} images of split {config.split} are not in {detections_path} and count as searched in vain, "
+            f"the first: {unseen[0]}"
+        )
+    return _evaluate(stored.detections, opened, wanted, config, detections_path, progress)
+
+
+def run_on_results(
+    dataset: Path, results: Path, config: EvaluateConfig, *, progress: Progress | None = None
+) -> EvaluateSummary:
+    """Score VOC result files (``comp4_det_<split>_<class>.txt`` in ``results``) against ``dataset``.
+
+    Raises:
+        MissingInput: no such folder, split or result file.
+        BadInput: no annotations, or a line that cannot be read.
+    """
+    progress = progress or NoProgress()
+    opened = open_dataset([dataset])
+    require_annotations(opened)
+    wanted = opened.split(config.split)
+    found = read_results(results, config.split, image_ids=wanted)
+    known = set(opened.classes)
+    foreign = [name for name in result_classes(results, config.split) if name not in known]
+    if foreign:
+        progress.warn(f"no object of {', '.join(foreign)} in {opened.root}: these results are left out of mAP")
+    return _evaluate(found, opened, wanted, config, results, progress)
+
+
+def _evaluate(
+    detections: Detections,
+    dataset: Dataset,
+    ids: tuple[str, ...],
+    config: EvaluateConfig,
+    source: Path,
+    progress: Progress,
+) -> EvaluateSummary:
+    truth = {image_id: dataset.annotations(image_id) for image_id in ids}
+    for warning in dataset.warnings:
+        progress.warn(warning)
+    classes = tuple(sorted(set(dataset.classes) | set(detections.classes)))
+    if not any(annotations.labels for annotations in truth.values()):
+        raise BadInput(f"there is no object in split {config.split} of {dataset.root}: nothing to evaluate against")
+    result = evaluate_voc(detections, truth, classes, config.protocol, config.iou)
+    return EvaluateSummary(result, len(ids), config.split, source)

@@ -1,0 +1,333 @@
+"""proposals.h5 and features.h5 to svm.h5: one linear SVM a class, with hard negatives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.models import FeatureRecord, read_svm, write_svm
+from sppcli.artefacts.proposals import propose_settings
+from sppcli.artefacts.store import Header, is_current, touch_if_older
+from sppcli.engine.corpus import Corpus, choose_levels, load_head, open_corpus, require_annotations, window_reader
+from sppcli.engine.prefetch import prefetch
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadInput, MissingInput
+from sppcli.geometry.boxes import iou
+from sppcli.geometry.nms import nms
+from sppcli.learn.mining import ClassMiner, MiningSettings
+from sppcli.learn.scaling import Normaliser, fit_normaliser
+from sppcli.learn.svm import SvmSettings
+from sppcli.nets.windows import WindowReader
+from sppcli.paper import SVM
+from sppcli.structures import Boxes, FloatArray
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainSvmConfig:
+    """``classes``: () for all that the split shows. ``memory``: bytes for samples and solver together."""
+
+    layer: str = "pool5"
+    pyramid: tuple[int, ...] | None = None
+    normalize: str = "sqrt-l2"
+    split: str = "trainval"
+    classes: tuple[str, ...] = ()
+    c: float = SVM.c
+    positive_weight: float = SVM.positive_weight
+    negative_iou: float = SVM.negative_iou
+    mining_rounds: int = SVM.mining_rounds
+    slack: float = 0.0
+    memory: int = 3 * 2**30
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """Training of one class: samples at the end, how often it was trained, negatives dropped on the way."""
+
+    name: str
+    positives: int
+    negatives: int
+    trainings: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class TrainSvmSummary:
+    path: Path
+    images: int
+    layer: str
+    levels: tuple[int, ...]
+    normalize: str
+    classes: tuple[ClassSummary, ...]
+    up_to_date: bool = False
+
+
+@dataclass(frozen=True)
+class ImageWindows:
+    """Windows of one training image, its objects first; ``overlap`` (N, K) with the objects of each class."""
+
+    row: int
+    boxes: Boxes
+    overlap: Float64
+    features: FloatArray
+
+
+def run(
+    proposals_path: Path,
+    features_path: Path,
+    output: Path,
+    config: TrainSvmConfig,
+    *,
+    dataset: Path | None = None,
+    weights: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> TrainSvmSummary:
+    """Train on the images of a split; positives are the objects, negatives windows that overlap them little.
+
+    Raises:
+        MissingInput, BadInput: no such file, split or class, or no object to learn from.
+        StaleArtefact: features of other proposals, or weights of another trunk.
+        UsageProblem: a layer or pyramid that the network does not have.
+    """
+    progress = progress or NoProgress()
+    with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
+        require_annotations(corpus.dataset)
+        classes = _classes(corpus, config.classes, progress)
+        head, head_digest = load_head(corpus.features, config.layer, weights)
+        levels = choose_levels(corpus.features.network, config.layer, config.pyramid, head)
+        record = FeatureRecord(
+            corpus.features.network, config.layer, levels, config.slack, config.normalize, 1.0, head_digest
+        )
+        settings = {**asdict(config), "pyramid": list(levels), "classes": list(classes), "head": head_digest}
+        inputs = {
+            "proposals": corpus.proposals.fingerprint,
+            "features": corpus.features.fingerprint,
+            "annotations": corpus.annotation_digest(),
+        }
+        header = Header("svm", settings, inputs)
+        if not force and is_current(output, "svm", header.fingerprint):
+            touch_if_older(output, [proposals_path, features_path])
+            return _summary(output, up_to_date=True)
+        for warning in corpus.dataset.warnings:
+            progress.warn(warning)
+        if corpus.missing:
+            progress.warn(
+                f"{len(corpus.missing)} images of split {config.split} have no features and are left out, "
+                f"the first: {corpus.missing[0]}"
+            )
+        reader = window_reader(corpus.features.scales, record, head)
+        trainer = _Trainer(corpus, reader, config, classes, progress)
+        normaliser, miners = trainer.train()
+        record = FeatureRecord(
+            record.network, record.layer, levels, config.slack, config.normalize, normaliser.factor, head_digest
+        )
+    rows = tuple(
+        ClassSummary(miner.name, len(miner.positives), miner.negatives, miner.trainings, miner.dropped)
+        for miner in miners
+    )
+    summary = {
+        "features": record.to_json(),
+        "images": len(corpus.rows),
+        # What detection in new images must do alike.
+        "scales": list(corpus.features.scales),
+        "precision": corpus.features.header.config["precision"],
+        "proposals": propose_settings(corpus.proposals),
+        "classes": [asdict(row) for row in rows],
+    }
+    source = {**corpus.features.header.source, "head_weights": weights}
+    models = [miner.model for miner in miners]
+    write_svm(
+        output,
+        Header("svm", settings, inputs, source, summary),
+        classes,
+        np.stack([model.weights for model in models if model]),
+        np.array([model.bias for model in models if model], dtype=np.float32),
+    )
+    return _summary(output)
+
+
+def _summary(path: Path, up_to_date: bool = False) -> TrainSvmSummary:
+    model = read_svm(path)
+    stored = model.header.summary
+    rows = tuple(ClassSummary(**row) for row in stored["classes"])
+    record = model.record
+    return TrainSvmSummary(path, stored["images"], record.layer, record.levels, record.normalize, rows, up_to_date)
+
+
+def _classes(corpus: Corpus, wanted: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
+    """The classes to train, in order of name; each has at least one object in the split."""
+    counts: dict[str, int] = dict.fromkeys(corpus.dataset.classes, 0)
+    for row in corpus.rows:
+        for label in corpus.truth(row).labels:
+            counts[label] += 1
+    where = f"split {corpus.split} of {corpus.dataset.root}"
+    for name in wanted:
+        if name not in counts:
+            raise MissingInput(f"no object of class {name!r} in {corpus.dataset.root}; it has {', '.join(counts)}")
+        if not counts[name]:
+            raise BadInput(f"class {name!r} has no object in {where}: it cannot be trained; leave it out of --classes")
+    empty = [name for name, count in counts.items() if not count]
+    if not wanted and empty and len(empty) < len(counts):
+        progress.warn(f"no object of {', '.join(empty)} in {where}: not trained, and not detected later")
+    chosen = tuple(sorted(wanted or (name for name, count in counts.items() if count)))
+    if not chosen:
+        raise BadInput(f"there is no object in {where}; annotate some or choose another --split")
+    return chosen
+
+
+class _Trainer:
+    """One training: positives and random negatives first, then mining passes over all images."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        reader: WindowReader,
+        config: TrainSvmConfig,
+        classes: tuple[str, ...],
+        progress: Progress,
+    ) -> None:
+        self.corpus = corpus
+        self.reader = reader
+        self.config = config
+        self.classes = classes
+        self.progress = progress
+        self.random = np.random.default_rng(config.seed)
+
+    def train(self) -> tuple[Normaliser, list[ClassMiner]]:
+        normaliser = self._normaliser()
+        miners = self._first_samples(normaliser)
+        self.progress.start(len(miners), "classes")
+        for miner in miners:
+            self._fit(miner)
+            self.progress.advance()
+        for number in range(self.config.mining_rounds):
+            self._mine(miners, normaliser, number + 1)
+        return normaliser, miners
+
+    def _fit(self, miner: ClassMiner) -> None:
+        self.progress.note(f"training {miner.name} on {len(miner.positives)} + {miner.negatives} samples")
+        miner.train()
+        self.progress.note("")
+        if miner.model and not miner.model.converged:
+            self.progress.warn(
+                f"the SVM of {miner.name} had not converged after {miner.svm.max_sweeps} sweeps; try a smaller --c"
+            )
+
+    def _normaliser(self) -> Normaliser:
+        """From at most 200 images with at most 200 windows each, objects included (release)."""
+        if self.config.normalize != "none":
+            # Vectors of length 1 need no measuring.
+            return Normaliser(self.config.normalize, SVM.feature_norm)
+        rows = self.random.permutation(self.corpus.rows)[:200].tolist()
+        samples = [self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows]
+        return fit_normaliser(self.config.normalize, np.concatenate(samples))
+
+    def _some_windows(self, row: int, count: int) -> Boxes:
+        boxes = np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])
+        return boxes[self.random.permutation(len(boxes))[:count]]
+
+    def _first_samples(self, normaliser: Normaliser) -> list[ClassMiner]:
+        """Every object as a positive of its class, and a few random negatives from each image."""
+        per_image = math.ceil(3000 / max(1, len(self.corpus.rows)))
+        positives: dict[str, list[FloatArray]] = {name: [] for name in self.classes}
+        negatives: list[tuple[int, Int64, Float64, FloatArray]] = []
+        self.progress.start(len(self.corpus.rows), "images")
+        for row in self.corpus.rows:
+            truth = self.corpus.truth(row)
+            boxes, overlap = self._boxes_and_overlap(row)
+            # Drawn among windows that are negatives of some class, most often of all.
+            candidates = np.flatnonzero((overlap < self.config.negative_iou).any(axis=1))
+            chosen = np.sort(self.random.permutation(candidates)[:per_image])
+            wanted = np.concatenate([np.arange(len(truth.labels)), chosen])
+            features = normaliser.apply(self.reader.features(self.corpus.maps(row), boxes[wanted]))
+            for i, label in enumerate(truth.labels):
+                if label in positives:
+                    positives[label].append(features[i : i + 1])
+            negatives.append((row, chosen, overlap[chosen], features[len(truth.labels) :]))
+            self.progress.advance()
+        svm = SvmSettings(self.config.c, self.config.positive_weight, seed=self.config.seed)
+        limit = self._sample_limit(negatives[0][3].shape[1])
+        miners = []
+        for k, name in enumerate(self.classes):
+            samples = np.concatenate(positives.pop(name))
+            if len(samples) > limit // 2:
+                self.progress.warn(
+                    f"{name} has {len(samples)} objects, more than --memory has room for: {limit // 2} are drawn of them"
+                )
+                samples = samples[np.sort(self.random.permutation(len(samples))[: limit // 2])]
+            retrain_after = max(1, (limit - len(samples)) // 4)
+            capacity = max(1, limit - len(samples) - retrain_after)
+            miner = ClassMiner(name, samples, svm, MiningSettings(retrain_after=retrain_after, capacity=capacity))
+            for row, chosen, overlap, features in negatives:
+                allowed = overlap[:, k] < self.config.negative_iou
+                miner.add(row, chosen[allowed], features[allowed])
+            if not miner.negatives:
+                raise BadInput(f"no window of split {self.corpus.split} is a negative of {name}; add images without it")
+            miners.append(miner)
+        return miners
+
+    def _sample_limit(self, dimensions: int) -> int:
+        """Samples a class may hold: 2/5 of the memory for all classes' float16 features, 1/2 for one solver.
+
+        The solver works on an N x N float64 factor and liblinear's 16 bytes a number of its lower triangle, or with
+        N >= D on N x D of both (see `learn.svm`).
+        """
+        held = 0.4 * self.config.memory / (2 * dimensions * len(self.classes))
+        solver = 0.5 * self.config.memory
+        square = math.sqrt(solver / 16)
+        solvable = square if square < dimensions else solver / (24 * dimensions)
+        return max(100, int(min(held, max(solvable, min(square, dimensions)))))
+
+    def _boxes_and_overlap(self, row: int) -> tuple[Boxes, Float64]:
+        """Objects, then proposals; and the largest IoU of each with the objects of each class, (N, K)."""
+        truth = self.corpus.truth(row)
+        boxes = np.concatenate([truth.boxes, self.corpus.windows(row)])
+        overlap = np.zeros((len(boxes), len(self.classes)))
+        pairs = iou(boxes, truth.boxes)
+        for k, name in enumerate(self.classes):
+            mask = truth.of_class(name)
+            if mask.any():
+                overlap[:, k] = pairs[:, mask].max(axis=1)
+        return boxes, overlap
+
+    def _passes(self, normaliser: Normaliser) -> Iterator[ImageWindows]:
+        def load(row: int) -> ImageWindows:
+            boxes, overlap = self._boxes_and_overlap(row)
+            maps = self.corpus.maps(row)
+            # Windows that cover the same cells at the same scale are one sample.
+            distinct = np.unique(self.reader.keys(maps, boxes), axis=0, return_index=True)[1]
+            distinct.sort()
+            features = normaliser.apply(self.reader.features(maps, boxes[distinct]))
+            return ImageWindows(row, boxes[distinct], overlap[distinct], features)
+
+        yield from prefetch(load, self.corpus.rows, ahead=1)
+
+    def _mine(self, miners: list[ClassMiner], normaliser: Normaliser, number: int) -> None:
+        self.progress.start(len(self.corpus.rows), "images")
+        self.progress.note(f"mining round {number}")
+        for image in self._passes(normaliser):
+            weights = np.stack([miner.model.weights for miner in miners if miner.model])
+            biases = np.array([miner.model.bias for miner in miners if miner.model], dtype=np.float32)
+            scores = image.features @ weights.T + biases
+            for k, miner in enumerate(miners):
+                windows = np.flatnonzero(image.overlap[:, k] < self.config.negative_iou)
+                hard = miner.hard(image.row, windows, scores[windows, k])
+                if len(hard):
+                    chosen = windows[hard]
+                    kept = nms(image.boxes[chosen], scores[chosen, k], SVM.duplicate_iou)[: miner.mining.per_image]
+                    chosen = chosen[kept]
+                    miner.add(image.row, chosen, image.features[chosen])
+                if miner.due():
+                    self._fit(miner)
+            self.progress.advance()
+        for miner in miners:
+            self._fit(miner)

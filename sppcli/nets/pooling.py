@@ -84,7 +84,8 @@ def pool_windows(
     same bins exactly: floor(i H / n) = floor(i k H / (n k)).
 
     Raises:
-        ValueError: a window that is empty or leaves the map, or levels that are not positive.
+        ValueError: a window that is empty or leaves the map, levels that are not positive, or an ``out`` or ``rows``
+            that does not fit.
     """
     levels = tuple(int(n) for n in levels)
     if not levels or min(levels) < 1:
@@ -101,6 +102,9 @@ def pool_windows(
     bins = sum(n * n for n in levels)
     if out is None:
         out = np.empty((len(cells), bins * channels), dtype=np.float32)
+    elif out.ndim != 2 or out.shape[1] != bins * channels or not out.flags.c_contiguous:
+        # A view of anything else would be filled in a copy, and ``out`` returned as it was.
+        raise ValueError(f"out must be contiguous rows of {bins * channels} numbers")
     rows = np.arange(len(cells)) if rows is None else rows
     if len(rows) != len(cells) or (len(rows) and (rows.min() < 0 or rows.max() >= len(out))):
         raise ValueError("rows must name one row of out for each window")

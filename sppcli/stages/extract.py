@@ -161,7 +161,7 @@ def _earlier(stack: ExitStack, output: Path, settings: Mapping[str, object]) -> 
     except (MissingInput, BadArtefact):
         # Nothing to take over: the file is absent, or about to be replaced.
         return None
-    return features if features.header.config == settings else None
+    return features if digest_of(features.header.config) == digest_of(settings) else None
 
 
 def _extract(

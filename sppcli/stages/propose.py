@@ -75,9 +75,11 @@ def run(
         source_json(dataset.kind, [str(path) for path in dataset.sources], str(dataset.root)),
     )
     if not force and is_current(output, "proposals", header.fingerprint):
-        touch_if_older(output, [item.path for item in dataset.images])
         old = read_proposals(output)
-        return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
+        # The same images found elsewhere: the same windows, written again with the new place.
+        if old.header.source == header.source:
+            touch_if_older(output, [item.path for item in dataset.images])
+            return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
     known = {} if force else _known(output, header)
     parts = None if dry_run else Parts(output, digest_of({"config": settings}), discard=force)
     todo = [i for i, value in enumerate(digests) if value not in known and (parts is None or not parts.has(value))]

@@ -1,8 +1,8 @@
 """Hard-negative mining for one class: which windows are kept as negatives, when to train, what is dropped again.
 
-The bookkeeping is the release's (release facts, SVM stage); numbers are options. Per image: candidates that score
-above -1 join the cache; after ``retrain_after`` new ones the class is trained again, and cached negatives that now
-score below -1.2 are dropped (they may come back).
+A pass over all images takes the windows that the class's SVM wrongly scores above -1, holds the best-scoring ones it has
+room for, and trains again at its end (the paper's round). With ``retrain_after`` it also trains on the way, as the
+release does. After each training, negatives that score below -1.2 are dropped; they may come back.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ Half = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class MiningSettings:
-    """``capacity``: negatives held at most; the best-scoring ones stay. ``per_image``: new ones an image at most."""
+    """``capacity``: negatives held at most, the best-scoring ones. ``per_image``: new ones an image at most.
+
+    ``retrain_after``: train in the middle of a pass when so many have come; None waits for its end.
+    """
 
     hard_score: float = SVM.hard_score
     evict_score: float = SVM.evict_score
-    retrain_after: int = 4000
+    retrain_after: int | None = None
     capacity: int = 8000
     per_image: int = 100
 
@@ -35,7 +38,7 @@ class MiningSettings:
 class ClassMiner:
     """Samples and model of one class. Features are held as float16: (n, D), two bytes a number.
 
-    ``model`` is None until `train` has run.
+    ``model`` is None until `train` has run; ``trainings`` counts its runs, ``dropped`` the negatives let go.
     """
 
     def __init__(self, name: str, positives: FloatArray, svm: SvmSettings, mining: MiningSettings) -> None:
@@ -46,58 +49,70 @@ class ClassMiner:
         self.model: LinearModel | None = None
         self.trainings = 0
         self.dropped = 0
-        self._negatives: list[Half] = []
-        self._keys: set[tuple[int, int]] = set()
-        self._key_list: list[tuple[int, int]] = []
+        self._features: list[Half] = []
+        self._keys: list[tuple[int, int]] = []
+        self._known: set[tuple[int, int]] = set()
+        # Under the current model; infinite before the first training.
+        self._scores: list[float] = []
         self._new = 0
 
     @property
     def negatives(self) -> int:
-        return len(self._key_list)
-
-    def add(self, image: int, windows: Sequence[int] | Int64, features: FloatArray) -> int:
-        """Take windows of an image, with their ``features`` (n, D), as negatives; returns how many were new."""
-        keys = [(image, int(window)) for window in windows]
-        fresh = [i for i, key in enumerate(keys) if key not in self._keys]
-        if fresh:
-            self._negatives.append(features[fresh].astype(np.float16))
-            self._key_list.extend(keys[i] for i in fresh)
-            self._keys.update(keys[i] for i in fresh)
-            self._new += len(fresh)
-        return len(fresh)
+        return len(self._keys)
 
     def hard(self, image: int, windows: Int64, scores: FloatArray) -> Int64:
         """Positions in ``windows`` of those to add: above the hard score, not held yet, best first."""
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] > self.mining.hard_score]
-        fresh = [i for i in order.tolist() if (image, int(windows[i])) not in self._keys]
+        fresh = [i for i in order.tolist() if (image, int(windows[i])) not in self._known]
         return np.array(fresh, dtype=np.int64)
 
+    def add(
+        self, image: int, windows: Sequence[int] | Int64, features: FloatArray, scores: FloatArray | None = None
+    ) -> int:
+        """Take windows of an image, with ``features`` (n, D), as negatives; returns how many were new.
+
+        ``scores`` (n,) under the current model decide who stays when there is no room for all.
+        """
+        keys = [(image, int(window)) for window in windows]
+        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        if fresh:
+            self._features.append(features[fresh].astype(np.float16))
+            self._keys.extend(keys[i] for i in fresh)
+            self._known.update(keys[i] for i in fresh)
+            self._scores.extend([float("inf")] * len(fresh) if scores is None else scores[fresh].tolist())
+            self._new += len(fresh)
+            # Room for a quarter more, so that not every image sorts and copies.
+            if len(self._keys) > self.mining.capacity * 5 // 4:
+                self._keep(np.asarray(self._scores))
+        return len(fresh)
+
     def due(self) -> bool:
-        return self._new >= self.mining.retrain_after
+        """Whether to train in the middle of a pass."""
+        return self.mining.retrain_after is not None and self._new > self.mining.retrain_after
 
     def train(self) -> None:
-        """Fit on what is held, then drop what has become easy, and what is above the capacity."""
-        negatives = self._stacked()
+        """Fit on the best-scoring ``capacity`` negatives, then drop those that have become easy."""
+        self._keep(np.asarray(self._scores))
+        negatives = self._features[0]
         samples = np.concatenate([self.positives, negatives])
         positive = np.arange(len(samples)) < len(self.positives)
         self.model = fit_svm(samples, positive, self.svm)
         self.trainings += 1
         self._new = 0
         scores = scores_of(negatives, self.model)
-        keep = scores >= self.mining.evict_score
-        if keep.sum() > self.mining.capacity:
-            limit = np.sort(scores)[-self.mining.capacity]
-            keep &= scores >= limit
-        self.dropped += int((~keep).sum())
-        self._negatives = [negatives[keep]]
-        self._key_list = [key for key, stays in zip(self._key_list, keep.tolist(), strict=True) if stays]
-        self._keys = set(self._key_list)
+        self._keep(np.where(scores < self.mining.evict_score, -np.inf, scores))
 
-    def _stacked(self) -> Half:
-        if len(self._negatives) != 1:
-            self._negatives = [np.concatenate([np.zeros((0, self.positives.shape[1]), np.float16), *self._negatives])]
-        return self._negatives[0]
+    def _keep(self, scores: npt.NDArray[np.floating]) -> None:
+        """Hold the best ``capacity`` of the negatives, none that scores minus infinity, in the order they came."""
+        best = np.argsort(-scores, kind="stable")[: self.mining.capacity]
+        kept = np.sort(best[scores[best] > -np.inf])
+        features = np.concatenate([np.zeros((0, self.positives.shape[1]), np.float16), *self._features])
+        self._features = [features if len(kept) == len(features) else features[kept]]
+        self.dropped += len(features) - len(kept)
+        self._keys = [self._keys[i] for i in kept.tolist()]
+        self._known = set(self._keys)
+        self._scores = np.asarray(scores, dtype=np.float64)[kept].tolist()
 
 
 def scores_of(features: npt.NDArray[np.floating], model: LinearModel) -> FloatArray:

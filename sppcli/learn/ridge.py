@@ -67,11 +67,11 @@ def _gram(features: npt.NDArray[np.floating]) -> Float64:
     """(X 1)(X 1)^T by blocks, lower triangle only."""
     n = len(features)
     gram = np.zeros((n, n))
+    single = features.astype(np.float32, copy=False)
     block = 2048
     for i in range(0, n, block):
-        left = features[i : i + block].astype(np.float32)
         for j in range(0, i + 1, block):
-            gram[i : i + block, j : j + block] = left @ features[j : j + block].astype(np.float32).T + np.float32(1)
+            gram[i : i + block, j : j + block] = single[i : i + block] @ single[j : j + block].T + np.float32(1)
     return gram
 
 

@@ -85,12 +85,12 @@ def _span(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Lower-triangular L (N, N) with L L^T = X X^T, but for a millionth of its mean diagonal against dependent rows."""
     n = len(samples)
     gram = np.empty((n, n), dtype=np.float64)
+    single = samples.astype(np.float32, copy=False)
     block = 2048
     for i in range(0, n, block):
-        left = samples[i : i + block].astype(np.float32)
         for j in range(0, i + 1, block):
-            right = left if i == j else samples[j : j + block].astype(np.float32)
-            gram[i : i + block, j : j + block] = left @ right.T
+            gram[i : i + block, j : j + block] = single[i : i + block] @ single[j : j + block].T
+    del single
     gram[np.diag_indices(n)] += 1e-6 * np.trace(gram) / n
     # Only the lower triangle is read, and overwritten by the factor.
     lower: npt.NDArray[np.float64] = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)

@@ -264,9 +264,9 @@ class _Trainer:
                     f"{name} has {len(samples)} objects, more than --memory has room for: {limit // 2} are drawn of them"
                 )
                 samples = samples[np.sort(self.random.permutation(len(samples))[: limit // 2])]
-            retrain_after = max(1, (limit - len(samples)) // 4)
-            capacity = max(1, limit - len(samples) - retrain_after)
-            miner = ClassMiner(name, samples, svm, MiningSettings(retrain_after=retrain_after, capacity=capacity))
+            # A pass may hold a quarter more than the capacity before it lets the easier ones go.
+            capacity = max(1, (limit - len(samples)) * 4 // 5)
+            miner = ClassMiner(name, samples, svm, MiningSettings(capacity=capacity))
             for row, chosen, overlap, features in negatives:
                 allowed = overlap[:, k] < self.config.negative_iou
                 miner.add(row, chosen[allowed], features[allowed])
@@ -325,7 +325,7 @@ class _Trainer:
                     chosen = windows[hard]
                     kept = nms(image.boxes[chosen], scores[chosen, k], SVM.duplicate_iou)[: miner.mining.per_image]
                     chosen = chosen[kept]
-                    miner.add(image.row, chosen, image.features[chosen])
+                    miner.add(image.row, chosen, image.features[chosen], scores[chosen, k])
                 if miner.due():
                     self._fit(miner)
             self.progress.advance()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,7 +180,7 @@ def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
         assert output is not None
         yield from _voc_sink(output, split)
     elif output is None:
-        yield from _text_sink(kind, click.get_text_stream("stdout"))
+        yield from _text_sink(kind, sys.stdout)
     else:
         from sppcli.errors import MissingInput
 

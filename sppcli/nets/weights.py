@@ -6,8 +6,9 @@ are an error; no network here ever runs on random ones.
 
 from __future__ import annotations
 
+import http.client
 import json
-import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,17 @@ def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> 
 
 def _read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     metadata: dict[str, str] = {}
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-        elif path.suffix in (".pth", ".pt"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            raise BadInput(f"{path}: weights are read from .safetensors or .pth files")
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise BadInput(f"{path}: not a readable weights file ({str(error).splitlines()[0][:120]})") from None
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"{path}: not a readable weights file ({_reason(error)})") from None
+    elif path.suffix in (".pth", ".pt"):
+        state = _read_pth(path)
+    else:
+        raise BadInput(f"{path}: weights are read from .safetensors or .pth files")
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -88,17 +89,47 @@ def _read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return {k: v.float() if v.is_floating_point() else v for k, v in plain.items()}, metadata
 
 
+def _read_pth(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # torch remarks on odd pickle protocols; what matters is whether tensors come out.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"{path}: not a readable weights file ({_reason(error)})") from None
+    except Exception:
+        # The unpickler meets arbitrary bytes: it raises UnpicklingError, KeyError, UnicodeDecodeError and more.
+        # What it says helps nobody, and advises reading the file without the restriction, which would run its code.
+        raise BadInput(
+            f"{path}: not a weights file, a damaged one, or one that holds more than tensors; save the network's "
+            "state_dict()"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:120] if lines else type(error).__name__
+
+
 def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
     entry = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    if not kept.exists():
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            hash_in_name = torch.hub.HASH_REGEX.search(kept.name)
+            torch.hub.download_url_to_file(entry.url, str(kept), hash_in_name and hash_in_name[1])
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            # URLError is an OSError; a wrong hash is a RuntimeError.
+            reason = _reason(getattr(error, "reason", None) or error)
+            raise MissingInput(
+                f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
+                f"({reason}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
+            ) from None
     try:
-        return dict(entry.get_state_dict(progress=True, check_hash=True))
-    except (OSError, RuntimeError) as error:
-        # URLError is an OSError; a wrong hash is a RuntimeError.
-        reason = str(getattr(error, "reason", error)).splitlines()[0]
-        raise MissingInput(
-            f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
-            f"({reason}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
-        ) from None
+        return _read_file(kept)[0]
+    except BadInput as error:
+        raise BadInput(f"{error}; delete it, and it is downloaded again") from None
 
 
 def _load_torchvision(
@@ -107,7 +138,8 @@ def _load_torchvision(
     model = torchvision_model(backbone)
     problem = _misfit(model, state)
     if problem:
-        likely = [other for other in SPECS if other != backbone and not _misfit(torchvision_model(other), state)]
+        with torch.device("meta"):  # shapes are enough, and take no time
+            likely = [other for other in SPECS if other != backbone and not _misfit(torchvision_model(other), state)]
         hint = f"; it is {likely[0]}'s: pass --backbone {likely[0]}" if likely else "; choose the right --backbone"
         raise BadInput(f"{name}: not {backbone}'s weights ({problem}){hint}")
     model.load_state_dict(state)
@@ -137,10 +169,12 @@ def read_classifier(path: Path) -> SppClassifier:
 
 def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> SppClassifier:
     try:
-        value = json.loads(description)["architecture"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise BadInput(f"{path}: the description of the network is damaged; make the file again") from None
-    model = SppClassifier(Architecture.from_json(value, str(path)))
+        model = SppClassifier(Architecture.from_json(json.loads(description)["architecture"], str(path)))
+    except (ValueError, KeyError, TypeError, RuntimeError, StopIteration) as error:
+        # JSON that is none or lacks something, and layers that cannot be built, or are none.
+        raise BadInput(
+            f"{path}: the description of the network is damaged ({_reason(error)}); make the file again"
+        ) from None
     problem = _misfit(model, state)
     if problem:
         raise BadInput(f"{path}: the weights do not fit the network it describes ({problem}); make the file again")

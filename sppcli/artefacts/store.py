@@ -29,6 +29,9 @@ from sppcli.errors import BadArtefact, MissingInput
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
 
+# Root attributes that hold JSON: the fields of a `Header` after its kind, in their order.
+_JSON_ATTRIBUTES = ("config", "inputs", "source", "summary")
+
 
 @dataclass(frozen=True)
 class Header:
@@ -71,7 +74,17 @@ class Reader:
         return name in self._file
 
     def array(self, name: str) -> Array:
-        return np.asarray(self._file[name][()])
+        """A whole data set.
+
+        Raises:
+            BadArtefact: its bytes cannot be decoded.
+        """
+        try:
+            return np.asarray(self._file[name][()])
+        except OSError as error:
+            raise BadArtefact(
+                f"{self._file.filename}: {name} is damaged ({_brief(error)}); make the file again"
+            ) from None
 
     def strings(self, name: str) -> tuple[str, ...]:
         return tuple(str(text) for text in self._file[name].asstr()[()])
@@ -101,7 +114,7 @@ class Artefact(Reader):
         self.fingerprint = str(file.attrs["fingerprint"])
         self.header = Header(
             schema.kind,
-            *(json.loads(file.attrs[name]) for name in ("config", "inputs", "source", "summary")),
+            *(json.loads(file.attrs[name]) for name in _JSON_ATTRIBUTES),
         )
 
 
@@ -126,27 +139,34 @@ def open_artefact(path: Path, kind: str | None = None) -> Iterator[Artefact]:
 
 def _check(path: Path, file: h5py.File, kind: str | None) -> Schema:
     found = file.attrs.get("kind")
-    if found not in SCHEMAS:
+    if not isinstance(found, str) or found not in SCHEMAS:
         raise BadArtefact(f"{path}: an HDF5 file, but not one that spp made")
     if kind is not None and found != kind:
         raise BadArtefact(f"{path}: holds {found}, where {kind} is expected; {kind} is made by {SCHEMAS[kind].made_by}")
-    schema = SCHEMAS[str(found)]
-    version = int(file.attrs.get("schema_version", -1))
-    if version != schema.version:
+    schema = SCHEMAS[found]
+    version = str(file.attrs.get("schema_version", "unknown"))
+    if version != str(schema.version):
         raise BadArtefact(
             f"{path}: {found} format {version}, this version of spp reads {schema.version}; "
             f"run {schema.made_by} --force to make it again"
         )
-    for attribute in ("tool_version", "fingerprint", "config", "inputs", "source", "summary"):
+    for attribute in ("tool_version", "fingerprint", *_JSON_ATTRIBUTES):
         if attribute not in file.attrs:
             raise BadArtefact(f"{path}: the attribute {attribute} is missing; make the file again")
+    for attribute in _JSON_ATTRIBUTES:
+        try:
+            damaged = not isinstance(json.loads(file.attrs[attribute]), dict)
+        except (TypeError, ValueError):
+            damaged = True
+        if damaged:
+            raise BadArtefact(f"{path}: the attribute {attribute} is damaged; make the file again")
     for item in schema.fields:
         _check_field(path, file, item)
     return schema
 
 
 def _check_field(path: Path, file: h5py.File, item: Field) -> None:
-    if item.name not in file:
+    if not isinstance(file.get(item.name), h5py.Dataset):
         raise BadArtefact(f"{path}: the data set {item.name} is missing; make the file again")
     data = file[item.name]
     is_string = h5py.check_string_dtype(data.dtype) is not None
@@ -214,7 +234,7 @@ def create(path: Path, header: Header) -> Iterator[Writer]:
             file.attrs["schema_version"] = schema.version
             file.attrs["tool_version"] = __version__
             file.attrs["fingerprint"] = header.fingerprint
-            for name in ("config", "inputs", "source", "summary"):
+            for name in _JSON_ATTRIBUTES:
                 file.attrs[name] = canonical_json(getattr(header, name))
             yield Writer(file)
             for item in schema.fields:

@@ -13,11 +13,12 @@ from torchvision.models import vgg
 
 from sppcli.errors import UsageProblem
 from sppcli.geometry.projection import CellGrid
-from sppcli.nets.backbones import SPECS, cut_trunk, describe, run_trunk, torchvision_model, trunk_digest
+from sppcli.nets.backbones import SPECS, FcHead, cut_trunk, describe, run_trunk, torchvision_model, trunk_digest
 from sppcli.nets.classifier import Layer, build_trunk
 from sppcli.nets.geometry import Grid, grid_of
 from sppcli.nets.pooling import pool_windows
 from sppcli.nets.windows import HeldMaps, WindowReader
+from tests.golden_convention import golden
 
 ZF5 = (
     Layer("conv", 7, 2, 1, 4),
@@ -248,6 +249,15 @@ def test_head_is_torchvisions(models: dict[str, nn.Module], backbone: str, cells
         network.head,
     )
     close(reader.features(HeldMaps((224, 224), (conv_map,)), np.array([[0, 0, 224, 224]])), expected7)
+
+
+def test_fc_layers_of_the_release():
+    case = {name: torch.from_numpy(np.asarray(value)) for name, value in golden("fc_layers").items()}
+    head = FcHead((1,), {"fc6": (case["w6"], case["b6"]), "fc7": (case["w7"], case["b7"])})
+    assert (head.run(case["pool"], "fc6") - case["layer6"]).abs().max() < 1e-5
+    assert (head.run(case["pool"], "fc7") - case["layer7"]).abs().max() < 1e-5
+    assert (case["layer7"] == 0).any()  # the ReLU is part of a layer
+    np.testing.assert_array_equal(case["pool"], golden("fc_layers")["layer5"])  # and its input is left as it was
 
 
 def test_a_head_has_no_other_layers(models: dict[str, nn.Module]):

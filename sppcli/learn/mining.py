@@ -1,7 +1,8 @@
 """Hard-negative mining for one class: which windows are kept as negatives, when to train, what is dropped again.
 
-A pass over all images takes the windows that the class's SVM wrongly scores above -1, holds the best-scoring ones it has
-room for, and trains again at its end (the paper's round). With ``retrain_after`` it also trains on the way, as the
+A pass over all images takes the windows that the class's SVM wrongly scores above -1 and trains again at its end (the
+paper's round). If there is no room for all, an even draw of them stays, not the worst: among the worst are the objects
+that nobody annotated. With ``retrain_after`` it also trains on the way, as the
 release does. After each training, negatives that score below -1.2 are dropped; they may come back.
 """
 
@@ -23,7 +24,7 @@ Half = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class MiningSettings:
-    """``capacity``: negatives held at most, the best-scoring ones. ``per_image``: new ones an image at most.
+    """``capacity``: negatives held at most, an even draw of them. ``per_image``: new ones an image at most.
 
     ``retrain_after``: train in the middle of a pass when so many have come; None waits for its end.
     """
@@ -52,8 +53,10 @@ class ClassMiner:
         self._features: list[Half] = []
         self._keys: list[tuple[int, int]] = []
         self._known: set[tuple[int, int]] = set()
-        # Under the current model; infinite before the first training.
-        self._scores: list[float] = []
+        # A number drawn for each negative; while there is no room for all, those with the highest stay.
+        self._draws: list[float] = []
+        self._floor = 0.0
+        self._random = np.random.default_rng(svm.seed)
         self._new = 0
 
     @property
@@ -67,24 +70,20 @@ class ClassMiner:
         fresh = [i for i in order.tolist() if (image, int(windows[i])) not in self._known]
         return np.array(fresh, dtype=np.int64)
 
-    def add(
-        self, image: int, windows: Sequence[int] | Int64, features: FloatArray, scores: FloatArray | None = None
-    ) -> int:
-        """Take windows of an image, with ``features`` (n, D), as negatives; returns how many were new.
-
-        ``scores`` (n,) under the current model decide who stays when there is no room for all.
-        """
+    def add(self, image: int, windows: Sequence[int] | Int64, features: FloatArray) -> int:
+        """Take windows of an image, with ``features`` (n, D), as negatives; returns how many came in."""
         keys = [(image, int(window)) for window in windows]
-        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        draws = self._random.random(len(keys)).tolist()
+        fresh = [i for i, key in enumerate(keys) if key not in self._known and draws[i] >= self._floor]
         if fresh:
             self._features.append(features[fresh].astype(np.float16))
             self._keys.extend(keys[i] for i in fresh)
             self._known.update(keys[i] for i in fresh)
-            self._scores.extend([float("inf")] * len(fresh) if scores is None else scores[fresh].tolist())
+            self._draws.extend(draws[i] for i in fresh)
             self._new += len(fresh)
             # Room for a quarter more, so that not every image sorts and copies.
             if len(self._keys) > self.mining.capacity * 5 // 4:
-                self._keep(np.asarray(self._scores))
+                self._make_room()
         return len(fresh)
 
     def due(self) -> bool:
@@ -92,27 +91,34 @@ class ClassMiner:
         return self.mining.retrain_after is not None and self._new > self.mining.retrain_after
 
     def train(self) -> None:
-        """Fit on the best-scoring ``capacity`` negatives, then drop those that have become easy."""
-        self._keep(np.asarray(self._scores))
+        """Fit on at most ``capacity`` negatives, then drop those that have become easy."""
+        self._make_room()
         negatives = self._features[0]
         samples = np.concatenate([self.positives, negatives])
         positive = np.arange(len(samples)) < len(self.positives)
         self.model = fit_svm(samples, positive, self.svm)
         self.trainings += 1
         self._new = 0
-        scores = scores_of(negatives, self.model)
-        self._keep(np.where(scores < self.mining.evict_score, -np.inf, scores))
+        self._floor = 0.0
+        self._keep(np.flatnonzero(scores_of(negatives, self.model) >= self.mining.evict_score))
 
-    def _keep(self, scores: npt.NDArray[np.floating]) -> None:
-        """Hold the best ``capacity`` of the negatives, none that scores minus infinity, in the order they came."""
-        best = np.argsort(-scores, kind="stable")[: self.mining.capacity]
-        kept = np.sort(best[scores[best] > -np.inf])
+    def _make_room(self) -> None:
+        draws = np.asarray(self._draws)
+        if len(draws) > self.mining.capacity:
+            kept = np.sort(np.argsort(-draws, kind="stable")[: self.mining.capacity])
+            self._floor = float(draws[kept].min())
+            self._keep(kept)
+        else:
+            self._keep(np.arange(len(draws)))
+
+    def _keep(self, kept: Int64) -> None:
+        """Hold only the negatives at these positions."""
         features = np.concatenate([np.zeros((0, self.positives.shape[1]), np.float16), *self._features])
         self._features = [features if len(kept) == len(features) else features[kept]]
         self.dropped += len(features) - len(kept)
         self._keys = [self._keys[i] for i in kept.tolist()]
         self._known = set(self._keys)
-        self._scores = np.asarray(scores, dtype=np.float64)[kept].tolist()
+        self._draws = [self._draws[i] for i in kept.tolist()]
 
 
 def scores_of(features: npt.NDArray[np.floating], model: LinearModel) -> FloatArray:

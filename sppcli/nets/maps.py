@@ -10,7 +10,7 @@ from sppcli.images import Normalisation, resize, size_at
 from sppcli.nets.backbones import Network, run_trunk
 from sppcli.structures import ByteImage, FloatArray
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(name: str) -> torch.device:
@@ -28,6 +28,24 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def choose_precision(name: str, device: torch.device) -> str:
+    """``auto`` is bf16 where the processor has instructions for it, else fp32; others are taken as they are.
+
+    Raises:
+        UsageProblem: no such precision.
+    """
+    if name not in PRECISIONS:
+        raise UsageProblem(f"unknown precision {name!r}; choose one of {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return "fp32"
+    has = torch.cpu.get_capabilities()
+    return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
+
+
 def prepare(image: ByteImage, scale: int, normalisation: Normalisation) -> torch.Tensor:
     """The image with its shorter side at ``scale``, as the network reads it: (1, 3, H, W) float32, channels last."""
     height, width = size_at(image.shape[0], image.shape[1], scale)
@@ -41,12 +59,10 @@ class Extractor:
     ``precision``: fp32, or bf16 for arithmetic with 8 significant bits, much faster on processors that have it.
     """
 
-    def __init__(self, network: Network, device: torch.device, precision: str = "fp32") -> None:
-        if precision not in PRECISIONS:
-            raise UsageProblem(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    def __init__(self, network: Network, device: torch.device, precision: str) -> None:
         self.network = network
         self.device = device
-        self.precision = precision
+        self.precision = choose_precision(precision, device)
         self.trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()

@@ -21,7 +21,7 @@ from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError
 from sppcli.images import decode, digest, read_bytes
 from sppcli.nets.backbones import Network
-from sppcli.nets.maps import Extractor, choose_device
+from sppcli.nets.maps import Extractor, choose_device, choose_precision
 from sppcli.nets.weights import load_network
 from sppcli.paper import EXTRACTING
 from sppcli.structures import ByteImage, FloatArray, Skipped
@@ -35,7 +35,7 @@ class ExtractConfig:
     backbone: str | None = None
     cut: str | None = None
     scales: tuple[int, ...] = EXTRACTING.scales
-    precision: str = "fp32"
+    precision: str = "auto"
     device: str = "auto"
 
 
@@ -92,7 +92,9 @@ def run(
     proposals = read_proposals(proposals_path)
     network = load_network(config.weights, config.backbone, config.cut)
     record = record_of(network)
-    settings = {"network": asdict(record), "scales": list(config.scales), "precision": config.precision}
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    settings = {"network": asdict(record), "scales": list(config.scales), "precision": precision}
     source = {**proposals.header.source, "weights": network.weights, "backbone": config.backbone, "cut": config.cut}
     header = Header("features", settings, {"proposals": proposals.fingerprint}, source)
     if not force and is_current(output, "features", header.fingerprint):
@@ -114,7 +116,7 @@ def run(
         parts = Parts(output, digest_of(settings), discard=force)
         first = {value: i for i, value in reversed(list(enumerate(digests)))}
         todo_rows = sorted(i for value, i in first.items() if value not in known and not parts.has(value))
-        extractor = Extractor(network, choose_device(config.device), config.precision)
+        extractor = Extractor(network, device, precision)
         problems = _extract(proposals, todo_rows, config.scales, extractor, parts, strict, progress)
         bad = {digests[i]: problem for i, problem in problems.items()}
         good = [i for i, value in enumerate(digests) if value not in bad]

@@ -264,7 +264,7 @@ class _Trainer:
                     f"{name} has {len(samples)} objects, more than --memory has room for: {limit // 2} are drawn of them"
                 )
                 samples = samples[np.sort(self.random.permutation(len(samples))[: limit // 2])]
-            # A pass may hold a quarter more than the capacity before it lets the easier ones go.
+            # A pass may hold a quarter more than the capacity before it lets some go.
             capacity = max(1, (limit - len(samples)) * 4 // 5)
             miner = ClassMiner(name, samples, svm, MiningSettings(capacity=capacity))
             for row, chosen, overlap, features in negatives:
@@ -325,7 +325,7 @@ class _Trainer:
                     chosen = windows[hard]
                     kept = nms(image.boxes[chosen], scores[chosen, k], SVM.duplicate_iou)[: miner.mining.per_image]
                     chosen = chosen[kept]
-                    miner.add(image.row, chosen, image.features[chosen], scores[chosen, k])
+                    miner.add(image.row, chosen, image.features[chosen])
                 if miner.due():
                     self._fit(miner)
             self.progress.advance()

@@ -55,7 +55,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Work:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(["propose", "shapes", "-q", "-j", "1"]) == 0
-        assert main(["extract", "-q", "--weights", "net.safetensors", "--scales", SCALES]) == 0
+        assert main(["extract", "-q", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32"]) == 0
         assert main(["train-svm", "-q"]) == 0
         assert main(["train-bbox", "-q"]) == 0
     return Work(folder, voc)

@@ -73,7 +73,7 @@ def test_evaluate_keeps_the_options_of_detections_that_are_there(work: Work, run
     ("command", "output"),
     [
         (("propose", "shapes"), "proposals.h5"),
-        (("extract", "--weights", "net.safetensors", "--scales", SCALES), "features.h5"),
+        (("extract", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32"), "features.h5"),
         (("train-svm",), "svm.h5"),
         (("train-bbox",), "bbox.h5"),
     ],
@@ -156,7 +156,11 @@ def test_windows_do_not_depend_on_processes_order_or_earlier_images(work: Work, 
 
 def test_another_seed_draws_other_windows_of_the_same_set(work: Work, run: Run) -> None:
     image = "shapes/JPEGImages/000001.jpg"
-    for name, options in (("all", ()), ("a", ("--max-proposals", "15")), ("b", ("--max-proposals", "15", "--seed", "1"))):
+    for name, options in (
+        ("all", ()),
+        ("a", ("--max-proposals", "15")),
+        ("b", ("--max-proposals", "15", "--seed", "1")),
+    ):
         assert run("propose", image, *options, "-q", "-o", f"{name}.h5")[0] == 0
     everything, a, b = ({tuple(x) for x in read_proposals(Path(f"{n}.h5")).boxes.tolist()} for n in ("all", "a", "b"))
     assert a != b
@@ -206,7 +210,9 @@ def test_images_of_every_mode_are_searched(work: Work, run: Run, mode: str) -> N
 def test_images_one_pixel_across(work: Work, run: Run, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (10, 200, 30)).save("thin.png")
     assert run("propose", "thin.png", "-q", "-o", "thin.h5")[0] == 0
-    assert run("extract", "--proposals", "thin.h5", "--weights", "net.safetensors", "--scales", "24", "-o", "f.h5")[0] == 0
+    assert (
+        run("extract", "--proposals", "thin.h5", "--weights", "net.safetensors", "--scales", "24", "-o", "f.h5")[0] == 0
+    )
     with open_features(Path("f.h5")) as features:
         assert features.maps(0).read(0).shape[2] == 24
 
@@ -246,7 +252,7 @@ def test_adding_an_image_searches_only_that_one(work: Work, run: Run) -> None:
     assert "would search 1 of 17" in out
     code, out, _ = run("propose", "shapes", "--json")
     assert json.loads(out)["found"] == 1
-    code, out, _ = run("extract", "--weights", "net.safetensors", "--scales", SCALES, "--json")
+    code, out, _ = run("extract", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32", "--json")
     assert code == 0
     assert json.loads(out)["extracted"] == 1
 
@@ -286,7 +292,7 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return plain(self, image, scale, name)
 
-    options = ("--weights", "net.safetensors", "--scales", SCALES, "-o", "again.h5")
+    options = ("--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32", "-o", "again.h5")
     monkeypatch.setattr(maps.Extractor, "__call__", stopping)
     assert run("extract", *options)[0] == 130
     assert not Path("again.h5").exists()
@@ -361,7 +367,7 @@ def test_features_of_other_proposals_are_refused(work: Work, run: Run) -> None:
 
 def test_maps_are_taken_over_when_only_the_windows_have_changed(work: Work, run: Run) -> None:
     assert run("propose", "shapes", "--max-proposals", "50", "-q")[0] == 0
-    code, out, _ = run("extract", "--weights", "net.safetensors", "--scales", SCALES, "--json")
+    code, out, _ = run("extract", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32", "--json")
     assert code == 0
     assert json.loads(out)["extracted"] == 0
     assert run("train-svm", "-q")[0] == 0
@@ -369,7 +375,7 @@ def test_maps_are_taken_over_when_only_the_windows_have_changed(work: Work, run:
 
 def test_models_of_another_network_are_refused(work: Work, run: Run) -> None:
     write_network(Path("other.safetensors"), seed=5)
-    assert run("extract", "--weights", "other.safetensors", "--scales", SCALES, "-q")[0] == 0
+    assert run("extract", "--weights", "other.safetensors", "--scales", SCALES, "--precision", "fp32", "-q")[0] == 0
     code, _, err = run("detect")
     assert code == 4
     assert "svm.h5" in err
@@ -454,7 +460,7 @@ def test_unknown_splits_and_folders(work: Work, run: Run) -> None:
 def test_a_folder_without_annotations_cannot_be_trained_on(work: Work, run: Run) -> None:
     shutil.copytree("shapes/JPEGImages", "plain")
     assert run("propose", "plain", "-q")[0] == 0
-    assert run("extract", "--weights", "net.safetensors", "--scales", SCALES, "-q")[0] == 0
+    assert run("extract", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32", "-q")[0] == 0
     code, _, err = run("train-svm", "--split", "all")
     assert code == 3
     assert "annotations" in err
@@ -471,7 +477,7 @@ def test_a_data_set_that_moved_is_found_with_an_option(work: Work, run: Run) -> 
     code, out, _ = run("propose", "moved", "--json")
     assert code == 0
     assert json.loads(out)["found"] == 0
-    assert "up to date" in run("extract", "--weights", "net.safetensors", "--scales", SCALES)[1]
+    assert "up to date" in run("extract", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32")[1]
     assert run("train-svm", "--force", "-q")[0] == 0
 
 

@@ -36,10 +36,10 @@ from sppcli.paper import EXTRACTING
 @click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16"]),
-    default="fp32",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
     show_default=True,
-    help="bf16 is faster on processors that have it, and rounds to 8 significant bits.",
+    help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
 )
 @options.device
 @options.strict

@@ -55,7 +55,7 @@ class SvmModel:
 
 @dataclass(frozen=True)
 class BoxModel:
-    """Regressors: ``weights`` (K, 4, D), ``biases`` (K, 4), ``unwhiten`` (K, 4, 4), ``means`` (K, 4), ``trained`` (K,)."""
+    """``weights`` (K, 4, D), ``biases`` (K, 4), ``unwhiten`` (K, 4, 4), ``means`` (K, 4), ``trained`` (K,) bool."""
 
     path: Path
     header: Header

@@ -261,7 +261,7 @@ class _Trainer:
             samples = np.concatenate(positives.pop(name))
             if len(samples) > limit // 2:
                 self.progress.warn(
-                    f"{name} has {len(samples)} objects, more than --memory has room for: {limit // 2} are drawn of them"
+                    f"{name} has {len(samples)} objects, more than --memory has room for: {limit // 2} are drawn"
                 )
                 samples = samples[np.sort(self.random.permutation(len(samples))[: limit // 2])]
             # A pass may hold a quarter more than the capacity before it lets some go.
@@ -271,7 +271,7 @@ class _Trainer:
                 allowed = overlap[:, k] < self.config.negative_iou
                 miner.add(row, chosen[allowed], features[allowed])
             if not miner.negatives:
-                raise BadInput(f"no window of split {self.corpus.split} is a negative of {name}; add images without it")
+                raise BadInput(f"no window of split {self.corpus.split} is a negative of {name}; add images")
             miners.append(miner)
         return miners
 

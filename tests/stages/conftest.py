@@ -48,7 +48,7 @@ class Work:
 
 
 @pytest.fixture(scope="session")
-def _trained(tmp_path_factory: pytest.TempPathFactory) -> Work:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Work:
     folder = tmp_path_factory.mktemp("trained")
     voc = build_voc(folder / "shapes", 16, per_image=4, seed=1)
     write_network(folder / "net.safetensors")
@@ -62,15 +62,15 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 
 @pytest.fixture
-def work(_trained: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+def work(trained: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     """A private copy of the trained folder, which is the current directory.
 
-    The copy's artefacts still name the original data set, as they would if files were moved; `shapes` here is a copy too.
+    The copy's artefacts still name the original data set; `shapes` here is a copy of it.
     """
     folder = tmp_path / "work"
-    shutil.copytree(_trained.folder, folder)
+    shutil.copytree(trained.folder, folder)
     monkeypatch.chdir(folder)
-    return Work(folder, _trained.voc)
+    return Work(folder, trained.voc)
 
 
 Run = Callable[..., tuple[int, str, str]]

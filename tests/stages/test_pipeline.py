@@ -79,9 +79,9 @@ def test_evaluate_keeps_the_options_of_detections_that_are_there(work: Work, run
     ],
 )
 def test_a_stage_whose_output_is_there_does_nothing_and_force_redoes(
-    _trained: Work, monkeypatch: pytest.MonkeyPatch, run: Run, command: tuple[str, ...], output: str
+    trained: Work, monkeypatch: pytest.MonkeyPatch, run: Run, command: tuple[str, ...], output: str
 ) -> None:
-    monkeypatch.chdir(_trained.folder)
+    monkeypatch.chdir(trained.folder)
     path = Path(output)
     before = (path.stat().st_ino, path.read_bytes())
     code, out, err = run(*command)
@@ -524,9 +524,7 @@ def test_coco_results_hold_every_detection(work: Work, run: Run) -> None:
     records = json.loads(out)
     found = read_detections(Path("detections.h5")).detections
     assert len(records) == len(found.scores)
-    x, y, w, h = records[0]["bbox"]
-    assert w > 0
-    assert h > 0
+    assert all(record["bbox"][2] > 0 and record["bbox"][3] > 0 for record in records)
     assert {record["category_id"] for record in records} <= {1, 2, 3}
 
 

@@ -16,7 +16,9 @@ HARD = np.array([[4.5, 0, 1], [4.5, 1, 1]], dtype=np.float32)
 
 
 def miner(**mining: object) -> ClassMiner:
-    return ClassMiner("disc", POSITIVES, SvmSettings(c=10.0, tolerance=1e-6, max_sweeps=100_000), MiningSettings(**mining))
+    return ClassMiner(
+        "disc", POSITIVES, SvmSettings(c=10.0, tolerance=1e-6, max_sweeps=100_000), MiningSettings(**mining)
+    )
 
 
 def held(m: ClassMiner, image: int, windows: range) -> list[int]:

@@ -134,8 +134,7 @@ def load_head(features: Features, layer: str, weights: str | None = None) -> tup
         return None, ""
     from sppcli.nets.weights import load_network
 
-    source = features.header.source
-    network = load_network(weights or source["weights"], source.get("backbone"), source.get("cut"))
+    network = load_network(**{**features.header.source["network"], **({"weights": weights} if weights else {})})
     if network.digest != features.network.digest:
         raise StaleArtefact(
             f"{network.weights} holds another trunk ({network.digest[:8]}) than made the maps in {features.path} "

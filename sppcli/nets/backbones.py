@@ -13,10 +13,10 @@ from torch import fx, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from sppcli.errors import UsageProblem
-from sppcli.images import Normalisation
+from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.geometry import Grid, grid_of
 
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CANONICAL = 224
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class FcHead:
 class Network:
     """A trunk with trained weights, and all that later stages must know of it.
 
-    ``canonical``: side in pixels of the input the network was trained at; windows are read at the scale
-    nearest to it. ``digest``: SHA-256 of the trunk (its weights, cut and normalisation): what conv maps depend on.
+    ``canonical``: side in pixels of the input the network was trained at, ``canonical_cells`` that of its map there (13
+    for ZF-5 at 224). ``digest``: SHA-256 of the trunk (its weights, cut and normalisation): what conv maps depend on.
     """
 
     backbone: str
@@ -79,6 +79,7 @@ class Network:
     channels: int
     normalisation: Normalisation
     canonical: int
+    canonical_cells: int
     digest: str
     head: FcHead | None = None
     levels: tuple[int, ...] | None = None
@@ -123,14 +124,14 @@ def trunk_digest(trunk: nn.Module, description: str) -> str:
     return value.hexdigest()
 
 
-def describe(backbone: str, model: nn.Module, cut: str | None, weights: str) -> Network:
-    """A `Network` of a torchvision ``model`` that carries trained weights."""
+def describe(backbone: str, model: nn.Module, cut: str | None, weights: str, reads: str = "imagenet") -> Network:
+    """A `Network` of a torchvision ``model`` that carries trained weights; ``reads`` is one of `images.INPUTS`."""
     spec = SPECS[backbone]
     cut = cut or spec.cut
     trunk = cut_trunk(model, backbone, cut).eval()
     grid = grid_of(trunk, backbone)
     with torch.inference_mode():
-        sample = run_trunk(trunk, torch.zeros(1, 3, 224, 224))
+        sample = run_trunk(trunk, torch.zeros(1, 3, CANONICAL, CANONICAL))
     head = None
     if spec.head_layers and cut == spec.cut:
         head = FcHead((spec.head_level,), _torchvision_head(model, spec, sample.shape[1]))
@@ -141,9 +142,10 @@ def describe(backbone: str, model: nn.Module, cut: str | None, weights: str) -> 
         trunk,
         grid,
         int(sample.shape[1]),
-        IMAGENET,
-        224,
-        trunk_digest(trunk, f"{backbone} cut after {cut}, {IMAGENET}"),
+        INPUTS[reads],
+        CANONICAL,
+        int(sample.shape[2]),
+        trunk_digest(trunk, f"{backbone} cut after {cut}, {INPUTS[reads]}"),
         head,
     )
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_digest
+from sppcli.nets.backbones import SPECS, FcHead, Network, describe, run_trunk, torchvision_model, trunk_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.geometry import grid_of
 
@@ -27,13 +27,16 @@ METADATA_KEY = "spp_network"
 DEFAULT_BACKBONE = "alexnet"
 
 
-def load_network(weights: str, backbone: str | None = None, cut: str | None = None) -> Network:
+def load_network(
+    weights: str, backbone: str | None = None, cut: str | None = None, reads: str | None = None
+) -> Network:
     """A network ready for `extract` and the fc layers.
 
     Args:
         weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
         backbone: a name of `SPECS`; None means what the file says, else alexnet.
         cut: the layer whose output is the conv map; None means the backbone's default.
+        reads: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else imagenet.
 
     Raises:
         MissingInput: no such file, or no network connection for the download; says how to get the weights.
@@ -44,7 +47,9 @@ def load_network(weights: str, backbone: str | None = None, cut: str | None = No
         raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
     if weights == "imagenet":
         name = backbone or DEFAULT_BACKBONE
-        return _load_torchvision(name, _imagenet_state(name), cut, weights, f"the ImageNet weights of {name}")
+        return _load_torchvision(
+            name, _imagenet_state(name), cut, reads or "imagenet", weights, f"the ImageNet weights of {name}"
+        )
     path = Path(weights)
     if not path.exists():
         raise MissingInput(
@@ -52,10 +57,12 @@ def load_network(weights: str, backbone: str | None = None, cut: str | None = No
         )
     state, metadata = _read_file(path)
     if METADATA_KEY in metadata:
-        if backbone is not None or cut is not None:
-            raise UsageProblem(f"{path} describes its own network; leave out --backbone and --cut")
+        if backbone is not None or cut is not None or reads is not None:
+            raise UsageProblem(f"{path} describes its own network; leave out --backbone, --cut and --input")
         return _load_own(path, state, metadata[METADATA_KEY])
-    return _load_torchvision(backbone or DEFAULT_BACKBONE, state, cut, str(path.resolve()), str(path))
+    return _load_torchvision(
+        backbone or DEFAULT_BACKBONE, state, cut, reads or "imagenet", str(path.resolve()), str(path)
+    )
 
 
 def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
@@ -133,7 +140,7 @@ def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
 
 
 def _load_torchvision(
-    backbone: str, state: dict[str, torch.Tensor], cut: str | None, weights: str, name: str
+    backbone: str, state: dict[str, torch.Tensor], cut: str | None, reads: str, weights: str, name: str
 ) -> Network:
     model = torchvision_model(backbone)
     problem = _misfit(model, state)
@@ -143,7 +150,7 @@ def _load_torchvision(
         hint = f"; it is {likely[0]}'s: pass --backbone {likely[0]}" if likely else "; choose the right --backbone"
         raise BadInput(f"{name}: not {backbone}'s weights ({problem}){hint}")
     model.load_state_dict(state)
-    return describe(backbone, model, cut, weights)
+    return describe(backbone, model, cut, weights, reads)
 
 
 def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
@@ -195,6 +202,7 @@ def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> N
         model.channels,
         architecture.normalisation,
         architecture.canonical,
+        int(run_trunk(model.trunk, torch.zeros(1, 3, architecture.canonical, architecture.canonical)).shape[2]),
         trunk_digest(model.trunk, f"{architecture.layers} {architecture.normalisation}"),
         FcHead(architecture.pyramid, layers),
         architecture.pyramid,

@@ -174,9 +174,8 @@ def run_on_images(
     images = open_dataset(sources)
     svm, bbox = _models(paths, config.bbox)
     source = svm.header.source
-    network = load_network(
-        weights or source.get("head_weights") or source["weights"], source.get("backbone"), source.get("cut")
-    )
+    chosen = weights or source["head_weights"]
+    network = load_network(**{**source["network"], **({"weights": chosen} if chosen else {})})
     for model in (svm, bbox):
         if model is not None and model.record.network.digest != network.digest:
             raise StaleArtefact(
@@ -250,8 +249,7 @@ def _models(paths: DetectPaths, bbox: str) -> tuple[SvmModel, BoxModel | None]:
 
 
 def _head(corpus: Corpus, model: SvmModel | BoxModel) -> FcHead | None:
-    weights = model.header.source.get("head_weights")
-    head, digest = load_head(corpus.features, model.record.layer, weights)
+    head, digest = load_head(corpus.features, model.record.layer, model.header.source["head_weights"])
     if digest != model.record.head_digest:
         raise StaleArtefact(f"{model.path} was trained on other fc layers than the weights hold; train it again")
     return head

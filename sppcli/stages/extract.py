@@ -29,11 +29,13 @@ from sppcli.structures import ByteImage, FloatArray, Skipped
 
 @dataclass(frozen=True)
 class ExtractConfig:
-    """``weights``: imagenet or a file; ``backbone`` and ``cut``: None for the file's own or the default."""
+    """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``reads`` (how pixels are normalised, one of
+    `images.INPUTS`): None for the file's own or the default."""
 
     weights: str = "imagenet"
     backbone: str | None = None
     cut: str | None = None
+    reads: str | None = None
     scales: tuple[int, ...] = EXTRACTING.scales
     precision: str = "auto"
     device: str = "auto"
@@ -64,6 +66,7 @@ def record_of(network: Network) -> NetworkRecord:
         network.grid.centre,
         network.channels,
         network.canonical,
+        network.canonical_cells,
         network.levels or (),
     )
 
@@ -90,12 +93,20 @@ def run(
     """
     progress = progress or NoProgress()
     proposals = read_proposals(proposals_path)
-    network = load_network(config.weights, config.backbone, config.cut)
+    network = load_network(config.weights, config.backbone, config.cut, config.reads)
     record = record_of(network)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     settings = {"network": asdict(record), "scales": list(config.scales), "precision": precision}
-    source = {**proposals.header.source, "weights": network.weights, "backbone": config.backbone, "cut": config.cut}
+    source = {
+        **proposals.header.source,
+        "network": {
+            "weights": network.weights,
+            "backbone": config.backbone,
+            "cut": config.cut,
+            "reads": config.reads,
+        },
+    }
     header = Header("features", settings, {"proposals": proposals.fingerprint}, source)
     if not force and is_current(output, "features", header.fingerprint):
         touch_if_older(output, [proposals_path])

@@ -24,7 +24,8 @@ from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.images import Normalisation
-from sppcli.nets.backbones import IMAGENET, run_trunk, torchvision_model
+from sppcli.images import INPUTS
+from sppcli.nets.backbones import run_trunk, torchvision_model
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.geometry import Grid
 from sppcli.nets.weights import METADATA_KEY, load_network, read_classifier, save_network
@@ -79,7 +80,7 @@ def test_round_trip(model: nn.Module, image: torch.Tensor, tmp_path: Path, suffi
     with torch.inference_mode():
         assert torch.equal(run_trunk(network.trunk, image), features(model, image))
     assert (network.backbone, network.cut, network.weights) == (BACKBONE, "features.12", str(path))
-    assert (network.channels, network.canonical, network.normalisation) == (512, 224, IMAGENET)
+    assert (network.channels, network.canonical, network.normalisation) == (512, 224, INPUTS["imagenet"])
     assert network.grid == Grid(16, 15)
     assert (network.head, network.levels, network.classes) == (None, None, ())
 
@@ -324,7 +325,7 @@ def test_fine_tuned_fc_layers_leave_the_digest(own: tuple[SppClassifier, Path], 
             parameter.view(-1)[0] += 1
         save_network(path, model, {})
         digests.append(load_network(str(path)).digest)
-    model.architecture = replace(ARCHITECTURE, normalisation=IMAGENET)
+    model.architecture = replace(ARCHITECTURE, normalisation=INPUTS["imagenet"])
     save_network(path, model, {})
     digests.append(load_network(str(path)).digest)
     assert digests[0] == digests[1] == digests[2]
@@ -529,7 +530,7 @@ def test_shared_squeezenet_features_agree_with_the_caffe_file():
     pixels[:, 120:] += np.array([90, 20, 60])
     pixels += np.linspace(0, 60, 227)[:, None, None] + rng.normal(0, 8, pixels.shape)
     pixels = pixels.clip(0, 255).round().astype(np.uint8)
-    rgb = torch.from_numpy(IMAGENET.apply(pixels)).permute(2, 0, 1)[None]
+    rgb = torch.from_numpy(INPUTS["imagenet"].apply(pixels)).permute(2, 0, 1)[None]
     caffe = Normalisation((104, 117, 123), (1, 1, 1), 1.0, "bgr")
     bgr = torch.from_numpy(caffe.apply(pixels)).permute(2, 0, 1)[None]
     expected = maps_of(shared("-caffe-bgr"), bgr, "squeezenet1_0")

@@ -35,6 +35,14 @@ from sppcli.paper import EXTRACTING
 )
 @click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]")
 @click.option(
+    "--input",
+    "reads",
+    type=click.Choice(["imagenet", "caffe", "caffe-128"]),
+    show_default="the weights file's own, else imagenet",
+    help="What the weights were trained on: RGB by ImageNet's mean and deviation; BGR minus Caffe's mean pixel; BGR "
+    "minus 128, as the paper's release.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
@@ -54,6 +62,7 @@ def command(
     backbone: str | None,
     weights: str,
     cut: str | None,
+    reads: str | None,
     precision: str,
     device: str,
     strict: bool,
@@ -70,7 +79,7 @@ def command(
     from sppcli.cli import console
     from sppcli.stages import extract
 
-    config = extract.ExtractConfig(weights, backbone, cut, scales, precision, device)
+    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device)
     with console.progress("extract") as progress:
         summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
     if as_json:

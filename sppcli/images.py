@@ -36,7 +36,7 @@ class Normalisation:
         return np.asarray((pixels.astype(np.float32) / np.float32(self.divisor) - mean) * scale, dtype=np.float32)
 
 
-# What trained weights expect. The release's nets: BGR, 0..255, minus 128 on every channel; Caffe's own: minus its mean pixel.
+# What trained weights expect. The release's nets: BGR, 0..255, minus 128 on every channel; Caffe's: minus a mean pixel.
 INPUTS = {
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "caffe": Normalisation((104.0, 117.0, 123.0), (1.0, 1.0, 1.0), 1.0, "bgr"),

@@ -1,80 +1,100 @@
-"""The paper's settings, each with its place in He et al., "Spatial Pyramid Pooling in Deep Convolutional Networks for
-Visual Recognition" (arXiv 1406.4729). Where our default is another one, the reason stands beside it.
+"""The settings of the method as three recipes: the paper's, its release's, and the default of this tool.
+
+Paper: He, Zhang, Ren, Sun, "Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition" (arXiv
+1406.4729). Release: its MATLAB/Caffe code. R-CNN: Girshick et al., whose settings both take over where they name none.
+docs/recipes.md lays the three side by side and says why the default is what it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Proposing:
-    """Section 4.1: about 2,000 windows an image from Selective Search in "fast" mode."""
+class Recipe:
+    """Every value that decides a result. Beside each: its meaning, and which side of an inequality it is on."""
 
+    name: str
+
+    # Windows (section 4.1): Selective Search in "fast" mode, about 2,000 an image.
     mode: str = "fast"
     max_proposals: int = 2000
-    # Not in the paper. VOC images are at most 500 pixels a side; R-CNN searched all images at a width of 500.
+    # Not in the paper: larger images are searched at this length of the longer side, in pixels.
     max_side: int = 640
 
-
-@dataclass(frozen=True)
-class Extracting:
-    """Section 4.1: the image's shorter side at each of five scales (the release's script has 874 for 864)."""
-
+    # Conv maps (section 4.1): lengths of the image's shorter side, in pixels.
     scales: tuple[int, ...] = (480, 576, 688, 864, 1200)
 
-
-@dataclass(frozen=True)
-class Pooling:
-    """Sections 2.2 and 4.1: a four-level pyramid of 50 bins; windows read where they are nearest to 224 x 224."""
-
+    # Reading windows (sections 2.2, 4.1; Appendix A).
     pyramid: tuple[int, ...] = (6, 3, 2, 1)
-    canonical: int = 224
+    # "pixels": the scale at which the window's pixel count is nearest to window_side squared (paper).
+    # "side": the scale nearest to the rounded one that would give it just that size (release).
+    scale_rule: str = "pixels"
+    # "input": the side of the network's training input, 224. "map": that of its map times the stride, 13 * 16 = 208.
+    window_side: str = "input"
+    # Pixels of the scaled image by which a window is widened before it is asked which cells' centres it holds.
+    slack: float = 0.0
 
-
-@dataclass(frozen=True)
-class SvmTraining:
-    """Section 4.1, after R-CNN: ground truth against windows that overlap it little, hard negatives mined once."""
-
-    # A window is a negative of a class when its IoU with every object of it is below this (strictly).
-    negative_iou: float = 0.3
-    # Of negatives of one image that overlap each other by more than this (strictly), the best-scoring one is kept.
-    duplicate_iou: float = 0.7
-    mining_rounds: int = 1
-    # R-CNN's and the release's C, for features scaled to a mean norm of `feature_norm`.
-    c: float = 0.001
+    # SVMs (section 4.1).
+    # "none", "l2" or "sqrt-l2", of each vector; afterwards all are scaled to a mean length of feature_norm.
+    normalize: str = "none"
     feature_norm: float = 20.0
-    # Weight of a positive in the loss, relative to a negative (release).
+    c: float = 0.001
+    # Weight of a positive's loss; a negative's is 1.
     positive_weight: float = 2.0
-    # The constant feature that learns the bias (release: -B 10); regularised with the rest.
+    # The constant feature that learns the bias (liblinear's -B); regularised with the rest.
     bias_feature: float = 10.0
-    # Mining takes negatives that score above this (strictly) and drops cached ones that fall below `evict_score`.
+    # A window is a negative of a class when its IoU with every object of it is strictly below this.
+    negative_iou: float = 0.3
+    # Of an image's hard negatives with an IoU strictly above this, the best-scoring one is kept; 1 keeps all.
+    duplicate_iou: float = 0.7
+    # "rounds": random negatives first, then passes over all images that train at their end.
+    # "single-pass": all negatives of the first image, then one pass that trains whenever retrain_after is exceeded.
+    mining: str = "rounds"
+    mining_rounds: int = 1
+    # Mining takes windows that score strictly above hard_score; after a training those strictly below evict_score go.
     hard_score: float = -1.0
     evict_score: float = -1.2
+    # Strictly more new negatives than this make a single pass train the class at once.
+    retrain_after: int = 2000
 
-
-@dataclass(frozen=True)
-class BoxTraining:
-    """Section 4.1: as R-CNN, from windows that overlap an object by at least 0.5 (R-CNN: 0.6)."""
-
+    # Box regression (section 4.1, after R-CNN).
+    # Windows whose IoU with their object is at least this are examples; strictly above it with strict_iou.
     min_iou: float = 0.5
-    # R-CNN 1000, the release 4000, for features scaled to a mean norm of `SvmTraining.feature_norm`.
+    strict_iou: bool = False
+    # Weight of the squared norm of the regressor, its bias included.
     ridge: float = 1000.0
+    # "half-open": a box of pixels 3 to 5 is 3 wide. "inclusive": 2 wide, as the release computes it.
+    box_width: str = "half-open"
 
-
-@dataclass(frozen=True)
-class Detecting:
-    """Section 4.1: greedy suppression a class; a window goes when its IoU with a better one is strictly above `nms`."""
-
+    # Detection (section 4.1).
+    # Of two detections of a class with an IoU strictly above this the worse goes.
     nms: float = 0.3
+    # Whether that is done once more on the regressed boxes.
+    nms_again: bool = False
     max_per_image: int = 100
-    # The release's test drops windows that score at or below this before suppression.
+    # Windows that score at or below this are dropped before suppression.
     min_score: float = -1.5
 
 
-PROPOSING = Proposing()
-EXTRACTING = Extracting()
-POOLING = Pooling()
-SVM = SvmTraining()
-BOX = BoxTraining()
-DETECTING = Detecting()
+PAPER = Recipe("paper")
+RELEASE = replace(
+    PAPER,
+    name="release",
+    scales=(480, 576, 688, 874, 1200),
+    scale_rule="side",
+    window_side="map",
+    # Derived for ZF-5: half its stride of 16 less its `offset` of 6.5.
+    slack=1.5,
+    duplicate_iou=1.0,
+    mining="single-pass",
+    hard_score=-1.0001,
+    strict_iou=True,
+    ridge=4000.0,
+    box_width="inclusive",
+    nms_again=True,
+)
+# Chosen on the validation images of real data (docs/recipes.md).
+DEFAULT = replace(PAPER, name="default", normalize="sqrt-l2", c=0.01, nms_again=True)
+
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, RELEASE)}

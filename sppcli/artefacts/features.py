@@ -22,7 +22,8 @@ class NetworkRecord:
     """What later stages must know of the network that made the maps.
 
     ``digest``: SHA-256 of the trunk. ``stride`` and ``centre``: pixels of the scaled image. ``canonical``: side in
-    pixels of its training input, ``canonical_cells`` of its map. ``pyramid``: the levels it was trained with, () if it was trained without a pyramid.
+    pixels of its training input; ``canonical_cells``: side of its map there. ``pyramid``: the levels it was
+    trained with, () if it was trained without a pyramid.
     """
 
     backbone: str

@@ -20,13 +20,16 @@ from sppcli.structures import BoolArray, FloatArray
 class FeatureRecord:
     """How a model's features are made from conv maps.
 
-    ``slack``: see `geometry.projection.CellGrid`; ``normalize`` and ``factor``: see `learn.scaling.Normaliser`.
+    ``slack``: see `geometry.projection.CellGrid`; ``scale_rule`` and ``window_side`` (pixels): see
+    `choose_scale` there; ``normalize`` and ``factor``: see `learn.scaling.Normaliser`.
     ``head_digest``: SHA-256 of the fc layers, "" for pool5.
     """
 
     network: NetworkRecord
     layer: str
     levels: tuple[int, ...]
+    scale_rule: str
+    window_side: float
     slack: float
     normalize: str
     factor: float
@@ -66,6 +69,11 @@ class BoxModel:
     unwhiten: FloatArray
     means: FloatArray
     trained: BoolArray
+
+    @property
+    def box_width(self) -> str:
+        """How widths were counted: see `geometry.regression.widened`."""
+        return str(self.header.config["box_width"])
 
     def targets(self, features: FloatArray, label: int) -> FloatArray:
         """Regression targets (N, 4) of class ``label`` from ``features`` (N, D)."""

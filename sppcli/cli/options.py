@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from sppcli.paper import DEFAULT, RECIPES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -190,6 +192,30 @@ def _input(name: str, default: str, made_by: str) -> Decorator[Any]:
 
 proposals = _input("proposals", "proposals.h5", "propose")
 features = _input("features", "features.h5", "extract")
+recipe = click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default=DEFAULT.name,
+    show_default=True,
+    help="Where paper and release differ: whose values to take. Any value given here overrides it.",
+)
+
+
+def of_recipe(flag: str, kind: click.ParamType[Any] | None, text: str, **more: Any) -> Decorator[Any]:
+    """An option whose default is the recipe's value of the same name; see `chosen`."""
+    name = flag.split("/")[0].removeprefix("--").replace("-", "_")
+    value = getattr(DEFAULT, name)
+    shown = IntList.text(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else value
+    if isinstance(value, bool):
+        shown = flag.split("/")[0 if value else 1].removeprefix("--")
+    return click.option(flag, name, type=kind, default=None, show_default=str(shown), help=text, **more)
+
+
+def chosen(recipe_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` of options made by `of_recipe`, with the recipe's where nothing was given."""
+    return {name: getattr(RECIPES[recipe_name], name) if value is None else value for name, value in values.items()}
+
+
 layer = click.option(
     "--layer",
     type=click.Choice(["pool5", "fc6", "fc7"]),
@@ -204,6 +230,35 @@ pyramid = click.option(
     show_default="the network's, else 6,3,2,1",
     help="Bins a side.",
 )
+_WINDOWS = (
+    of_recipe(
+        "--normalize",
+        click.Choice(["sqrt-l2", "l2", "none"]),
+        "Of each vector: square root, then length 1; length 1; as it is. Then scaled to a mean length.",
+    ),
+    of_recipe("--feature-norm", PositiveFloat(20), "That mean length."),
+    of_recipe(
+        "--scale-rule",
+        click.Choice(["pixels", "side"]),
+        "A window's scale: nearest pixel count (paper) or nearest rounded side (release).",
+    ),
+    of_recipe(
+        "--window-side",
+        click.Choice(["input", "map"]),
+        "Size it should come nearest to: the network's input (224) or its map times the stride (208).",
+    ),
+    of_recipe("--slack", Number(1.5), "Pixels by which a window is widened to find its cells."),
+)
+
+
+def windows(function: F) -> F:
+    """How windows are read and normalised: layer, pyramid and the recipe's values for it."""
+    for decorator in reversed((layer, pyramid, *_WINDOWS)):
+        function = decorator(function)
+    return function
+
+
+WINDOW_VALUES = ("normalize", "feature_norm", "scale_rule", "window_side", "slack")
 network_weights = click.option(
     "--weights", metavar="imagenet|FILE", show_default="those of spp extract", help="Where fc6 and fc7 are read from."
 )

@@ -17,7 +17,7 @@ from sppcli.datasets.base import Dataset
 from sppcli.errors import BadInput, MissingInput, StaleArtefact, UsageProblem
 from sppcli.geometry.projection import CellGrid
 from sppcli.nets.windows import WindowReader
-from sppcli.paper import POOLING
+from sppcli.paper import DEFAULT
 from sppcli.structures import Annotations, Boxes
 
 if TYPE_CHECKING:
@@ -120,7 +120,29 @@ def choose_levels(
                 f"--layer {layer} of {network.backbone} reads a pyramid of {levels}; leave out --pyramid or use pool5"
             )
         return head.levels
-    return pyramid or network.pyramid or POOLING.pyramid
+    return pyramid or network.pyramid or DEFAULT.pyramid
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """How windows are read and their features normalised: see `paper.Recipe`. ``pyramid`` None: the network's."""
+
+    layer: str = "pool5"
+    pyramid: tuple[int, ...] | None = None
+    scale_rule: str = DEFAULT.scale_rule
+    window_side: str = DEFAULT.window_side
+    slack: float = DEFAULT.slack
+    normalize: str = DEFAULT.normalize
+    feature_norm: float = DEFAULT.feature_norm
+
+    def record(
+        self, network: NetworkRecord, levels: tuple[int, ...], head_digest: str, factor: float = 1.0
+    ) -> FeatureRecord:
+        """What a model stores, so that detection reads windows the same way."""
+        side = float(network.canonical) if self.window_side == "input" else network.canonical_cells * network.stride
+        return FeatureRecord(
+            network, self.layer, levels, self.scale_rule, side, self.slack, self.normalize, factor, head_digest
+        )
 
 
 def load_head(features: Features, layer: str, weights: str | None = None) -> tuple[FcHead | None, str]:
@@ -155,4 +177,6 @@ def window_reader(scales: tuple[int, ...], record: FeatureRecord, head: FcHead |
     """What turns maps and boxes into the features that ``record`` describes, not yet normalised."""
     network = record.network
     grid = CellGrid(network.stride, network.centre, record.slack)
-    return WindowReader(scales, grid, network.canonical, network.channels, record.levels, record.layer, head)
+    return WindowReader(
+        scales, grid, record.window_side, network.channels, record.levels, record.scale_rule, record.layer, head
+    )

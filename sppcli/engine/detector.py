@@ -12,10 +12,10 @@ from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
 from sppcli.engine.corpus import window_reader
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
-from sppcli.geometry.regression import decode
+from sppcli.geometry.regression import decode, narrowed, widened
 from sppcli.learn.scaling import Normaliser
 from sppcli.nets.windows import Maps, WindowReader
-from sppcli.paper import DETECTING
+from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, FloatArray
 
 if TYPE_CHECKING:
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DetectSettings:
-    """``min_score``: windows that score at or below it are dropped; ``nms``: IoU above which the worse box goes."""
+    """``min_score``: windows that score at or below it are dropped; ``nms``: IoU above which the worse box goes;
+    ``nms_again``: once more on the corrected boxes.
+    """
 
-    nms: float = DETECTING.nms
-    max_per_image: int = DETECTING.max_per_image
-    min_score: float = DETECTING.min_score
+    nms: float = DEFAULT.nms
+    nms_again: bool = DEFAULT.nms_again
+    max_per_image: int = DEFAULT.max_per_image
+    min_score: float = DEFAULT.min_score
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,10 @@ class Detector:
                 assert self.bbox is not None
                 assert self._bbox_reader is not None
                 mine = features[kept] if self._shared else self._bbox_reader.read(maps, boxes)
-                boxes = self._correct(boxes, self.bbox.targets(mine, regressor), maps.size)
-                again = nms(boxes, kept_scores, self.settings.nms)
-                boxes, kept_scores = boxes[again], kept_scores[again]
+                boxes = self._correct(boxes, self.bbox.targets(mine, regressor), maps.size, self.bbox.box_width)
+                if self.settings.nms_again:
+                    again = nms(boxes, kept_scores, self.settings.nms)
+                    boxes, kept_scores = boxes[again], kept_scores[again]
             found.append((boxes, kept_scores, label))
         return ImageDetections(
             np.concatenate([np.zeros((0, 4), np.float32), *(boxes for boxes, _, _ in found)]),
@@ -94,10 +98,10 @@ class Detector:
         return index if self.bbox.trained[index] else None
 
     @staticmethod
-    def _correct(boxes: Boxes, targets: FloatArray, size: tuple[int, int]) -> Boxes:
-        # A window at most doubles or halves on each side: what lies further is not learnt but extrapolated.
-        limited = np.concatenate([np.clip(targets[:, :2], -1, 1), np.clip(targets[:, 2:], -0.7, 0.7)], axis=1)
-        return clip(decode(boxes, limited).astype(np.float32), *size)
+    def _correct(boxes: Boxes, targets: FloatArray, size: tuple[int, int], convention: str) -> Boxes:
+        # A side that would grow a hundredfold is no prediction, and its exponential might not be finite.
+        limited = np.concatenate([targets[:, :2], np.clip(targets[:, 2:], -4.6, 4.6)], axis=1)
+        return clip(narrowed(decode(widened(boxes, convention), limited), convention).astype(np.float32), *size)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,12 @@ class CellGrid:
 
 
 def choose_scale(
-    boxes: npt.NDArray[np.floating], height: int, width: int, scales: Sequence[float], canonical: float = 224.0
+    boxes: npt.NDArray[np.floating],
+    height: int,
+    width: int,
+    scales: Sequence[float],
+    canonical: float = 224.0,
+    rule: str = "side",
 ) -> Int64:
     """Index into ``scales`` at which each box has its size closest to ``canonical`` pixels squared.
 
@@ -44,12 +49,21 @@ def choose_scale(
     | height, width | | int | size of the original image |
     | scales | (S,) | | lengths of the shorter side |
     | canonical | | float | side of the square a window should come closest to: 224 (paper), 208 (release) |
-    | returns | (N,) | int64 | the first scale nearest to round(canonical * min_side / sqrt(area)), halves rounded up |
+    | rule | | | "pixels" (paper) or "side" (release) |
+    | returns | (N,) | int64 | the first of the nearest scales |
 
-    A box without area takes the first scale, as in the release. Source: paper 4.1; golden case ``scale_choice``.
+    "pixels" compares pixel counts: area * (s / min_side)^2 with canonical^2. "side" compares each scale with
+    round(canonical * min_side / sqrt(area)), halves rounded up. A box without area takes the first scale.
+    Source: paper 4.1; golden case ``scale_choice``.
     """
     b = np.asarray(boxes, dtype=np.float64)
-    side = np.sqrt(np.maximum(b[:, 2] - b[:, 0], 0) * np.maximum(b[:, 3] - b[:, 1], 0))
+    area = np.maximum(b[:, 2] - b[:, 0], 0) * np.maximum(b[:, 3] - b[:, 1], 0)
+    if rule == "pixels":
+        factors = (np.asarray(scales, dtype=np.float64) / min(height, width)) ** 2
+        return np.asarray(np.argmin(np.abs(area[:, None] * factors - canonical**2), axis=1), dtype=np.int64)
+    if rule != "side":
+        raise ValueError(f"unknown scale rule {rule!r}: pixels or side")
+    side = np.sqrt(area)
     wanted = np.full(len(b), np.inf)
     np.divide(canonical * min(height, width), side, out=wanted, where=side > 0)
     wanted = np.floor(wanted + 0.5)
@@ -114,13 +128,14 @@ def project(
     map_sizes: Sequence[tuple[int, int]],
     grid: CellGrid,
     canonical: float = 224.0,
+    rule: str = "side",
 ) -> tuple[Int64, Int64]:
     """The scale and the cells of each window: `choose_scale`, `scale_boxes`, `response_windows`, `settle_windows`.
 
     ``map_sizes`` holds (height, width) of the conv map at each scale.
     Returns ``(scale_index (N,), cells (N, 4))``, both int64.
     """
-    which = choose_scale(boxes, height, width, scales, canonical)
+    which = choose_scale(boxes, height, width, scales, canonical, rule)
     chosen = np.asarray(scales, dtype=np.float64)[which]
     response = response_windows(scale_boxes(boxes, height, width, chosen), grid)
     sizes = np.asarray(map_sizes, dtype=np.int64)[which]

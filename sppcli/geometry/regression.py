@@ -31,6 +31,25 @@ def decode(windows: npt.NDArray[np.floating], targets: npt.NDArray[np.floating])
     return np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
 
 
+def widened(boxes: npt.NDArray[np.floating], convention: str) -> Float64:
+    """Boxes (N, 4) float64 as a convention of width sees them.
+
+    "half-open": as they are. "inclusive": the last pixel instead of the end, so that pixels 3 to 5 are 2 wide; so the
+    release computes its regression targets (golden README, 16).
+    """
+    if convention not in ("half-open", "inclusive"):
+        raise ValueError(f"unknown convention {convention!r}: half-open or inclusive")
+    inclusive = float(convention == "inclusive")
+    seen: Float64 = np.asarray(boxes, dtype=np.float64) - np.array([0.0, 0.0, inclusive, inclusive])
+    return seen
+
+
+def narrowed(boxes: npt.NDArray[np.floating], convention: str) -> Float64:
+    """The inverse of `widened`."""
+    plain = np.asarray(boxes, dtype=np.float64)
+    return np.asarray(2 * plain - widened(plain, convention), dtype=np.float64)
+
+
 def _centre_size(boxes: npt.NDArray[np.floating]) -> tuple[Float64, Float64, Float64, Float64]:
     b = np.asarray(boxes, dtype=np.float64)
     width, height = b[:, 2] - b[:, 0], b[:, 3] - b[:, 1]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.learn.svm import LinearModel, SvmSettings, fit_svm
-from sppcli.paper import SVM
+from sppcli.paper import DEFAULT
 from sppcli.structures import FloatArray
 
 Int64 = npt.NDArray[np.int64]
@@ -29,8 +29,8 @@ class MiningSettings:
     ``retrain_after``: train in the middle of a pass when so many have come; None waits for its end.
     """
 
-    hard_score: float = SVM.hard_score
-    evict_score: float = SVM.evict_score
+    hard_score: float = DEFAULT.hard_score
+    evict_score: float = DEFAULT.evict_score
     retrain_after: int | None = None
     capacity: int = 8000
     per_image: int = 100

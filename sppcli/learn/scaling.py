@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sppcli.paper import SVM
+from sppcli.paper import DEFAULT
 from sppcli.structures import FloatArray
 
 NORMALISATIONS = ("none", "l2", "sqrt-l2")
@@ -34,12 +34,12 @@ class Normaliser:
         return features
 
 
-def fit_normaliser(kind: str, sample: FloatArray) -> Normaliser:
-    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of 20 (the release's)."""
+def fit_normaliser(kind: str, sample: FloatArray, norm: float = DEFAULT.feature_norm) -> Normaliser:
+    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of ``norm`` (release: 20)."""
     Normaliser(kind, 1.0)
     shaped = _shape(sample.copy(), kind)
     mean = float(_lengths(shaped).mean()) if len(shaped) else 0.0
-    return Normaliser(kind, SVM.feature_norm / mean if mean > 0 else 1.0)
+    return Normaliser(kind, norm / mean if mean > 0 else 1.0)
 
 
 def _shape(features: FloatArray, kind: str) -> FloatArray:

@@ -11,7 +11,7 @@ import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from sppcli.paper import SVM
+from sppcli.paper import DEFAULT
 from sppcli.structures import BoolArray, FloatArray
 
 
@@ -22,9 +22,9 @@ class SvmSettings:
     ``tolerance``: liblinear's stopping criterion; ``max_sweeps``: at most so many passes over the samples.
     """
 
-    c: float = SVM.c
-    positive_weight: float = SVM.positive_weight
-    bias_feature: float = SVM.bias_feature
+    c: float = DEFAULT.c
+    positive_weight: float = DEFAULT.positive_weight
+    bias_feature: float = DEFAULT.bias_feature
     tolerance: float = 0.01
     max_sweeps: int = 2000
     seed: int = 0

@@ -56,6 +56,7 @@ class WindowReader:
     canonical: float
     channels: int
     levels: tuple[int, ...]
+    scale_rule: str = "pixels"
     layer: str = "pool5"
     head: FcHead | None = None
 
@@ -79,7 +80,7 @@ class WindowReader:
         self, maps: Maps, boxes: npt.NDArray[np.floating]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         height, width = maps.size
-        which = choose_scale(boxes, height, width, self.scales, self.canonical)
+        which = choose_scale(boxes, height, width, self.scales, self.canonical, self.scale_rule)
         chosen = np.asarray(self.scales, dtype=np.float64)[which]
         return which, response_windows(scale_boxes(boxes, height, width, chosen), self.grid)
 

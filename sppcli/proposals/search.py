@@ -9,7 +9,7 @@ import numpy as np
 
 from sppcli.errors import SppError
 from sppcli.images import decode, digest, read_bytes
-from sppcli.paper import PROPOSING
+from sppcli.paper import DEFAULT
 from sppcli.proposals.selective_search import selective_search
 from sppcli.structures import Boxes, ByteImage, FloatArray, ImageItem
 
@@ -20,9 +20,9 @@ ENGINE = f"opencv {cv2.__version__}"
 class ProposeConfig:
     """What decides the windows. ``max_side``: larger images are searched at that size, in pixels."""
 
-    mode: str = PROPOSING.mode
-    max_proposals: int = PROPOSING.max_proposals
-    max_side: int = PROPOSING.max_side
+    mode: str = DEFAULT.mode
+    max_proposals: int = DEFAULT.max_proposals
+    max_side: int = DEFAULT.max_side
     seed: int = 0
 
 

@@ -22,6 +22,7 @@ from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, SppError, StaleArtefact
+from sppcli.paper import DEFAULT
 from sppcli.structures import Detections, ImageItem, Skipped
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class DetectConfig:
     settings: DetectSettings = field(default_factory=DetectSettings)
     split: str = "test"
     bbox: str = "auto"
+    recipe: str = DEFAULT.name
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ def recorded_config(path: Path) -> DetectConfig | None:
         if "features" not in artefact.header.inputs:
             return None
         config = artefact.header.config
-    return DetectConfig(DetectSettings(**config["settings"]), config["split"], config["bbox"])
+    return DetectConfig(DetectSettings(**config["settings"]), config["split"], config["bbox"], config["recipe"])
 
 
 def _models(paths: DetectPaths, bbox: str) -> tuple[SvmModel, BoxModel | None]:

@@ -23,7 +23,7 @@ from sppcli.images import decode, digest, read_bytes
 from sppcli.nets.backbones import Network
 from sppcli.nets.maps import Extractor, choose_device, choose_precision
 from sppcli.nets.weights import load_network
-from sppcli.paper import EXTRACTING
+from sppcli.paper import DEFAULT
 from sppcli.structures import ByteImage, FloatArray, Skipped
 
 
@@ -36,7 +36,7 @@ class ExtractConfig:
     backbone: str | None = None
     cut: str | None = None
     reads: str | None = None
-    scales: tuple[int, ...] = EXTRACTING.scales
+    scales: tuple[int, ...] = DEFAULT.scales
     precision: str = "auto"
     device: str = "auto"
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.artefacts.models import FeatureRecord, read_bbox, write_bbox
+from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.corpus import Corpus, choose_levels, load_head, open_corpus, require_annotations, window_reader
+from sppcli.engine.corpus import (
+    Corpus,
+    WindowSettings,
+    choose_levels,
+    load_head,
+    open_corpus,
+    require_annotations,
+    window_reader,
+)
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput
 from sppcli.geometry.boxes import iou
-from sppcli.geometry.regression import encode
+from sppcli.geometry.regression import encode, widened
 from sppcli.learn.ridge import fit_box_regressor
 from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.nets.windows import WindowReader
-from sppcli.paper import BOX, SVM
+from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, FloatArray
 
 Float64 = npt.NDArray[np.float64]
@@ -31,17 +39,17 @@ MINIMUM_EXAMPLES = 10
 
 @dataclass(frozen=True)
 class TrainBboxConfig:
-    """``min_iou``: windows that overlap their object at least so much are examples. ``memory``: bytes in all."""
+    """``memory``: bytes for examples and solver together. What is not said here is as in `paper.Recipe`."""
 
-    layer: str = "pool5"
-    pyramid: tuple[int, ...] | None = None
-    normalize: str = "sqrt-l2"
+    windows: WindowSettings = field(default_factory=WindowSettings)
     split: str = "trainval"
-    min_iou: float = BOX.min_iou
-    ridge: float = BOX.ridge
-    slack: float = 0.0
+    min_iou: float = DEFAULT.min_iou
+    strict_iou: bool = DEFAULT.strict_iou
+    ridge: float = DEFAULT.ridge
+    box_width: str = DEFAULT.box_width
     memory: int = 3 * 2**30
     seed: int = 0
+    recipe: str = DEFAULT.name
 
 
 @dataclass(frozen=True)
@@ -94,8 +102,9 @@ def run(
     progress = progress or NoProgress()
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
         require_annotations(corpus.dataset)
-        head, head_digest = load_head(corpus.features, config.layer, weights)
-        levels = choose_levels(corpus.features.network, config.layer, config.pyramid, head)
+        network = corpus.features.network
+        head, head_digest = load_head(corpus.features, config.windows.layer, weights)
+        levels = choose_levels(network, config.windows.layer, config.windows.pyramid, head)
         settings = {**asdict(config), "pyramid": list(levels), "head": head_digest}
         inputs = {
             "proposals": corpus.proposals.fingerprint,
@@ -113,20 +122,16 @@ def run(
         )
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
-        record = FeatureRecord(
-            corpus.features.network, config.layer, levels, config.slack, config.normalize, 1.0, head_digest
-        )
-        reader = window_reader(corpus.features.scales, record, head)
-        examples = [_examples(corpus, row, classes, config.min_iou) for row in corpus.rows]
+        reader = window_reader(corpus.features.scales, config.windows.record(network, levels, head_digest), head)
+        examples = [_examples(corpus, row, classes, config) for row in corpus.rows]
         chosen, found = _choose(examples, len(classes), _limit(config, reader, head is not None), config.seed)
-        normaliser, features = _features(corpus, reader, examples, chosen, config.normalize, progress)
+        normaliser, features = _features(corpus, reader, examples, chosen, config.windows, progress)
     boxes = np.concatenate([example.boxes[rows] for example, rows in zip(examples, chosen, strict=True)])
     objects = np.concatenate([example.objects[rows] for example, rows in zip(examples, chosen, strict=True)])
     labels = np.concatenate([example.labels[rows] for example, rows in zip(examples, chosen, strict=True)])
-    arrays, rows = _fit(features, encode(boxes, objects), labels, classes, found, config.ridge, progress)
-    record = FeatureRecord(
-        record.network, record.layer, levels, config.slack, config.normalize, normaliser.factor, head_digest
-    )
+    targets = encode(widened(boxes, config.box_width), widened(objects, config.box_width))
+    arrays, rows = _fit(features, targets, labels, classes, found, config.ridge, progress)
+    record = config.windows.record(network, levels, head_digest, normaliser.factor)
     summary = {
         "features": record.to_json(),
         "images": len(corpus.rows),
@@ -144,7 +149,7 @@ def _summary(path: Path, up_to_date: bool = False) -> TrainBboxSummary:
     return TrainBboxSummary(path, stored["images"], model.record.layer, model.record.levels, rows, up_to_date)
 
 
-def _examples(corpus: Corpus, row: int, classes: tuple[str, ...], min_iou: float) -> Examples:
+def _examples(corpus: Corpus, row: int, classes: tuple[str, ...], config: TrainBboxConfig) -> Examples:
     """Objects and proposals, each with the object it overlaps most (of any class; the first on a tie)."""
     truth = corpus.truth(row)
     boxes = np.concatenate([truth.boxes, corpus.windows(row)])
@@ -153,8 +158,10 @@ def _examples(corpus: Corpus, row: int, classes: tuple[str, ...], min_iou: float
     overlap = iou(boxes, truth.boxes)
     best = overlap.argmax(axis=1)
     # A window of no width or height has no regression targets.
-    solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    good = (overlap[np.arange(len(boxes)), best] >= min_iou) & solid
+    sides = widened(boxes, config.box_width)
+    solid = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
+    mine = overlap[np.arange(len(boxes)), best]
+    good = ((mine > config.min_iou) if config.strict_iou else (mine >= config.min_iou)) & solid
     labels = np.array([classes.index(label) for label in truth.labels], dtype=np.int64)
     return Examples(row, boxes[good], truth.boxes[best[good]], labels[best[good]])
 
@@ -190,20 +197,20 @@ def _features(
     reader: WindowReader,
     examples: list[Examples],
     chosen: list[npt.NDArray[np.int64]],
-    kind: str,
+    windows: WindowSettings,
     progress: Progress,
 ) -> tuple[Normaliser, npt.NDArray[np.float16]]:
     progress.start(len(examples), "images")
     parts: list[npt.NDArray[np.float16]] = []
-    normaliser = Normaliser(kind, SVM.feature_norm)
+    normaliser = Normaliser(windows.normalize, windows.feature_norm)
 
     def load(i: int) -> FloatArray:
         return reader.features(corpus.maps(examples[i].row), examples[i].boxes[chosen[i]])
 
     busy = [i for i in range(len(examples)) if len(chosen[i])]
-    if kind == "none":
+    if windows.normalize == "none":
         sample = np.concatenate([load(i)[:200] for i in busy[:: max(1, len(busy) // 200)]])
-        normaliser = fit_normaliser(kind, sample)
+        normaliser = fit_normaliser(windows.normalize, sample, windows.feature_norm)
     for features in prefetch(load, busy, ahead=1):
         parts.append(normaliser.apply(features).astype(np.float16))
         progress.advance()

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.artefacts.models import FeatureRecord, read_svm, write_svm
+from sppcli.artefacts.models import read_svm, write_svm
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.corpus import Corpus, choose_levels, load_head, open_corpus, require_annotations, window_reader
+from sppcli.engine.corpus import (
+    Corpus,
+    WindowSettings,
+    choose_levels,
+    load_head,
+    open_corpus,
+    require_annotations,
+    window_reader,
+)
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
@@ -23,7 +31,7 @@ from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.learn.svm import SvmSettings
 from sppcli.nets.windows import WindowReader
-from sppcli.paper import SVM
+from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, FloatArray
 
 Int64 = npt.NDArray[np.int64]
@@ -32,20 +40,27 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrainSvmConfig:
-    """``classes``: () for all that the split shows. ``memory``: bytes for samples and solver together."""
+    """``classes``: () for all that the split shows. ``memory``: bytes for samples and solver together.
 
-    layer: str = "pool5"
-    pyramid: tuple[int, ...] | None = None
-    normalize: str = "sqrt-l2"
+    What is not said here is as in `paper.Recipe`.
+    """
+
+    windows: WindowSettings = field(default_factory=WindowSettings)
     split: str = "trainval"
     classes: tuple[str, ...] = ()
-    c: float = SVM.c
-    positive_weight: float = SVM.positive_weight
-    negative_iou: float = SVM.negative_iou
-    mining_rounds: int = SVM.mining_rounds
-    slack: float = 0.0
+    c: float = DEFAULT.c
+    positive_weight: float = DEFAULT.positive_weight
+    bias_feature: float = DEFAULT.bias_feature
+    negative_iou: float = DEFAULT.negative_iou
+    duplicate_iou: float = DEFAULT.duplicate_iou
+    mining: str = DEFAULT.mining
+    mining_rounds: int = DEFAULT.mining_rounds
+    hard_score: float = DEFAULT.hard_score
+    evict_score: float = DEFAULT.evict_score
+    retrain_after: int = DEFAULT.retrain_after
     memory: int = 3 * 2**30
     seed: int = 0
+    recipe: str = DEFAULT.name
 
 
 @dataclass(frozen=True)
@@ -102,11 +117,10 @@ def run(
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
         require_annotations(corpus.dataset)
         classes = _classes(corpus, config.classes, progress)
-        head, head_digest = load_head(corpus.features, config.layer, weights)
-        levels = choose_levels(corpus.features.network, config.layer, config.pyramid, head)
-        record = FeatureRecord(
-            corpus.features.network, config.layer, levels, config.slack, config.normalize, 1.0, head_digest
-        )
+        network = corpus.features.network
+        head, head_digest = load_head(corpus.features, config.windows.layer, weights)
+        levels = choose_levels(network, config.windows.layer, config.windows.pyramid, head)
+        record = config.windows.record(network, levels, head_digest)
         settings = {**asdict(config), "pyramid": list(levels), "classes": list(classes), "head": head_digest}
         inputs = {
             "proposals": corpus.proposals.fingerprint,
@@ -127,9 +141,7 @@ def run(
         reader = window_reader(corpus.features.scales, record, head)
         trainer = _Trainer(corpus, reader, config, classes, progress)
         normaliser, miners = trainer.train()
-        record = FeatureRecord(
-            record.network, record.layer, levels, config.slack, config.normalize, normaliser.factor, head_digest
-        )
+        record = config.windows.record(network, levels, head_digest, normaliser.factor)
     rows = tuple(
         ClassSummary(miner.name, len(miner.positives), miner.negatives, miner.trainings, miner.dropped)
         for miner in miners
@@ -205,12 +217,15 @@ class _Trainer:
     def train(self) -> tuple[Normaliser, list[ClassMiner]]:
         normaliser = self._normaliser()
         miners = self._first_samples(normaliser)
+        if self.config.mining == "single-pass":
+            self._mine(miners, normaliser, "single pass")
+            return normaliser, miners
         self.progress.start(len(miners), "classes")
         for miner in miners:
             self._fit(miner)
             self.progress.advance()
         for number in range(self.config.mining_rounds):
-            self._mine(miners, normaliser, number + 1)
+            self._mine(miners, normaliser, f"mining round {number + 1}")
         return normaliser, miners
 
     def _fit(self, miner: ClassMiner) -> None:
@@ -224,12 +239,13 @@ class _Trainer:
 
     def _normaliser(self) -> Normaliser:
         """From at most 200 images with at most 200 windows each, objects included (release)."""
-        if self.config.normalize != "none":
+        windows = self.config.windows
+        if windows.normalize != "none":
             # Vectors of length 1 need no measuring.
-            return Normaliser(self.config.normalize, SVM.feature_norm)
+            return Normaliser(windows.normalize, windows.feature_norm)
         rows = self.random.permutation(self.corpus.rows)[:200].tolist()
         samples = [self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows]
-        return fit_normaliser(self.config.normalize, np.concatenate(samples))
+        return fit_normaliser(windows.normalize, np.concatenate(samples), windows.feature_norm)
 
     def _some_windows(self, row: int, count: int) -> Boxes:
         boxes = np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])
@@ -237,7 +253,8 @@ class _Trainer:
 
     def _first_samples(self, normaliser: Normaliser) -> list[ClassMiner]:
         """Every object as a positive of its class, and a few random negatives from each image."""
-        per_image = math.ceil(3000 / max(1, len(self.corpus.rows)))
+        single_pass = self.config.mining == "single-pass"
+        per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.corpus.rows)))
         positives: dict[str, list[FloatArray]] = {name: [] for name in self.classes}
         negatives: list[tuple[int, Int64, Float64, FloatArray]] = []
         self.progress.start(len(self.corpus.rows), "images")
@@ -254,7 +271,7 @@ class _Trainer:
                     positives[label].append(features[i : i + 1])
             negatives.append((row, chosen, overlap[chosen], features[len(truth.labels) :]))
             self.progress.advance()
-        svm = SvmSettings(self.config.c, self.config.positive_weight, seed=self.config.seed)
+        svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
         limit = self._sample_limit(negatives[0][3].shape[1])
         miners = []
         for k, name in enumerate(self.classes):
@@ -266,11 +283,17 @@ class _Trainer:
                 samples = samples[np.sort(self.random.permutation(len(samples))[: limit // 2])]
             # A pass may hold a quarter more than the capacity before it lets some go.
             capacity = max(1, (limit - len(samples)) * 4 // 5)
-            miner = ClassMiner(name, samples, svm, MiningSettings(capacity=capacity))
+            mining = MiningSettings(
+                self.config.hard_score,
+                self.config.evict_score,
+                self.config.retrain_after if single_pass else None,
+                capacity,
+            )
+            miner = ClassMiner(name, samples, svm, mining)
             for row, chosen, overlap, features in negatives:
                 allowed = overlap[:, k] < self.config.negative_iou
                 miner.add(row, chosen[allowed], features[allowed])
-            if not miner.negatives:
+            if not miner.negatives and not single_pass:
                 raise BadInput(f"no window of split {self.corpus.split} is a negative of {name}; add images")
             miners.append(miner)
         return miners
@@ -311,23 +334,39 @@ class _Trainer:
 
         yield from prefetch(load, self.corpus.rows, ahead=1)
 
-    def _mine(self, miners: list[ClassMiner], normaliser: Normaliser, number: int) -> None:
+    def _mine(self, miners: list[ClassMiner], normaliser: Normaliser, what: str) -> None:
+        """One pass over all images. Scores are those of the models as they are at the start of each image.
+
+        A class without a model (the first image of a single pass) takes every negative and is trained at once.
+        """
         self.progress.start(len(self.corpus.rows), "images")
-        self.progress.note(f"mining round {number}")
+        self.progress.note(what)
         for image in self._passes(normaliser):
-            weights = np.stack([miner.model.weights for miner in miners if miner.model])
-            biases = np.array([miner.model.bias for miner in miners if miner.model], dtype=np.float32)
-            scores = image.features @ weights.T + biases
-            for k, miner in enumerate(miners):
-                windows = np.flatnonzero(image.overlap[:, k] < self.config.negative_iou)
-                hard = miner.hard(image.row, windows, scores[windows, k])
-                if len(hard):
-                    chosen = windows[hard]
-                    kept = nms(image.boxes[chosen], scores[chosen, k], SVM.duplicate_iou)[: miner.mining.per_image]
-                    chosen = chosen[kept]
-                    miner.add(image.row, chosen, image.features[chosen])
-                if miner.due():
+            for miner, windows in zip(miners, self._candidates(miners, image), strict=True):
+                miner.add(image.row, windows, image.features[windows])
+                if miner.due() or (miner.model is None and miner.negatives):
                     self._fit(miner)
             self.progress.advance()
         for miner in miners:
+            if not miner.negatives:
+                raise BadInput(f"no window of split {self.corpus.split} is a negative of {miner.name}; add images")
             self._fit(miner)
+
+    def _candidates(self, miners: list[ClassMiner], image: ImageWindows) -> Iterator[Int64]:
+        """For each class, the windows of an image that are to join its negatives."""
+        trained = [miner.model for miner in miners if miner.model]
+        scores = np.zeros((len(image.boxes), 0), np.float32)
+        if trained:
+            weights = np.stack([model.weights for model in trained])
+            scores = image.features @ weights.T + np.array([model.bias for model in trained], dtype=np.float32)
+        columns = iter(range(len(trained)))
+        for k, miner in enumerate(miners):
+            windows = np.flatnonzero(image.overlap[:, k] < self.config.negative_iou)
+            if miner.model is None:
+                yield windows
+                continue
+            mine = scores[:, next(columns)]
+            chosen = windows[miner.hard(image.row, windows, mine[windows])]
+            if self.config.duplicate_iou < 1:
+                chosen = chosen[nms(image.boxes[chosen], mine[chosen], self.config.duplicate_iou)]
+            yield chosen[: miner.mining.per_image] if self.config.mining == "rounds" else chosen

@@ -55,7 +55,7 @@ def test_evaluate_prints_a_table_with_every_class_and_the_mean(work: Work, run: 
 def test_evaluate_detects_again_when_the_svms_have_changed(work: Work, run: Run) -> None:
     assert run("evaluate", "-q")[0] == 0
     before = read_detections(Path("detections.h5")).header.inputs
-    assert run("train-svm", "--c", "0.01", "-q")[0] == 0
+    assert run("train-svm", "--c", "0.03", "-q")[0] == 0
     assert run("evaluate", "-q")[0] == 0
     after = read_detections(Path("detections.h5")).header.inputs
     assert before["svm"] != after["svm"] == read_svm(Path("svm.h5")).header.fingerprint
@@ -63,7 +63,7 @@ def test_evaluate_detects_again_when_the_svms_have_changed(work: Work, run: Run)
 
 def test_evaluate_keeps_the_options_of_detections_that_are_there(work: Work, run: Run) -> None:
     assert run("detect", "--nms", "0.6", "--max-per-image", "7", "-q")[0] == 0
-    assert run("train-svm", "--c", "0.01", "-q")[0] == 0
+    assert run("train-svm", "--c", "0.03", "-q")[0] == 0
     assert run("evaluate", "-q")[0] == 0
     settings = read_detections(Path("detections.h5")).header.config["settings"]
     assert (settings["nms"], settings["max_per_image"]) == (0.6, 7)

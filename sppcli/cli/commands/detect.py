@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from sppcli.cli import options
-from sppcli.paper import DETECTING
+from sppcli.cli.options import Fraction, of_recipe
+from sppcli.paper import DEFAULT
 
 if TYPE_CHECKING:
     from sppcli.stages.detect import Found, Sink
@@ -54,24 +55,13 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     "--min-score",
     type=options.Number(0),
     metavar="SCORE",
-    show_default=f"{DETECTING.min_score:g}, and 0 for IMAGEs",
+    show_default=f"{DEFAULT.min_score:g}, and 0 for IMAGEs",
     help="Leave out what scores at or below it.",
 )
-@click.option(
-    "--nms",
-    type=options.Fraction(),
-    default=DETECTING.nms,
-    show_default=True,
-    help="Of two detections with a larger IoU the worse goes.",
-)
-@click.option(
-    "--max-per-image",
-    type=click.IntRange(min=1),
-    default=DETECTING.max_per_image,
-    show_default=True,
-    metavar="N",
-    help="At most so many of a class in an image.",
-)
+@options.recipe
+@of_recipe("--nms", Fraction(), "Of two detections with a larger IoU the worse goes.")
+@of_recipe("--nms-again/--no-nms-again", None, "Once more, on the corrected boxes.")
+@of_recipe("--max-per-image", click.IntRange(min=1), "At most so many of a class in an image.", metavar="N")
 @options.network_weights
 @options.device
 @options.jobs
@@ -91,8 +81,7 @@ def command(
     kind: str | None,
     output: Path | None,
     min_score: float | None,
-    nms: float,
-    max_per_image: int,
+    recipe: str,
     weights: str | None,
     device: str,
     jobs: int | None,
@@ -100,6 +89,7 @@ def command(
     strict: bool,
     force: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Find objects: in the images of a split, from features.h5, or in new IMAGEs (files, folders, - for a list).
 
@@ -118,11 +108,10 @@ def command(
     kind, output = _destination(kind, output, bool(images))
     if as_json and output is None:
         raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
-    if min_score is None:
-        min_score = 0.0 if images else DETECTING.min_score
-    config = detect.DetectConfig(
-        DetectSettings(nms, max_per_image, min_score), split, "file" if bbox else "none" if no_bbox else "auto"
-    )
+    if images and min_score is None:
+        min_score = 0.0
+    settings = DetectSettings(**options.chosen(recipe, {**given, "min_score": min_score}))
+    config = detect.DetectConfig(settings, split, "file" if bbox else "none" if no_bbox else "auto", recipe)
     paths = detect.DetectPaths(proposals, features, svm, bbox or Path("bbox.h5"))
     target = output if kind == "h5" else None
     with console.progress("detect") as progress, _sink(kind, output, split) as sink:

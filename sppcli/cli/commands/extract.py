@@ -7,19 +7,14 @@ from pathlib import Path
 import click
 
 from sppcli.cli import options
-from sppcli.paper import EXTRACTING
+from sppcli.cli.options import of_recipe
 
 
 @click.command("extract")
 @options.proposals
 @options.output("features.h5")
-@click.option(
-    "--scales",
-    type=options.IntList(),
-    default=options.IntList.text(EXTRACTING.scales),
-    show_default=True,
-    help="Lengths of the image's shorter side, in pixels.",
-)
+@options.recipe
+@of_recipe("--scales", options.IntList(), "Lengths of the image's shorter side, in pixels.")
 @click.option(
     "--backbone",
     metavar="NAME",
@@ -58,7 +53,8 @@ from sppcli.paper import EXTRACTING
 def command(
     proposals: Path,
     output: Path,
-    scales: tuple[int, ...],
+    recipe: str,
+    scales: tuple[int, ...] | None,
     backbone: str | None,
     weights: str,
     cut: str | None,
@@ -79,6 +75,7 @@ def command(
     from sppcli.cli import console
     from sppcli.stages import extract
 
+    scales = options.chosen(recipe, {"scales": scales})["scales"]
     config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device)
     with console.progress("extract") as progress:
         summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
@@ -91,6 +88,6 @@ def command(
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
         click.echo(
-            f"{output}: {summary.images:,} images at {len(scales)} scales, "
+            f"{output}: {summary.images:,} images at {len(summary.scales)} scales, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
         )

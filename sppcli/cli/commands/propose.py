@@ -9,7 +9,7 @@ import click
 
 from sppcli.cli import options
 from sppcli.engine.cpus import cpu_threads
-from sppcli.paper import PROPOSING
+from sppcli.paper import DEFAULT
 
 
 @click.command("propose")
@@ -20,14 +20,14 @@ from sppcli.paper import PROPOSING
 @click.option(
     "--mode",
     type=click.Choice(["fast", "quality", "single"]),
-    default=PROPOSING.mode,
+    default=DEFAULT.mode,
     show_default=True,
     help="Selective Search's: quality finds more windows and takes three times as long.",
 )
 @click.option(
     "--max-proposals",
     type=click.IntRange(min=1),
-    default=PROPOSING.max_proposals,
+    default=DEFAULT.max_proposals,
     show_default=True,
     metavar="N",
     help="At most so many windows an image, drawn evenly from all.",
@@ -35,7 +35,7 @@ from sppcli.paper import PROPOSING
 @click.option(
     "--max-side",
     type=click.IntRange(min=16),
-    default=PROPOSING.max_side,
+    default=DEFAULT.max_side,
     show_default=True,
     metavar="PIXELS",
     help="Search larger images at this size and map the boxes back.",

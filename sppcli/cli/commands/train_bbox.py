@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sppcli.cli import options
-from sppcli.paper import BOX
+from sppcli.cli.options import Fraction, PositiveFloat, of_recipe
 
 
 @click.command("train-bbox")
 @options.proposals
 @options.features
 @options.output("bbox.h5")
-@options.layer
-@options.pyramid
-@click.option(
-    "--normalize",
-    type=click.Choice(["sqrt-l2", "l2", "none"]),
-    default="sqrt-l2",
-    show_default=True,
-    help="As for train-svm; detection is faster when both are the same.",
-)
+@options.recipe
+@options.windows
 @options.split("trainval")
-@click.option(
-    "--min-iou",
-    type=options.Fraction(0.5),
-    default=BOX.min_iou,
-    show_default=True,
-    help="Windows that overlap an object at least so much are examples.",
-)
-@click.option(
-    "--ridge",
-    type=options.PositiveFloat(1000),
-    default=BOX.ridge,
-    show_default=True,
-    help="Weight of the squared norm (R-CNN 1000, the release 4000).",
+@of_recipe("--min-iou", Fraction(0.5), "Windows that overlap an object at least so much are examples.")
+@of_recipe("--strict-iou/--no-strict-iou", None, "More than so much, not at least.")
+@of_recipe("--ridge", PositiveFloat(1000), "Weight of the squared norm.")
+@of_recipe(
+    "--box-width",
+    click.Choice(["half-open", "inclusive"]),
+    "Whether pixels 3 to 5 are 3 wide, or 2 as the release computes it.",
 )
 @options.memory
 @options.seed
@@ -49,35 +37,28 @@ def command(
     proposals: Path,
     features: Path,
     output: Path,
+    recipe: str,
     layer: str,
     pyramid: tuple[int, ...] | None,
-    normalize: str,
     split: str,
-    min_iou: float,
-    ridge: float,
     memory: int,
     seed: int,
     weights: str | None,
     dataset: Path | None,
     force: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Learn to correct the boxes of detections: ridge regression of dx, dy, log dw, log dh, a class at a time."""
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.engine.corpus import WindowSettings
     from sppcli.stages import train_bbox
 
-    config = train_bbox.TrainBboxConfig(
-        layer=layer,
-        pyramid=pyramid,
-        normalize=normalize,
-        split=split,
-        min_iou=min_iou,
-        ridge=ridge,
-        memory=memory,
-        seed=seed,
-    )
+    values = options.chosen(recipe, given)
+    windows = WindowSettings(layer, pyramid, **{name: values.pop(name) for name in options.WINDOW_VALUES})
+    config = train_bbox.TrainBboxConfig(windows, split, memory=memory, seed=seed, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
         summary = train_bbox.run(
             proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress

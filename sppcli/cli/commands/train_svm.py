@@ -3,51 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sppcli.cli import options
-from sppcli.paper import SVM
+from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
 
 
 @click.command("train-svm")
 @options.proposals
 @options.features
 @options.output("svm.h5")
-@options.layer
-@options.pyramid
-@click.option(
-    "--normalize",
-    type=click.Choice(["sqrt-l2", "l2", "none"]),
-    default="sqrt-l2",
-    show_default=True,
-    help="Of each feature vector: square root, then length 1; length 1; as it is. Then scaled to a mean length of 20.",
-)
+@options.recipe
+@options.windows
 @options.split("trainval")
 @click.option("--classes", type=options.NameList("car,person"), metavar="NAMES", help="Only these.  [default: all]")
-@click.option("--c", type=options.PositiveFloat(), default=SVM.c, show_default=True, help="The SVM's C.")
-@click.option(
-    "--positive-weight",
-    type=options.PositiveFloat(2),
-    default=SVM.positive_weight,
-    show_default=True,
-    help="Weight of a positive's loss; a negative's is 1.",
+@of_recipe("--c", PositiveFloat(), "The SVM's C.")
+@of_recipe("--positive-weight", PositiveFloat(2), "Weight of a positive's loss; a negative's is 1.")
+@of_recipe("--bias-feature", PositiveFloat(10), "Size of the constant feature that learns the bias.")
+@of_recipe("--negative-iou", Fraction(), "Windows that overlap every object of the class by less are its negatives.")
+@of_recipe("--duplicate-iou", Fraction(0.7), "Of an image's hard negatives that overlap more, one is kept; 1: all.")
+@of_recipe(
+    "--mining",
+    click.Choice(["rounds", "single-pass"]),
+    "Passes that train at their end (paper), or one that trains on the way (release).",
 )
-@click.option(
-    "--negative-iou",
-    type=options.Fraction(),
-    default=SVM.negative_iou,
-    show_default=True,
-    help="Windows that overlap every object of the class by less are its negatives.",
-)
-@click.option(
-    "--mining-rounds",
-    type=click.IntRange(min=0),
-    default=SVM.mining_rounds,
-    show_default=True,
-    metavar="N",
-    help="Passes over all images for hard negatives.",
-)
+@of_recipe("--mining-rounds", click.IntRange(min=0), "Passes over all images for hard negatives.", metavar="N")
+@of_recipe("--hard-score", Number(-1), "Windows that score above it are hard.")
+@of_recipe("--evict-score", Number(-1.2), "Negatives that score below it after a training are dropped.")
+@of_recipe("--retrain-after", click.IntRange(min=1), "More new negatives make a single pass train.", metavar="N")
 @options.memory
 @options.seed
 @options.network_weights
@@ -59,21 +44,18 @@ def command(
     proposals: Path,
     features: Path,
     output: Path,
+    recipe: str,
     layer: str,
     pyramid: tuple[int, ...] | None,
-    normalize: str,
     split: str,
     classes: tuple[str, ...] | None,
-    c: float,
-    positive_weight: float,
-    negative_iou: float,
-    mining_rounds: int,
     memory: int,
     seed: int,
     weights: str | None,
     dataset: Path | None,
     force: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Train one linear SVM a class on the windows' features.
 
@@ -83,21 +65,12 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.engine.corpus import WindowSettings
     from sppcli.stages import train_svm
 
-    config = train_svm.TrainSvmConfig(
-        layer=layer,
-        pyramid=pyramid,
-        normalize=normalize,
-        split=split,
-        classes=classes or (),
-        c=c,
-        positive_weight=positive_weight,
-        negative_iou=negative_iou,
-        mining_rounds=mining_rounds,
-        memory=memory,
-        seed=seed,
-    )
+    values = options.chosen(recipe, given)
+    windows = WindowSettings(layer, pyramid, **{name: values.pop(name) for name in options.WINDOW_VALUES})
+    config = train_svm.TrainSvmConfig(windows, split, classes or (), memory=memory, seed=seed, recipe=recipe, **values)
     with console.progress("train-svm") as progress:
         summary = train_svm.run(
             proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress

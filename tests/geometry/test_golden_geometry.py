@@ -125,7 +125,7 @@ class _Maps:
 
 
 def reader(scales: np.ndarray) -> WindowReader:
-    return WindowReader(tuple(scales.tolist()), ZF5, CANONICAL, channels=1, levels=(1,))
+    return WindowReader(tuple(scales.tolist()), ZF5, CANONICAL, channels=1, levels=(1,), scale_rule="side")
 
 
 def first_of_each(keys: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from sppcli.learn.svm import LinearModel, SvmSettings, fit_svm
+from sppcli.paper import RELEASE
 from tests.golden_convention import golden
 
 TIGHT = {"tolerance": 1e-9, "max_sweeps": 200_000}
@@ -66,9 +67,9 @@ def test_the_releases_problem():
     assert np.abs(ours - case["w_original"]).max() < 3e-3  # liblinear's own stop at 0.1 is that far from the optimum
 
 
-def test_the_defaults_are_the_releases_settings():
+def test_the_recipe_holds_the_releases_settings():
     case, settings = golden_problem()
-    default = SvmSettings()
+    default = SvmSettings(RELEASE.c, RELEASE.positive_weight, RELEASE.bias_feature)
     assert (default.c, default.positive_weight, default.bias_feature) == (
         settings.c,
         settings.positive_weight,

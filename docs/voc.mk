@@ -4,9 +4,9 @@ ap.json: detections.h5
 	spp evaluate --voc2007 --json > $@
 detections.h5: svm.h5 bbox.h5
 	spp detect
-svm.h5 bbox.h5 &: features.h5 $(wildcard $(DATA)/Annotations) $(wildcard $(DATA)/ImageSets/Main)
-	spp train-svm && spp train-bbox
+%.h5: features.h5 $(wildcard $(DATA)/Annotations/*.xml $(DATA)/ImageSets/Main/*.txt)
+	spp train-$*
 features.h5: proposals.h5
-	spp extract
+	spp extract $(EXTRACT)
 proposals.h5: $(DATA)/JPEGImages
 	spp propose $(DATA)

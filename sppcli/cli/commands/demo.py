@@ -1,0 +1,61 @@
+"""``spp demo``: the whole method on data of its own, command by command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from sppcli.cli import console, options
+
+
+@click.command("demo")
+@click.argument("folder", default="spp-demo", type=options.FilePath)
+@click.option("--scenes", type=click.IntRange(min=8), default=160, metavar="N", help="Images to compose.")
+@options.seed
+@options.verbosity
+def command(folder: Path, scenes: int, seed: int) -> None:
+    """Show everything at work, with no data, weights or network needed.
+
+    In FOLDER (made if needed), scenes of handwritten digits over photographs are composed as a PASCAL VOC data set
+    and a small SPP net is trained at two input sizes. Then the commands that you would type yourself are printed and
+    run, from propose to the table of average precisions and a contact sheet of detections. Run again, it goes on
+    where it stopped.
+    """
+    from sppcli.stages import demo
+
+    with console.progress("demo") as progress:
+        summary = demo.run(folder, demo.DemoConfig(scenes=scenes, seed=seed), progress=progress)
+    shares = ", ".join(f"{share:.1%} at {size} pixels" for size, share in summary.right.items())
+    click.echo(f"{folder / demo.DATASET}: {scenes} scenes{'' if summary.composed else ' (there already)'}")
+    state = "" if summary.trained else " (there already)"
+    click.echo(f"{folder / demo.NETWORK}: {shares} of unseen crops right{state}")
+    click.echo(f"$ cd {shlex.quote(str(folder))}")
+    for step in demo.COMMANDS:
+        click.echo(f"\n$ spp {shlex.join(step)}")
+        sys.stdout.flush()
+        code = run_spp([*step, *_verbosity()], folder)
+        if code:
+            console.warn(f"spp {step[0]} failed, so the demonstration stops here; run it again to go on")
+            raise click.exceptions.Exit(code)
+    click.echo()
+    rows = [(name, files, f"{size / 1e6:,.2f} MB") for name, files, size in demo.made(folder)]
+    console.table((f"in {folder}", "files", "size"), rows)
+
+
+def run_spp(arguments: list[str], folder: Path) -> int:
+    """Run ``spp`` in ``folder`` with this very installation, its output going where ours goes; its exit code."""
+    environment = dict(os.environ)
+    package = str(Path(__file__).resolve().parents[3])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, "-m", "sppcli", *arguments], cwd=folder, env=environment, check=False
+    ).returncode
+
+
+def _verbosity() -> list[str]:
+    return {-1: ["-q"], 1: ["-v"]}.get(console.level(), [])

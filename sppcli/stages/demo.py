@@ -1,0 +1,185 @@
+"""The demonstration's own part: a data set composed, a network trained. The rest of it are the ordinary commands.
+
+Everything lies in one folder, which ``demo.json`` marks as ours with the settings that made it: a rerun takes what is
+there already, and a folder that holds anything else is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from sppcli.demo import scenes
+from sppcli.demo.crops import SIDE, crops
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.images import Normalisation
+from sppcli.learn.digits import Part
+from sppcli.learn.multisize import TrainingConfig, accuracy, train
+from sppcli.nets.classifier import Architecture, Layer
+from sppcli.nets.weights import METADATA_KEY, save_network
+
+MARKER, DATASET, NETWORK = "demo.json", "digits", "digits.safetensors"
+
+# What the demonstration makes changes with this number; a folder of another one is not gone on with.
+RECIPE = 1
+
+BACKGROUND = "background"
+
+# 224 : 180 in small. Five conv layers as ZF-5, so that its map is conv5; stride 4, a map of 14 x 14 for 56 pixels.
+ARCHITECTURE = Architecture(
+    name="spp-digits",
+    layers=(
+        Layer("conv", 5, 2, 2, 16),
+        Layer("maxpool", 2, 2),
+        Layer("conv", 3, 1, 1, 32),
+        Layer("conv", 3, 1, 1, 32),
+        Layer("conv", 3, 1, 1, 32),
+        Layer("conv", 3, 1, 1, 32),
+    ),
+    pyramid=(6, 3, 2, 1),
+    fc=(128,),
+    classes=(*scenes.NAMES, BACKGROUND),
+    normalisation=Normalisation((0.45, 0.45, 0.45), (0.25, 0.25, 0.25)),
+    canonical=56,
+)
+
+# Shorter sides at which a digit of 24 to 96 pixels in a scene of 240 comes near the canonical 56.
+SCALES = (160, 220, 300, 420)
+
+# The commands that follow, as they are typed in the demonstration's folder.
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("propose", DATASET),
+    ("extract", "--weights", NETWORK, "--scales", ",".join(str(scale) for scale in SCALES)),
+    ("train-svm", "--c", "0.01"),
+    ("train-bbox",),
+    ("detect",),
+    ("evaluate", "--voc2007"),
+    ("show",),
+)
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """``scenes``: of all splits together; ``epochs`` of training over ``crops`` crops of each digit."""
+
+    scenes: int = 160
+    seed: int = 0
+    epochs: int = 14
+    crops: int = 4
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """``composed``, ``trained``: whether it was done now or found; ``right``: share of held-out crops, a size each."""
+
+    folder: Path
+    composed: bool
+    trained: bool
+    right: dict[int, float]
+
+
+def run(folder: Path, config: DemoConfig, *, progress: Progress | None = None) -> DemoSummary:
+    """Compose ``folder/digits`` and train ``folder/digits.safetensors``, unless they are there already.
+
+    Raises:
+        BadInput: the folder is a file, or holds things that are not a demonstration's.
+        UsageProblem: it holds a demonstration with other settings, or the scenes are too few for three splits.
+    """
+    progress = progress or NoProgress()
+    if config.scenes < 8:
+        raise UsageProblem(f"{config.scenes} scenes are too few for train, val and test; take 8 or more")
+    _claim(folder, config)
+    composed = not (folder / DATASET).exists()
+    if composed:
+        progress.start(config.scenes, "scenes")
+        scenes.compose(folder / DATASET, config.scenes, config.seed, progress.advance)
+    training = TrainingConfig(
+        sizes=(56, 45), epochs=config.epochs, batch=32, learning_rate=0.01, steps=(0.6, 0.85), seed=config.seed
+    )
+    recipe = {"recipe": RECIPE, "crops": config.crops, **training.to_json()}
+    right = _trained(folder / NETWORK, recipe)
+    if right is not None:
+        return DemoSummary(folder, composed, False, right)
+    right = _train(folder / NETWORK, config, training, recipe, progress)
+    return DemoSummary(folder, composed, True, right)
+
+
+def made(folder: Path) -> list[tuple[str, int, int]]:
+    """What lies in the folder: (name, files, bytes); a subfolder counts as one, with a / behind its name."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            files = [item for item in path.rglob("*") if item.is_file()]
+            found.append((f"{path.name}/", len(files), sum(item.stat().st_size for item in files)))
+        else:
+            found.append((path.name, 1, path.stat().st_size))
+    return found
+
+
+def _claim(folder: Path, config: DemoConfig) -> None:
+    """Make the folder ours, or make sure that it is."""
+    marker = folder / MARKER
+    wanted = {"recipe": RECIPE, **asdict(config)}
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder}: a file, where the demonstration's folder is to be; name another folder")
+    if marker.exists():
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise BadInput(f"{marker}: damaged; delete {folder} or name another folder") from None
+        if found != wanted:
+            raise UsageProblem(
+                f"{folder} holds a demonstration made with other settings ({_difference(found, wanted)}); "
+                "name another folder, or delete it"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise BadInput(f"{folder} holds other things; name a new or empty folder: spp demo FOLDER")
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{MARKER}.tmp"
+    temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(marker)
+
+
+def _difference(found: Any, wanted: dict[str, int]) -> str:
+    if not isinstance(found, dict):
+        return "unreadable"
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    return ", ".join(f"{name} {found.get(name)}, now {wanted[name]}" for name in names) or "more of them"
+
+
+def _trained(path: Path, recipe: dict[str, Any]) -> dict[int, float] | None:
+    """The recorded accuracies, if ``path`` is a network trained by this recipe."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            training = json.loads(file.metadata()[METADATA_KEY])["training"]
+        if training["config"] != json.loads(json.dumps(recipe)):
+            return None
+        return {int(size): float(share) for size, share in training["held_out"].items()}
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+        return None
+
+
+def _train(
+    path: Path, config: DemoConfig, training: TrainingConfig, recipe: dict[str, Any], progress: Progress
+) -> dict[int, float]:
+    progress.start(2 * config.crops, "rounds of crops")
+    samples = crops(Part.TRAINING, config.crops, config.seed, progress.advance)
+    model, history = train(ARCHITECTURE, samples, training, progress)
+    unseen = crops(Part.HELD_OUT, 1, config.seed)
+    right = {size: accuracy(model, unseen, training.sizes[0], size) for size in training.sizes}
+    record = {
+        "config": recipe,
+        "crop_side": SIDE,
+        "epochs": [{"size": e.size, "rate": e.rate, "loss": e.loss, "right": e.right} for e in history],
+        "held_out": {str(size): share for size, share in right.items()},
+    }
+    save_network(path, model, record)
+    return right

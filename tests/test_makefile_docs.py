@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.conftest import SCALES, write_network
 from tests.conftest import build_voc
+from tests.stages.conftest import SCALES, write_network
 
 DOCS = Path(__file__).parent.parent / "docs"
 

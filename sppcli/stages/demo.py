@@ -55,7 +55,7 @@ SCALES = (160, 220, 300, 420)
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("propose", DATASET),
     ("extract", "--weights", NETWORK, "--scales", ",".join(str(scale) for scale in SCALES)),
-    ("train-svm", "--c", "0.01"),
+    ("train-svm",),
     ("train-bbox",),
     ("detect",),
     ("evaluate", "--voc2007"),

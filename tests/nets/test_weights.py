@@ -23,8 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.images import Normalisation
-from sppcli.images import INPUTS
+from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.backbones import run_trunk, torchvision_model
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.geometry import Grid

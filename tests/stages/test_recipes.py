@@ -1,4 +1,4 @@
-"""--recipe chooses the values, single options override them, artefacts record them; the release's mining pass in its order."""
+"""--recipe chooses values, options override them, artefacts record them; the release's mining pass in its order."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ ARCHITECTURE = Architecture(
         Layer("conv", 3, 1, 1, 32),
     ),
     pyramid=(6, 3, 2, 1),
-    fc=(128,),
+    fc=(256,),
     classes=(*scenes.NAMES, BACKGROUND),
     normalisation=Normalisation((0.45, 0.45, 0.45), (0.25, 0.25, 0.25)),
     canonical=56,
@@ -67,7 +67,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 class DemoConfig:
     """``scenes``: of all splits together; ``epochs`` of training over ``crops`` crops of each digit."""
 
-    scenes: int = 160
+    scenes: int = 200
     seed: int = 0
     epochs: int = 14
     crops: int = 4
@@ -99,7 +99,7 @@ def run(folder: Path, config: DemoConfig, *, progress: Progress | None = None) -
         progress.start(config.scenes, "scenes")
         scenes.compose(folder / DATASET, config.scenes, config.seed, progress.advance)
     training = TrainingConfig(
-        sizes=(56, 45), epochs=config.epochs, batch=32, learning_rate=0.01, steps=(0.6, 0.85), seed=config.seed
+        sizes=(56, 45), epochs=config.epochs, batch=32, learning_rate=0.01, steps=(0.65, 0.9), seed=config.seed
     )
     recipe = {"recipe": RECIPE, "crops": config.crops, **training.to_json()}
     right = _trained(folder / NETWORK, recipe)

@@ -15,10 +15,12 @@ from sppcli.cli import console, options
 
 @click.command("demo")
 @click.argument("folder", default="spp-demo", type=options.FilePath)
-@click.option("--scenes", type=click.IntRange(min=8), default=160, metavar="N", help="Images to compose.")
+@click.option("--scenes", type=click.IntRange(min=8), default=200, metavar="N", help="Images to compose.")
+@click.option("--epochs", type=click.IntRange(min=1), default=14, metavar="N", help="Of training the network.")
+@click.option("--crops", type=click.IntRange(min=1), default=4, metavar="N", help="Of each digit, to train on.")
 @options.seed
 @options.verbosity
-def command(folder: Path, scenes: int, seed: int) -> None:
+def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> None:
     """Show everything at work, with no data, weights or network needed.
 
     In FOLDER (made if needed), scenes of handwritten digits over photographs are composed as a PASCAL VOC data set
@@ -29,7 +31,7 @@ def command(folder: Path, scenes: int, seed: int) -> None:
     from sppcli.stages import demo
 
     with console.progress("demo") as progress:
-        summary = demo.run(folder, demo.DemoConfig(scenes=scenes, seed=seed), progress=progress)
+        summary = demo.run(folder, demo.DemoConfig(scenes, seed, epochs, crops), progress=progress)
     shares = ", ".join(f"{share:.1%} at {size} pixels" for size, share in summary.right.items())
     click.echo(f"{folder / demo.DATASET}: {scenes} scenes{'' if summary.composed else ' (there already)'}")
     state = "" if summary.trained else " (there already)"

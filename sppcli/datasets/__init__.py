@@ -16,10 +16,11 @@ __all__ = ["ALL", "IMAGE_EXTENSIONS", "Dataset", "open_dataset"]
 _YEAR = re.compile(r"VOC\d{4}")
 
 
-def open_dataset(sources: Sequence[Path | str]) -> Dataset:
+def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> Dataset:
     """Open ``sources`` as the data set that they are.
 
-    - One folder with JPEGImages and Annotations (or ImageSets) is a VOC data set; so is a devkit: a folder
+    - One folder with JPEGImages and Annotations (or ImageSets) is a VOC data set, without JPEGImages too if
+      ``images_needed`` is False (evaluation reads annotations only); so is a devkit: a folder
       with one such folder called VOC2007, VOC2012 … in it, or in its VOCdevkit.
     - Any other folder is searched through for images.
     - Image files, or files and folders together, are images with ids relative to their common parent.
@@ -32,20 +33,20 @@ def open_dataset(sources: Sequence[Path | str]) -> Dataset:
     if not sources:
         raise UsageProblem("no source was given: name a VOC folder, a folder of images, or image files")
     try:
-        return _open([_existing(source) for source in sources])
+        return _open([_existing(source) for source in sources], images_needed)
     except PermissionError as error:
         raise BadInput(f"{error.filename} cannot be read: permission is denied") from error
 
 
-def _open(paths: Sequence[Path]) -> Dataset:
+def _open(paths: Sequence[Path], images_needed: bool) -> Dataset:
     for path in paths:
-        roots = _voc_roots(path) if path.is_dir() else []
+        roots = _voc_roots(path, images_needed) if path.is_dir() else []
         if len(roots) > 1:
             raise UsageProblem(f"{path} holds several VOC data sets: choose one of {', '.join(map(str, roots))}")
         if roots and len(paths) > 1:
             raise UsageProblem(f"{roots[0]} is a VOC data set: give it alone, or give its JPEGImages folder")
         if roots:
-            return VocDataset(roots[0], paths[0])
+            return VocDataset(roots[0], paths[0], images_needed)
     return PlainImages(paths)
 
 
@@ -63,13 +64,14 @@ def _existing(source: Path | str) -> Path:
     raise MissingInput(f"there is no file or folder {missing}{did_you_mean(missing.name, siblings(missing))}")
 
 
-def _voc_roots(folder: Path) -> list[Path]:
+def _voc_roots(folder: Path, images_needed: bool) -> list[Path]:
     """The VOC data sets that ``folder`` is, or holds as a devkit."""
-    if is_voc_root(folder):
+    if is_voc_root(folder, images_needed):
         return [folder]
     for devkit in (folder, folder / "VOCdevkit"):
         if devkit.is_dir():
-            years = sorted(path for path in devkit.iterdir() if _YEAR.fullmatch(path.name) and is_voc_root(path))
+            named = (path for path in devkit.iterdir() if _YEAR.fullmatch(path.name))
+            years = sorted(path for path in named if is_voc_root(path, images_needed))
             if years:
                 return years
     return []

@@ -43,9 +43,10 @@ def to_voc(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return corners
 
 
-def is_voc_root(folder: Path) -> bool:
-    """Whether ``folder`` is laid out as one VOC data set."""
-    return (folder / "JPEGImages").is_dir() and ((folder / "Annotations").is_dir() or (folder / "ImageSets").is_dir())
+def is_voc_root(folder: Path, images_needed: bool = True) -> bool:
+    """Whether ``folder`` is laid out as one VOC data set; without ``images_needed``, annotations and lists will do."""
+    images, annotations, lists = ((folder / name).is_dir() for name in ("JPEGImages", "Annotations", "ImageSets"))
+    return (images and (annotations or lists)) or (not images_needed and annotations and lists)
 
 
 class VocDataset(Dataset):
@@ -55,20 +56,24 @@ class VocDataset(Dataset):
     annotation (the test sets of some years do).
     """
 
-    def __init__(self, folder: Path, source: Path | None = None) -> None:
+    def __init__(self, folder: Path, source: Path | None = None, images_needed: bool = True) -> None:
         """Read the lists of ``folder`` (absolute) and find its images.
 
         Args:
             source: what the user gave, where that is a folder above it.
+            images_needed: False takes images that are listed or annotated as there, as evaluation may.
 
         Raises:
             MissingInput: no image, or none that a list names.
             BadInput: a list that is not text.
         """
-        files, warnings = _image_files(folder / "JPEGImages")
+        pictures = folder / "JPEGImages"
+        files, warnings = _image_files(pictures) if images_needed or pictures.is_dir() else ({}, [])
         listed = _read_lists(folder / "ImageSets" / "Main", files)
         annotated = _annotation_files(folder / "Annotations")
         named = {image_id for ids in listed.values() for image_id in ids}
+        if not images_needed:
+            files = {name: folder / "JPEGImages" / f"{name}.jpg" for name in named | annotated.keys()} | files
         if not files:
             raise MissingInput(f"{folder / 'JPEGImages'} holds no image: put the images of the data set there")
         if listed and not named & files.keys():

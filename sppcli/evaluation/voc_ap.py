@@ -36,6 +36,7 @@ from sppcli.errors import UsageProblem
 from sppcli.structures import Annotations, BoolArray, Boxes, Detections, IntArray, as_boxes
 
 Protocol = Literal["voc2007", "voc2010"]
+Points = Literal["exact", "matlab", "octave"]
 Float64 = npt.NDArray[np.float64]
 
 _PAIRS_AT_ONCE = 1 << 20
@@ -84,6 +85,7 @@ def evaluate_voc(
     classes: Sequence[str],
     protocol: Protocol = "voc2007",
     iou: float = 0.5,
+    points: Points = "exact",
 ) -> VocResult:
     """AP of each of ``classes`` over the images in ``annotations``.
 
@@ -94,12 +96,15 @@ def evaluate_voc(
         classes: the classes to report; one without detections has AP 0, one without ground truth None.
         protocol: "voc2007", 11 recall points, or "voc2010", area under the curve.
         iou: overlap from which on (inclusive) a detection is a hit.
+        points: of "voc2007", see ``ap_11point``.
 
     Raises:
-        UsageProblem: a protocol that does not exist, or ``iou`` outside (0, 1].
+        UsageProblem: a protocol or points that do not exist, or ``iou`` outside (0, 1].
     """
     if protocol not in get_args(Protocol):
         raise UsageProblem(f"no protocol {protocol!r}: choose one of {', '.join(get_args(Protocol))}")
+    if points not in get_args(Points):
+        raise UsageProblem(f"no recall points {points!r}: choose one of {', '.join(get_args(Points))}")
     position = {image_id: number for number, image_id in enumerate(annotations)}
     to_position = np.array([position.get(image_id, -1) for image_id in detections.image_ids], dtype=np.int64)
     image = to_position[detections.image]
@@ -121,7 +126,8 @@ def evaluate_voc(
         if n == 0:
             ap[name] = max_recall[name] = None
         else:
-            ap[name] = (ap_11point if protocol == "voc2007" else ap_area)(matches.tp, matches.fp, n)
+            hit, false = matches.tp, matches.fp
+            ap[name] = ap_11point(hit, false, n, points) if protocol == "voc2007" else ap_area(hit, false, n)
             max_recall[name] = np.count_nonzero(matches.tp) / n
     known = [value for value in ap.values() if value is not None]
     return VocResult(
@@ -191,19 +197,26 @@ def precision_recall(tp: BoolArray, fp: BoolArray, npos: int) -> tuple[Float64, 
     return recall, precision
 
 
-def ap_11point(tp: BoolArray, fp: BoolArray, npos: int) -> float:
+def ap_11point(tp: BoolArray, fp: BoolArray, npos: int, points: Points = "exact") -> float:
     """Mean over recalls 0, 0.1 … 1 of the highest precision at that recall or beyond (VOC2007).
-
-    A recall of exactly k/10 reaches the point k/10: hits and ``npos`` are compared as integers.
 
     Args:
         tp, fp: (N,) flags in order of counting.
         npos: number of non-difficult ground-truth boxes, at least 1.
+        points: "exact": a recall of exactly k/10 reaches the point k/10, hits and ``npos`` compared as integers.
+            "matlab", "octave": 0:0.1:1 as these make it of floating numbers, which overshoot 0.3 and, in Octave, 0.6
+            and 0.7; equal to the devkit run there (golden ``ap11_matlab_grid``, ``ap11_octave``).
     """
     hits = np.cumsum(tp, dtype=np.int64)
-    _, best = _envelope(tp, fp, npos)
+    recall, best = _envelope(tp, fp, npos)
     # hits never falls, so the points at a recall or beyond it are the rest of the curve from the first one on
-    start = np.searchsorted(hits * 10, np.arange(11) * npos)
+    if points == "exact":
+        start = np.searchsorted(hits * 10, np.arange(11) * npos)
+    else:
+        # Octave steps from 0; MATLAB's colon operator is believed to step from both ends to the middle.
+        steps = np.arange(11) * 0.1
+        grid = steps if points == "octave" else np.where(np.arange(11) < 6, steps, 1 - np.arange(11)[::-1] * 0.1)
+        start = np.searchsorted(recall, grid)
     return float(np.append(best, 0.0)[start].mean())
 
 

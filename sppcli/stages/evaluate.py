@@ -12,17 +12,18 @@ from sppcli.datasets.voc_results import read_results, result_classes
 from sppcli.engine.corpus import require_annotations
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
-from sppcli.evaluation.voc_ap import Protocol, VocResult, evaluate_voc
+from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
 from sppcli.structures import Detections
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """``iou``: a detection is a hit at this overlap or more."""
+    """``iou``: a detection is a hit at this overlap or more; ``points``: see `evaluation.voc_ap.ap_11point`."""
 
     protocol: Protocol = "voc2007"
     split: str = "test"
     iou: float = 0.5
+    points: Points = "exact"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run(
     gone = [source for source in sources if not source.exists()]
     if gone:
         raise MissingInput(f"{gone[0]}: the images of {detections_path} are no longer there; give the folder first")
-    opened = open_dataset(sources)
+    opened = open_dataset(sources, images_needed=False)
     require_annotations(opened)
     wanted = opened.split(config.split)
     unseen = sorted(set(wanted) - set(stored.detections.image_ids))
@@ -78,7 +79,7 @@ def run_on_results(
         BadInput: no annotations, or a line that cannot be read.
     """
     progress = progress or NoProgress()
-    opened = open_dataset([dataset])
+    opened = open_dataset([dataset], images_needed=False)
     require_annotations(opened)
     wanted = opened.split(config.split)
     found = read_results(results, config.split, image_ids=wanted)
@@ -103,5 +104,5 @@ def _evaluate(
     classes = tuple(sorted(set(dataset.classes) | set(detections.classes)))
     if not any(annotations.labels for annotations in truth.values()):
         raise BadInput(f"there is no object in split {config.split} of {dataset.root}: nothing to evaluate against")
-    result = evaluate_voc(detections, truth, classes, config.protocol, config.iou)
+    result = evaluate_voc(detections, truth, classes, config.protocol, config.iou, config.points)
     return EvaluateSummary(result, len(ids), config.split, source)

@@ -47,7 +47,7 @@ class TrainBboxConfig:
     strict_iou: bool = DEFAULT.strict_iou
     ridge: float = DEFAULT.ridge
     box_width: str = DEFAULT.box_width
-    memory: int = 3 * 2**30
+    memory: int = 5 * 2**29
     seed: int = 0
     recipe: str = DEFAULT.name
 

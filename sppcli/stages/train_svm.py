@@ -58,7 +58,7 @@ class TrainSvmConfig:
     hard_score: float = DEFAULT.hard_score
     evict_score: float = DEFAULT.evict_score
     retrain_after: int = DEFAULT.retrain_after
-    memory: int = 3 * 2**30
+    memory: int = 5 * 2**29
     seed: int = 0
     recipe: str = DEFAULT.name
 

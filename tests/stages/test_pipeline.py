@@ -544,3 +544,34 @@ def test_an_unknown_format_by_name_asks_for_one(work: Work, run: Run) -> None:
 
 def test_results_without_data_set_is_a_usage_error(work: Work, run: Run) -> None:
     assert run("evaluate", "--results", "somewhere")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "column"),
+    [
+        (("--recall-points", "matlab"), "ap11_matlab_grid"),
+        (("--recall-points", "octave"), "ap11_octave"),
+        (("--voc2010",), "auc_octave"),
+        ((), "ap11_matlab_grid"),
+    ],
+)
+def test_result_files_are_scored_as_the_devkit_scores_them(
+    tmp_path: Path, run: Run, options: tuple[str, ...], column: str
+) -> None:
+    """Against annotations alone, as the devkit does: the golden files have no images."""
+    golden = Path(__file__).parents[1] / "golden"
+    shutil.unpack_archive(golden / "voc_synthetic_files.zip", tmp_path)
+    code, out, err = run("evaluate", str(tmp_path), "--results", str(tmp_path / "results"), "--json", *options)
+    assert code == 0, err
+    ap = json.loads(out)["ap"]
+    with np.load(golden / "voc_synthetic.npz") as case:
+        expected = dict(zip(case["class_names"].tolist(), case[column].tolist(), strict=True))
+        npos = dict(zip(case["class_names"].tolist(), case["npos"].tolist(), strict=True))
+    assert set(ap) == set(expected)
+    for name, value in expected.items():
+        if npos[name] == 0:
+            assert ap[name] is None  # no object, no AP; the devkit says 0 or not-a-number
+        elif not options and name == "cc":
+            assert ap[name] == pytest.approx(0.637891, abs=1e-6)  # 12 of 40 reach 3/10, which MATLAB's grid misses
+        else:
+            assert ap[name] == pytest.approx(value, abs=1e-9)

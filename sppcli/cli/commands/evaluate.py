@@ -10,6 +10,7 @@ import click
 from sppcli.cli import options
 
 if TYPE_CHECKING:
+    from sppcli.evaluation.voc_ap import Points
     from sppcli.stages.evaluate import EvaluateSummary
 
 
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="A detection is a hit at this overlap or more.",
 )
+@click.option(
+    "--recall-points",
+    "points",
+    type=click.Choice(["exact", "matlab", "octave"]),
+    default="exact",
+    show_default=True,
+    help="Of the 11-point AP: exact tenths, or 0:0.1:1 as the devkit's floating numbers have it.",
+)
 @options.as_json
 @options.verbosity
 def command(
@@ -48,6 +57,7 @@ def command(
     results: Path | None,
     split: str,
     iou: float,
+    points: Points,
     as_json: bool,
 ) -> None:
     """Average precision of each class and their mean (mAP), by the PASCAL VOC devkit's rules.
@@ -59,7 +69,7 @@ def command(
 
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
-    config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou)
+    config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
     with console.progress("evaluate") as progress:
         if results and dataset:
             summary = evaluate.run_on_results(dataset, results, config, progress=progress)

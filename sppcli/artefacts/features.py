@@ -12,7 +12,7 @@ import numpy as np
 
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals
-from sppcli.artefacts.store import Artefact, Header, Writer, open_artefact
+from sppcli.artefacts.store import Artefact, Header, Writer, described, open_artefact
 from sppcli.errors import BadArtefact, StaleArtefact
 from sppcli.structures import FloatArray
 
@@ -73,8 +73,9 @@ class Features:
         self.header: Header = artefact.header
         self.fingerprint = artefact.fingerprint
         self.images = ImageTable.read(artefact)
-        self.scales: tuple[int, ...] = tuple(self.header.config["scales"])
-        self.network = NetworkRecord.from_json(self.header.config["network"])
+        with described(artefact):
+            self.scales: tuple[int, ...] = tuple(self.header.config["scales"])
+            self.network = NetworkRecord.from_json(self.header.config["network"])
         self._artefact = artefact
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.features import Features, NetworkRecord
-from sppcli.artefacts.store import Header, create, open_artefact
+from sppcli.artefacts.store import Header, create, described, open_artefact
 from sppcli.errors import StaleArtefact
 from sppcli.structures import BoolArray, FloatArray
 
@@ -83,7 +83,8 @@ class BoxModel:
 
 def read_svm(path: Path) -> SvmModel:
     with open_artefact(path, "svm") as artefact:
-        record = FeatureRecord.from_json(artefact.header.summary["features"])
+        with described(artefact):
+            record = FeatureRecord.from_json(artefact.header.summary["features"])
         return SvmModel(
             path,
             artefact.header,
@@ -103,7 +104,8 @@ def write_svm(path: Path, header: Header, classes: tuple[str, ...], weights: Flo
 
 def read_bbox(path: Path) -> BoxModel:
     with open_artefact(path, "bbox") as artefact:
-        record = FeatureRecord.from_json(artefact.header.summary["features"])
+        with described(artefact):
+            record = FeatureRecord.from_json(artefact.header.summary["features"])
         arrays: list[npt.NDArray[Any]] = [
             artefact.array(name) for name in ("weights", "biases", "unwhiten", "means", "trained")
         ]

@@ -176,6 +176,21 @@ def _check_field(path: Path, file: h5py.File, item: Field) -> None:
         raise BadArtefact(f"{path}: {item.name} has {data.ndim} axes, expected {', '.join(item.axes)}")
 
 
+@contextmanager
+def described(artefact: Artefact) -> Iterator[None]:
+    """Reading what a header says of its file; what is missing or of another form there is the file's fault.
+
+    Raises:
+        BadArtefact: names the file and the command that makes it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadArtefact(
+            f"{artefact.path}: its description is of another form ({error}); run {artefact.schema.made_by} --force"
+        ) from None
+
+
 def is_current(path: Path, kind: str, fingerprint: str) -> bool:
     """Whether ``path`` already holds what a run with this fingerprint would make.
 

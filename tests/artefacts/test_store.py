@@ -541,3 +541,18 @@ def test_headers_are_plain_json(tmp_path: Path):
         assert json.loads(file.attrs["source"]) == {"root": "/data/żółw"}
         assert file.attrs["kind"] == "svm"
         assert file["classes"].asstr()[0] == "classes 0 żółw 亀"
+
+
+def test_a_description_of_another_form_names_the_file_and_the_command(tmp_path):
+    from sppcli.artefacts.features import open_features
+    from sppcli.artefacts.store import Header, create
+    from sppcli.errors import BadArtefact
+
+    path = tmp_path / "features.h5"
+    header = Header("features", {"scales": [480], "network": {"backbone": "old", "pyramid": []}}, {})
+    with create(path, header) as writer:
+        for name in ("image_ids", "paths", "digests", "skipped_names", "skipped_reasons"):
+            writer.strings(name, [])
+        writer.array("sizes", np.zeros((0, 2), np.int64))
+    with pytest.raises(BadArtefact, match=r"features\.h5.*spp extract --force"), open_features(path):
+        pass

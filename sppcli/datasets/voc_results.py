@@ -160,8 +160,10 @@ def _read_file(path: Path, index: dict[str, int]) -> list[tuple[int, float, list
             raise BadInput(f"{where}: {error}") from error
         if not all(map(math.isfinite, (score, *corners))):
             raise BadInput(f"{where}: a score or coordinate is not a finite number in {line.strip()!r}")
-        if corners[2] < corners[0] - 1 or corners[3] < corners[1] - 1:
+        # Decimals cut off at different places may turn a box of no extent around by less than they hold.
+        if min(corners[2] - corners[0], corners[3] - corners[1]) < -1 - 1e-5:
             raise BadInput(f"{where}: the box ends before it starts in {line.strip()!r}")
+        corners[2:] = [max(corners[2], corners[0] - 1), max(corners[3], corners[1] - 1)]
         image_id = fields[0].strip()
         if image_id not in index:
             raise BadInput(

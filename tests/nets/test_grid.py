@@ -245,6 +245,7 @@ def test_head_is_torchvisions(models: dict[str, nn.Module], backbone: str, cells
         network.canonical,
         network.channels,
         network.head.levels,
+        "side",
         "fc7",
         network.head,
     )

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sppcli.artefacts.features import Features, ImageMaps, NetworkRecord, open_features
 from sppcli.artefacts.models import FeatureRecord
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
+from sppcli.engine.progress import Progress
 from sppcli.errors import BadInput, MissingInput, StaleArtefact, UsageProblem
 from sppcli.geometry.projection import CellGrid
 from sppcli.nets.windows import WindowReader
@@ -143,6 +144,62 @@ class WindowSettings:
         return FeatureRecord(
             network, self.layer, levels, self.scale_rule, side, self.slack, self.normalize, factor, head_digest
         )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the two trainings share: how windows are read, and the provenance of what is learnt.
+
+    ``settings`` and ``inputs`` go into the header; ``source`` too, with where the fc layers were read from.
+    """
+
+    corpus: Corpus
+    windows: WindowSettings
+    levels: tuple[int, ...]
+    head: FcHead | None
+    head_digest: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    source: dict[str, Any]
+
+    @property
+    def reader(self) -> WindowReader:
+        return window_reader(self.corpus.features.scales, self.record(), self.head)
+
+    def record(self, factor: float = 1.0) -> FeatureRecord:
+        return self.windows.record(self.corpus.features.network, self.levels, self.head_digest, factor)
+
+    def warn_of_data(self, progress: Progress) -> None:
+        """What was left out of the training and why."""
+        for warning in self.corpus.dataset.warnings:
+            progress.warn(warning)
+        missing = self.corpus.missing
+        if missing:
+            progress.warn(
+                f"{len(missing)} images of split {self.corpus.split} have no features and are left out, "
+                f"the first: {missing[0]}"
+            )
+
+
+def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any], weights: str | None) -> Training:
+    """Settle layer, pyramid and provenance of a training with the options ``config``.
+
+    Raises:
+        BadInput: no annotations.
+        UsageProblem: a layer or pyramid that the network does not have.
+        StaleArtefact: weights of another trunk.
+    """
+    require_annotations(corpus.dataset)
+    head, head_digest = load_head(corpus.features, windows.layer, weights)
+    levels = choose_levels(corpus.features.network, windows.layer, windows.pyramid, head)
+    inputs = {
+        "proposals": corpus.proposals.fingerprint,
+        "features": corpus.features.fingerprint,
+        "annotations": corpus.annotation_digest(),
+    }
+    settings = {**config, "pyramid": list(levels), "head": head_digest}
+    source = {**corpus.features.header.source, "head_weights": weights}
+    return Training(corpus, windows, levels, head, head_digest, settings, inputs, source)
 
 
 def load_head(features: Features, layer: str, weights: str | None = None) -> tuple[FcHead | None, str]:

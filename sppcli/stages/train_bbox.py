@@ -11,15 +11,7 @@ import numpy.typing as npt
 
 from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.corpus import (
-    Corpus,
-    WindowSettings,
-    choose_levels,
-    load_head,
-    open_corpus,
-    require_annotations,
-    window_reader,
-)
+from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput
@@ -101,44 +93,31 @@ def run(
     """
     progress = progress or NoProgress()
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
-        require_annotations(corpus.dataset)
-        network = corpus.features.network
-        head, head_digest = load_head(corpus.features, config.windows.layer, weights)
-        levels = choose_levels(network, config.windows.layer, config.windows.pyramid, head)
-        settings = {**asdict(config), "pyramid": list(levels), "head": head_digest}
-        inputs = {
-            "proposals": corpus.proposals.fingerprint,
-            "features": corpus.features.fingerprint,
-            "annotations": corpus.annotation_digest(),
-        }
-        header = Header("bbox", settings, inputs)
+        training = plan_training(corpus, config.windows, asdict(config), weights)
+        header = Header("bbox", training.settings, training.inputs)
         if not force and is_current(output, "bbox", header.fingerprint):
             touch_if_older(output, [proposals_path, features_path])
             return _summary(output, up_to_date=True)
-        for warning in corpus.dataset.warnings:
-            progress.warn(warning)
-        classes = tuple(
-            sorted({label for row in corpus.rows for label in corpus.truth(row).labels}),
-        )
+        training.warn_of_data(progress)
+        classes = tuple(sorted({label for row in corpus.rows for label in corpus.truth(row).labels}))
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
-        reader = window_reader(corpus.features.scales, config.windows.record(network, levels, head_digest), head)
+        reader = training.reader
         examples = [_examples(corpus, row, classes, config) for row in corpus.rows]
-        chosen, found = _choose(examples, len(classes), _limit(config, reader, head is not None), config.seed)
+        limit = _limit(config, reader, training.head is not None)
+        chosen, found = _choose(examples, len(classes), limit, config.seed)
         normaliser, features = _features(corpus, reader, examples, chosen, config.windows, progress)
     boxes = np.concatenate([example.boxes[rows] for example, rows in zip(examples, chosen, strict=True)])
     objects = np.concatenate([example.objects[rows] for example, rows in zip(examples, chosen, strict=True)])
     labels = np.concatenate([example.labels[rows] for example, rows in zip(examples, chosen, strict=True)])
     targets = encode(widened(boxes, config.box_width), widened(objects, config.box_width))
     arrays, rows = _fit(features, targets, labels, classes, found, config.ridge, progress)
-    record = config.windows.record(network, levels, head_digest, normaliser.factor)
     summary = {
-        "features": record.to_json(),
+        "features": training.record(normaliser.factor).to_json(),
         "images": len(corpus.rows),
         "classes": [asdict(row) for row in rows],
     }
-    source = {**corpus.features.header.source, "head_weights": weights}
-    write_bbox(output, Header("bbox", settings, inputs, source, summary), classes, arrays)
+    write_bbox(output, Header("bbox", training.settings, training.inputs, training.source, summary), classes, arrays)
     return _summary(output)
 
 

@@ -13,15 +13,7 @@ import numpy.typing as npt
 from sppcli.artefacts.models import read_svm, write_svm
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.corpus import (
-    Corpus,
-    WindowSettings,
-    choose_levels,
-    load_head,
-    open_corpus,
-    require_annotations,
-    window_reader,
-)
+from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
@@ -115,39 +107,22 @@ def run(
     """
     progress = progress or NoProgress()
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
-        require_annotations(corpus.dataset)
+        training = plan_training(corpus, config.windows, asdict(config), weights)
         classes = _classes(corpus, config.classes, progress)
-        network = corpus.features.network
-        head, head_digest = load_head(corpus.features, config.windows.layer, weights)
-        levels = choose_levels(network, config.windows.layer, config.windows.pyramid, head)
-        record = config.windows.record(network, levels, head_digest)
-        settings = {**asdict(config), "pyramid": list(levels), "classes": list(classes), "head": head_digest}
-        inputs = {
-            "proposals": corpus.proposals.fingerprint,
-            "features": corpus.features.fingerprint,
-            "annotations": corpus.annotation_digest(),
-        }
-        header = Header("svm", settings, inputs)
+        settings = {**training.settings, "classes": list(classes)}
+        header = Header("svm", settings, training.inputs)
         if not force and is_current(output, "svm", header.fingerprint):
             touch_if_older(output, [proposals_path, features_path])
             return _summary(output, up_to_date=True)
-        for warning in corpus.dataset.warnings:
-            progress.warn(warning)
-        if corpus.missing:
-            progress.warn(
-                f"{len(corpus.missing)} images of split {config.split} have no features and are left out, "
-                f"the first: {corpus.missing[0]}"
-            )
-        reader = window_reader(corpus.features.scales, record, head)
-        trainer = _Trainer(corpus, reader, config, classes, progress)
+        training.warn_of_data(progress)
+        trainer = _Trainer(corpus, training.reader, config, classes, progress)
         normaliser, miners = trainer.train()
-        record = config.windows.record(network, levels, head_digest, normaliser.factor)
     rows = tuple(
         ClassSummary(miner.name, len(miner.positives), miner.negatives, miner.trainings, miner.dropped)
         for miner in miners
     )
     summary = {
-        "features": record.to_json(),
+        "features": training.record(normaliser.factor).to_json(),
         "images": len(corpus.rows),
         # What detection in new images must do alike.
         "scales": list(corpus.features.scales),
@@ -155,11 +130,10 @@ def run(
         "proposals": propose_settings(corpus.proposals),
         "classes": [asdict(row) for row in rows],
     }
-    source = {**corpus.features.header.source, "head_weights": weights}
     models = [miner.model for miner in miners]
     write_svm(
         output,
-        Header("svm", settings, inputs, source, summary),
+        Header("svm", settings, training.inputs, training.source, summary),
         classes,
         np.stack([model.weights for model in models if model]),
         np.array([model.bias for model in models if model], dtype=np.float32),

@@ -39,6 +39,7 @@ class Normalisation:
 # What trained weights expect. The release's nets: BGR, 0..255, minus 128 on every channel; Caffe's: minus a mean pixel.
 INPUTS = {
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "caffe": Normalisation((104.0, 117.0, 123.0), (1.0, 1.0, 1.0), 1.0, "bgr"),
     "caffe-128": Normalisation((128.0, 128.0, 128.0), (1.0, 1.0, 1.0), 1.0, "bgr"),
 }

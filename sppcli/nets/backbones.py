@@ -21,7 +21,7 @@ CANONICAL = 224
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A torchvision network: where it is cut by default, and its fc layers as paths of modules.
+    """A torchvision network: where it is cut by default, its fc layers as paths of modules, what its pixels are.
 
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
@@ -30,6 +30,7 @@ class BackboneSpec:
     cut: str
     head_layers: tuple[tuple[str, str], ...] = ()
     head_level: int = 0
+    reads: str = "imagenet"
 
 
 SPECS: Mapping[str, BackboneSpec] = {
@@ -39,6 +40,8 @@ SPECS: Mapping[str, BackboneSpec] = {
     "squeezenet1_1": BackboneSpec("features.12"),
     "resnet18": BackboneSpec("layer3"),
     "resnet50": BackboneSpec("layer3"),
+    "googlenet": BackboneSpec("inception4e", reads="inception"),
+    "mobilenet_v3_large": BackboneSpec("features.12"),
 }
 
 
@@ -91,7 +94,8 @@ def torchvision_model(name: str) -> nn.Module:
     with warnings.catch_warnings():
         # Constructors warn that their own initialisation is slow; it is overwritten by the weights.
         warnings.simplefilter("ignore", FutureWarning)
-        model: nn.Module = torchvision.models.get_model(name, weights=None).eval()
+        more = {"init_weights": False} if name == "googlenet" else {}
+        model: nn.Module = torchvision.models.get_model(name, weights=None, **more).eval()
     return model
 
 
@@ -101,7 +105,7 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
     Raises:
         UsageProblem: no such layer; names the nearest ones.
     """
-    nodes = get_graph_node_names(model)[1]
+    nodes = get_graph_node_names(model, suppress_diff_warning=True)[1]
     # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
     if not any(node == cut or node.startswith(f"{cut}.") for node in nodes):
         last_first = [node for node in nodes if "classifier" not in node and node not in ("x", "flatten")]
@@ -109,7 +113,7 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
             f"{backbone} has no layer {cut!r} to cut after; its default is {SPECS[backbone].cut!r}, "
             f"its last ones are {', '.join(last_first[-6:])}"
         )
-    trunk: fx.GraphModule = create_feature_extractor(model, {cut: "map"})
+    trunk: fx.GraphModule = create_feature_extractor(model, {cut: "map"}, suppress_diff_warning=True)
     return trunk
 
 
@@ -124,9 +128,13 @@ def trunk_digest(trunk: nn.Module, description: str) -> str:
     return value.hexdigest()
 
 
-def describe(backbone: str, model: nn.Module, cut: str | None, weights: str, reads: str = "imagenet") -> Network:
-    """A `Network` of a torchvision ``model`` that carries trained weights; ``reads`` is one of `images.INPUTS`."""
+def describe(backbone: str, model: nn.Module, cut: str | None, weights: str, reads: str | None = None) -> Network:
+    """A `Network` of a torchvision ``model`` that carries trained weights.
+
+    ``reads``: one of `images.INPUTS`; None for what torchvision's own weights read.
+    """
     spec = SPECS[backbone]
+    reads = reads or spec.reads
     cut = cut or spec.cut
     trunk = cut_trunk(model, backbone, cut).eval()
     grid = grid_of(trunk, backbone)

@@ -1,6 +1,7 @@
-"""SPP networks of our own: a trunk given as a list of layers, a spatial pyramid, fc layers, a softmax.
+"""SPP networks: a trunk, a spatial pyramid, fc layers, a softmax; and their baselines, which have no pyramid.
 
-A network is data: its file carries the list, so a reader needs no registry of architectures.
+A network is data: its file carries the description, so a reader needs no registry of architectures. The trunk is a
+list of layers, or the first part of a torchvision network. `architectures` has those of the paper.
 """
 
 from __future__ import annotations
@@ -15,25 +16,45 @@ from torch import nn
 
 from sppcli.errors import BadInput
 from sppcli.images import Normalisation
+from sppcli.nets.backbones import SPECS, cut_trunk, run_trunk, torchvision_model
+from sppcli.nets.geometry import Grid, grid_of
+from sppcli.nets.lrn import AcrossChannels, WithinChannel
 from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a trunk. ``kind``: conv (followed by a ReLU) or maxpool (ceil mode, as Caffe's)."""
+    """One layer of a trunk.
+
+    ``kind``: conv (followed by a ReLU), maxpool, lrn-across or lrn-within (``size`` is the neighbourhood's).
+    ``ceil``: a pooling window that hangs over the border counts, as in Caffe.
+    """
 
     kind: str
     size: int
     stride: int = 1
     padding: int = 0
     filters: int = 0
+    groups: int = 1
+    ceil: bool = True
+    alpha: float = 0.0
+    beta: float = 0.75
 
 
 @dataclass(frozen=True)
 class Architecture:
     """All that decides a network's shape.
 
-    ``pyramid``: levels; ``fc``: widths of fc6, fc7 …; ``canonical``: side of the square inputs it is trained at.
+    | field | meaning |
+    |---|---|
+    | layers | the trunk, or () where it is ``backbone`` |
+    | pyramid | levels; () for a baseline, which has ``pool`` instead and takes ``canonical`` inputs only |
+    | fc | widths of fc6, fc7 … |
+    | classes | names, in the order of the outputs |
+    | canonical | side in pixels of the square inputs it is trained at |
+    | backbone, cut | a torchvision network and the layer after which it is cut, or "" |
+    | pool | a baseline's fixed pooling of the last map |
+    | dropout | after each of ``fc``, in training |
     """
 
     name: str
@@ -43,6 +64,10 @@ class Architecture:
     classes: tuple[str, ...]
     normalisation: Normalisation
     canonical: int
+    backbone: str = ""
+    cut: str = ""
+    pool: Layer | None = None
+    dropout: float = 0.5
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,6 +81,9 @@ class Architecture:
         """
         try:
             normalisation = value["normalisation"]
+            pool = value.get("pool")
+            if value.get("backbone", "") not in ("", *SPECS):
+                raise ValueError(f"unknown backbone {value['backbone']}")
             return cls(
                 str(value["name"]),
                 tuple(Layer(**layer) for layer in value["layers"]),
@@ -69,6 +97,10 @@ class Architecture:
                     str(normalisation["order"]),
                 ),
                 int(value["canonical"]),
+                str(value.get("backbone", "")),
+                str(value.get("cut", "")),
+                Layer(**pool) if pool else None,
+                float(value.get("dropout", 0.5)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(
@@ -77,50 +109,137 @@ class Architecture:
 
 
 def build_trunk(layers: Sequence[Layer]) -> nn.Sequential:
-    """The layers as modules conv1, relu1, pool1, conv2 …; weights at torch's defaults."""
+    """The layers as modules conv1, relu1, norm1, pool1, conv2 …; weights at torch's defaults."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     channels, number = 3, 0
     for layer in layers:
         if layer.kind == "conv":
             number += 1
-            modules[f"conv{number}"] = nn.Conv2d(channels, layer.filters, layer.size, layer.stride, layer.padding)
+            modules[f"conv{number}"] = nn.Conv2d(
+                channels, layer.filters, layer.size, layer.stride, layer.padding, groups=layer.groups
+            )
             modules[f"relu{number}"] = nn.ReLU(inplace=True)
             channels = layer.filters
         elif layer.kind == "maxpool":
-            modules[f"pool{number}"] = nn.MaxPool2d(layer.size, layer.stride, layer.padding, ceil_mode=True)
+            modules[f"pool{number}"] = _max_pool(layer)
+        elif layer.kind == "lrn-across":
+            modules[f"norm{number}"] = AcrossChannels(channels, layer.size, layer.alpha, layer.beta)
+        elif layer.kind == "lrn-within":
+            modules[f"norm{number}"] = WithinChannel(layer.size, layer.alpha, layer.beta)
         else:
             raise ValueError(f"unknown kind of layer: {layer.kind}")
+    if not number:
+        raise ValueError("a trunk needs a conv layer")
     return nn.Sequential(modules)
 
 
-class SppClassifier(nn.Module):
-    """Trunk, pyramid, fc6, fc7 … with ReLU and dropout 0.5, and a last linear layer of one output a class.
+def _max_pool(layer: Layer) -> nn.MaxPool2d:
+    return nn.MaxPool2d(layer.size, layer.stride, layer.padding, ceil_mode=layer.ceil)
 
-    Input (N, 3, H, W) float32, normalised, any H and W the trunk can take; output (N, classes) logits.
+
+class FixedPool(nn.Module):
+    """A baseline's way from the last map to fc6: one pooling, then a vector laid out as a pyramid's.
+
+    Over the map of a ``canonical`` input its windows are the bins of one pyramid level: 3 x 3 at stride 2 on 13 x 13,
+    or 3 x 3 at stride 3 on 18 x 18, are the 6 x 6 bins of level 6.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.pool = _max_pool(layer)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        pooled = self.pool(maps).permute(0, 2, 3, 1).flatten(start_dim=1)
+        assert isinstance(pooled, torch.Tensor)
+        return pooled
+
+
+class BatchDropout(nn.Module):
+    """Dropout whose mask depends on the whole batch's place in the random sequence, not on who computes which rows.
+
+    ``share``: (first row, rows of the whole batch) when a batch is spread over processes; None when it is all here.
+    With equal random states, several processes then drop what one would.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.share: tuple[int, int] | None = None
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self.probability:
+            return value
+        first, total = self.share or (0, len(value))
+        kept = torch.rand(total, value.shape[1], device=value.device) >= self.probability
+        return value * kept[first : first + len(value)] / (1 - self.probability)
+
+    def extra_repr(self) -> str:
+        return f"{self.probability:g}"
+
+
+class SppClassifier(nn.Module):
+    """Trunk, pyramid, fc6, fc7 … with ReLU and dropout, and a last linear layer of one output a class.
+
+    Input (N, 3, H, W) float32, normalised, any H and W the trunk can take (a baseline: ``canonical`` only); output (N,
+    classes) logits.
+
+    Raises:
+        ValueError: layers that cannot be built.
+        UsageProblem: a backbone without the layer to cut after.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.trunk = build_trunk(architecture.layers)
-        self.pool = SpatialPyramidPool(architecture.pyramid)
-        width = bins_in(architecture.pyramid) * self.channels
+        if architecture.backbone:
+            model = torchvision_model(architecture.backbone)
+            self.trunk: nn.Module = cut_trunk(model, architecture.backbone, architecture.cut)
+        else:
+            self.trunk = build_trunk(architecture.layers)
+        self.channels, self.cells = _probe(self.trunk, architecture.canonical)
+        self.pool: nn.Module
+        if architecture.pool is None:
+            self.pool = SpatialPyramidPool(architecture.pyramid)
+        else:
+            self.pool = FixedPool(architecture.pool)
+        width = bins_in(self.levels) * self.channels
         self.fc = nn.ModuleDict()
         for index, units in enumerate(architecture.fc):
             self.fc[f"fc{index + 6}"] = nn.Linear(width, units)
             width = units
         self.last = nn.Linear(width, len(architecture.classes))
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = BatchDropout(architecture.dropout)
 
     @property
-    def channels(self) -> int:
-        """Channels of the conv map."""
-        return next(layer.filters for layer in reversed(self.architecture.layers) if layer.kind == "conv")
+    def levels(self) -> tuple[int, ...]:
+        """The pyramid; a baseline's pooling of a ``canonical`` input as the one level that it equals."""
+        if self.architecture.pool is None:
+            return self.architecture.pyramid
+        with torch.inference_mode():
+            side = _max_pool(self.architecture.pool)(torch.zeros(1, 1, self.cells, self.cells)).shape[2]
+        return (int(side),)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        value = self.pool(self.trunk(images))
+    def grid(self) -> Grid:
+        """Stride and first centre of the trunk's units."""
+        return grid_of(self.trunk, self.architecture.name)
+
+    def classify(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of pooled vectors (N, bins * C)."""
+        value = pooled
         for layer in self.fc.values():
             value = self.dropout(torch.relu(layer(value)))
         logits = self.last(value)
         assert isinstance(logits, torch.Tensor)
         return logits
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.pool(run_trunk(self.trunk, images)))
+
+
+def _probe(trunk: nn.Module, side: int) -> tuple[int, int]:
+    """Channels of the map, and its side for a square input of ``side`` pixels."""
+    was_training = trunk.training
+    with torch.inference_mode():
+        maps = run_trunk(trunk.eval(), torch.zeros(1, 3, side, side))
+    trunk.train(was_training)
+    return int(maps.shape[1]), int(maps.shape[2])

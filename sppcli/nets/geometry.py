@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torchvision.ops import SqueezeExcitation
 
 from sppcli.errors import UsageProblem
+from sppcli.nets.lrn import AcrossChannels, WithinChannel
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,29 @@ _POINTWISE_MODULES = (
     nn.ReLU,
     nn.ReLU6,
     nn.Hardswish,
+    nn.Hardsigmoid,
     nn.BatchNorm2d,
     nn.Dropout,
     nn.Identity,
     nn.LocalResponseNorm,
+    AcrossChannels,
+    # Neighbourhoods centred on the unit, or all of the map: fields grow, centres stay.
+    WithinChannel,
+    SqueezeExcitation,
 )
 _POINTWISE_FUNCTIONS = {torch.relu, nn.functional.relu, nn.functional.dropout}
 _MEETING_FUNCTIONS = {operator.add, operator.iadd, operator.mul, torch.add, torch.cat}
 
 
-def grid_of(trunk: fx.GraphModule, name: str) -> Grid:
-    """Follow the input through the traced ``trunk``; ``name`` is used in errors.
+def grid_of(trunk: nn.Module, name: str) -> Grid:
+    """Follow the input through ``trunk``, a sequence of layers or a traced graph; ``name`` is used in errors.
 
     Raises:
         UsageProblem: a layer whose geometry is not known, unequal axes, or branches that do not agree.
     """
+    if isinstance(trunk, nn.Sequential):
+        return _through(trunk, Grid(1.0, 0.0), name, "trunk")
+    assert isinstance(trunk, fx.GraphModule)
     modules = dict(trunk.named_modules())
     grids: dict[fx.Node, Grid] = {}
     for node in trunk.graph.nodes:
@@ -67,6 +77,10 @@ def grid_of(trunk: fx.GraphModule, name: str) -> Grid:
 
 def _through(layer: Any, grid: Grid, name: str, where: str) -> Grid:
     if isinstance(layer, _POINTWISE_MODULES):
+        return grid
+    if isinstance(layer, nn.Sequential):
+        for inner, part in layer.named_children():
+            grid = _through(part, grid, name, f"{where}.{inner}")
         return grid
     if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
         kernel, stride, padding, dilation = (

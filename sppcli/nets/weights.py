@@ -19,9 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.nets.backbones import SPECS, FcHead, Network, describe, run_trunk, torchvision_model, trunk_digest
+from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
-from sppcli.nets.geometry import grid_of
 
 METADATA_KEY = "spp_network"
 DEFAULT_BACKBONE = "alexnet"
@@ -36,7 +35,8 @@ def load_network(
         weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
         backbone: a name of `SPECS`; None means what the file says, else alexnet.
         cut: the layer whose output is the conv map; None means the backbone's default.
-        reads: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else imagenet.
+        reads: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else what
+            torchvision's weights read.
 
     Raises:
         MissingInput: no such file, or no network connection for the download; says how to get the weights.
@@ -47,9 +47,7 @@ def load_network(
         raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
     if weights == "imagenet":
         name = backbone or DEFAULT_BACKBONE
-        return _load_torchvision(
-            name, _imagenet_state(name), cut, reads or "imagenet", weights, f"the ImageNet weights of {name}"
-        )
+        return _load_torchvision(name, _imagenet_state(name), cut, reads, weights, f"the ImageNet weights of {name}")
     path = Path(weights)
     if not path.exists():
         raise MissingInput(
@@ -60,9 +58,7 @@ def load_network(
         if backbone is not None or cut is not None or reads is not None:
             raise UsageProblem(f"{path} describes its own network; leave out --backbone, --cut and --input")
         return _load_own(path, state, metadata[METADATA_KEY])
-    return _load_torchvision(
-        backbone or DEFAULT_BACKBONE, state, cut, reads or "imagenet", str(path.resolve()), str(path)
-    )
+    return _load_torchvision(backbone or DEFAULT_BACKBONE, state, cut, reads, str(path.resolve()), str(path))
 
 
 def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
@@ -140,7 +136,7 @@ def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
 
 
 def _load_torchvision(
-    backbone: str, state: dict[str, torch.Tensor], cut: str | None, reads: str, weights: str, name: str
+    backbone: str, state: dict[str, torch.Tensor], cut: str | None, reads: str | None, weights: str, name: str
 ) -> Network:
     model = torchvision_model(backbone)
     problem = _misfit(model, state)
@@ -195,17 +191,20 @@ def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> N
     layers = {name: (layer.weight.detach(), layer.bias.detach()) for name, layer in _linear(model).items()}
     return Network(
         architecture.name,
-        list(dict(model.trunk.named_children()))[-1],
+        architecture.cut or list(dict(model.trunk.named_children()))[-1],
         str(path.resolve()),
         model.trunk,
-        grid_of(torch.fx.symbolic_trace(model.trunk), architecture.name),
+        model.grid(),
         model.channels,
         architecture.normalisation,
         architecture.canonical,
-        int(run_trunk(model.trunk, torch.zeros(1, 3, architecture.canonical, architecture.canonical)).shape[2]),
-        trunk_digest(model.trunk, f"{architecture.layers} {architecture.normalisation}"),
-        FcHead(architecture.pyramid, layers),
-        architecture.pyramid,
+        model.cells,
+        trunk_digest(
+            model.trunk,
+            f"{architecture.layers} {architecture.backbone} {architecture.cut} {architecture.normalisation}",
+        ),
+        FcHead(model.levels, layers),
+        model.levels,
         architecture.classes,
     )
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import fx, nn
 from torchvision.models import vgg
+from torchvision.ops import SqueezeExcitation
 
 from sppcli.errors import UsageProblem
 from sppcli.geometry.projection import CellGrid
@@ -53,7 +54,7 @@ def adding_up(trunk: nn.Module) -> nn.Module:
         parent, _, own = name.rpartition(".")
         if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)):
             setattr(trunk.get_submodule(parent), own, OneChannel(layer))
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d | nn.Hardswish | SqueezeExcitation):
             setattr(trunk.get_submodule(parent), own, nn.Identity())
     return trunk
 

@@ -1,0 +1,60 @@
+"""Local response normalisation (Krizhevsky et al. 2012) in Caffe's two forms: across channels and within a channel.
+
+y = x * (1 + alpha * mean of x^2 over the neighbourhood)^-beta, zeros beyond the border counted in the mean. torch has
+the first form only, as a three-dimensional pooling that takes longer than a network's convolutions; here it is the
+product with a banded matrix that it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class AcrossChannels(nn.Module):
+    """Neighbourhood: ``size`` channels around each, at the same place (Caffe's ACROSS_CHANNELS, with k = 1).
+
+    Input and output (N, C, H, W) float. Equal to `torch.nn.LocalResponseNorm(size, alpha, beta, 1)` to rounding.
+    """
+
+    def __init__(self, channels: int, size: int, alpha: float, beta: float) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta = size, alpha, beta
+        index = torch.arange(channels)
+        offset = index[None, :] - index[:, None]
+        # torch and Caffe take size // 2 channels before and the rest after; the kernel's mean is over all ``size``.
+        near = (offset >= -(size // 2)) & (offset < size - size // 2)
+        self.register_buffer("band", (near.float() / size)[:, :, None, None], persistent=False)
+        self.band: torch.Tensor
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps * _decay(nn.functional.conv2d(maps * maps, self.band), self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, alpha={self.alpha:g}, beta={self.beta:g}"
+
+
+class WithinChannel(nn.Module):
+    """Neighbourhood: ``size`` x ``size`` places around each, in the same channel (Caffe's WITHIN_CHANNEL), odd.
+
+    Input and output (N, C, H, W) float.
+    """
+
+    def __init__(self, size: int, alpha: float, beta: float) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        mean = nn.functional.avg_pool2d(maps * maps, self.size, 1, self.size // 2)
+        return maps * _decay(mean, self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, alpha={self.alpha:g}, beta={self.beta:g}"
+
+
+def _decay(mean: torch.Tensor, alpha: float, beta: float) -> torch.Tensor:
+    base = mean * alpha + 1
+    if beta == 0.75:
+        # Every published network has this one; two square roots take a fraction of a power's time.
+        return torch.rsqrt(base * torch.sqrt(base))
+    return base.pow(-beta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,35 @@ INPUTS = {
 }
 
 
+class _Quiet:
+    """Pillow's warnings, about large images (we have a limit of our own) and odd EXIF or palettes (harmless), unsaid.
+
+    The filters are the whole process's, so threads that decode at once share one change of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, or one sentence on why not."""
     try:
@@ -78,14 +108,11 @@ def read_image(path: Path) -> ByteImage:
 def decode(data: bytes, name: str) -> ByteImage:
     """As `read_image`, from the bytes of a file; ``name`` appears in errors."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about large images (we have a limit of our own) and odd EXIF or palette data (harmless).
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise BadInput(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; shrink it")
-                image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+        with _quiet, Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadInput(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; shrink it")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         if not data:
             raise BadInput(f"{name}: the file is empty; replace it or remove it") from None
@@ -93,6 +120,21 @@ def decode(data: bytes, name: str) -> ByteImage:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow raises SyntaxError for broken PNGs and ValueError for broken TIFFs and palettes.
         raise BadInput(f"{name}: damaged image ({error}); replace it or remove it") from None
+
+
+def problem_with(path: Path) -> str:
+    """Why a file is not an image, by its first bytes alone; empty if they look right. Damage further on is not seen."""
+    try:
+        with _quiet, Image.open(path):
+            return ""
+    except UnidentifiedImageError:
+        try:
+            decode(read_bytes(path), str(path))
+        except (BadInput, MissingInput) as error:
+            return str(error)
+        return ""
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"{path}: damaged image ({error}); replace it or remove it"
 
 
 def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
@@ -136,6 +178,15 @@ def resize(image: ByteImage, height: int, width: int) -> ByteImage:
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def shorter_side(image: ByteImage, side: int) -> ByteImage:
+    """The image with its shorter side at ``side`` pixels, aspect ratio kept; antialiased where it shrinks."""
+    height, width = size_at(image.shape[0], image.shape[1], side)
+    if image.shape[:2] == (height, width):
+        return image
+    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
 
 
 def shrink(image: ByteImage, max_side: int) -> tuple[ByteImage, float, float]:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from sppcli import __version__
 from sppcli.artefacts.schema import SCHEMAS, Field, Schema
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.files import commit, ensure_folder, replacing
 
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
@@ -240,38 +241,17 @@ class Writer:
 @contextmanager
 def create(path: Path, header: Header) -> Iterator[Writer]:
     """Write a whole file: complete under its final name, or not there at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _ensure_folder(path)
-    try:
-        with h5py.File(temporary, "w", libver=("earliest", "v112")) as file:
-            schema = SCHEMAS[header.kind]
-            file.attrs["kind"] = header.kind
-            file.attrs["schema_version"] = schema.version
-            file.attrs["tool_version"] = __version__
-            file.attrs["fingerprint"] = header.fingerprint
-            for name in _JSON_ATTRIBUTES:
-                file.attrs[name] = canonical_json(getattr(header, name))
-            yield Writer(file)
-            for item in schema.fields:
-                _check_field(path, file, item)
-        _commit(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _ensure_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise MissingInput(f"{path}: the folder {path.parent} does not exist; create it or choose another -o")
-
-
-def _commit(temporary: Path, path: Path) -> None:
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver=("earliest", "v112")) as file:
+        schema = SCHEMAS[header.kind]
+        file.attrs["kind"] = header.kind
+        file.attrs["schema_version"] = schema.version
+        file.attrs["tool_version"] = __version__
+        file.attrs["fingerprint"] = header.fingerprint
+        for name in _JSON_ATTRIBUTES:
+            file.attrs[name] = canonical_json(getattr(header, name))
+        yield Writer(file)
+        for item in schema.fields:
+            _check_field(path, file, item)
 
 
 class Parts:
@@ -281,7 +261,7 @@ class Parts:
     """
 
     def __init__(self, target: Path, key: str, discard: bool = False) -> None:
-        _ensure_folder(target)
+        ensure_folder(target)
         self.folder = target.with_name(target.name + ".parts")
         marker = self.folder / "key"
         if self.folder.exists() and (discard or not marker.exists() or marker.read_text() != key):
@@ -302,7 +282,7 @@ class Parts:
         temporary = self.folder / f".{name}.tmp"
         with h5py.File(temporary, "w", libver=("earliest", "v112")) as file:
             yield Writer(file)
-        _commit(temporary, self.path(name))
+        commit(temporary, self.path(name))
 
     @contextmanager
     def open(self, name: str) -> Iterator[Reader]:

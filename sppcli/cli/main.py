@@ -30,6 +30,7 @@ COMMANDS = {
     "train-bbox": "sppcli.cli.commands.train_bbox",
     "detect": "sppcli.cli.commands.detect",
     "evaluate": "sppcli.cli.commands.evaluate",
+    "train-net": "sppcli.cli.commands.train_net",
     "show": "sppcli.cli.commands.show",
     "info": "sppcli.cli.commands.info",
     "demo": "sppcli.cli.commands.demo",

@@ -60,6 +60,24 @@ class IntList(_Type):
         return tuple(numbers)
 
 
+class SizeList(_Type):
+    """``180,224`` as ``(False, (180, 224))``, or the range ``180-224`` as ``(True, (180, 224))``."""
+
+    name = "sizes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[bool, tuple[int, ...]]:
+        if isinstance(value, tuple):
+            return value
+        text = str(value)
+        is_range = re.fullmatch(r"\s*[0-9]+\s*-\s*[0-9]+\s*", text, re.ASCII) is not None
+        sizes = IntList("224 or 180,224 or 180-224").convert(text.replace("-", ",") if is_range else text, param, ctx)
+        if is_range and sizes[0] > sizes[1]:
+            self.fail(f"{text!r} is not a range from a smaller to a larger size, such as 180-224.", param, ctx)
+        return is_range, sizes
+
+
 class NameList(_Type):
     """Names joined by commas, as ``tuple[str, ...]``; blanks around a name are dropped, no name twice."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from sppcli.demo import ink
 from sppcli.demo.scenes import LEAST_CONTRAST, NAMES, add_clutter, inked_digit
 from sppcli.learn.digits import Digits, Part, digits, photographs
-from sppcli.learn.multisize import InMemory
+from sppcli.learn.loading import InMemory
 from sppcli.structures import ByteImage, FloatArray
 
 # Side of a crop: 64 to 56 as 256 to 224, so that a random cut of the trained size jitters as the paper's do.

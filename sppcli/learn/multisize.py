@@ -2,214 +2,315 @@
 
 The network is trained a full epoch at one input size, the next epoch at the other, sharing every weight: the
 pyramid's vector has the same length at both. The smaller image is the same crop resized, not a smaller crop, so that
-both sizes show the same things. SGD with momentum; the learning rate is divided by ten at given points.
+both sizes show the same things. SGD with momentum.
+
+Everything random in a step is drawn from the seed, the epoch and the step's number: a training that goes on from a
+checkpoint, or is spread over processes, is the same training.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from sppcli.engine.distributed import World
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.images import Normalisation
+from sppcli.learn.augment import Draws, draw, to_input
+from sppcli.learn.loading import Batch, Samples, batches
+from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.classifier import Architecture, SppClassifier
-from sppcli.structures import ByteImage, IntArray
+from sppcli.structures import IntArray
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train. Defaults are the paper's: sizes 224 and 180, 70 epochs (ZF-5), rate 0.01 divided by 10 twice.
-
-    Args:
-        sizes: input sides in pixels, taken in turn, an epoch each; the first is the canonical one.
-        epochs: passes over the samples, all sizes together.
-        batch: images a step.
-        learning_rate: at the start.
-        steps: shares of the epochs after which the rate is divided by 10.
-        momentum, weight_decay: of SGD.
-        colour: deviation of the random gain and lift a channel, as a share of 255; 0 for none.
-        seed: of the initial weights, the order, the crops, the colours and the dropout.
-    """
-
-    sizes: tuple[int, ...] = (224, 180)
-    epochs: int = 70
-    batch: int = 64
-    learning_rate: float = 0.01
-    steps: tuple[float, ...] = (0.6, 0.85)
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    colour: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.sizes or max(self.sizes) != self.sizes[0]:
-            raise ValueError(f"the first size must be the largest: {self.sizes}")
-
-    def rate_at(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
-        return self.learning_rate * 0.1 ** sum(epoch >= round(step * self.epochs) for step in self.steps)
-
-    def size_at(self, epoch: int) -> int:
-        """Input size of an epoch, counted from 0."""
-        return self.sizes[epoch % len(self.sizes)]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class Samples(Protocol):
-    """Labelled images to train on, all of one size that is at least the largest input size."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: IntArray) -> tuple[ByteImage, IntArray]:
-        """Images (B, S, S, 3) uint8 RGB and labels (B,) int64 of the samples at ``indices`` (B,)."""
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Samples held as arrays: ``images`` (N, S, S, 3) uint8, ``labels`` (N,) int64."""
-
-    images: npt.NDArray[np.uint8]
-    labels: IntArray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: IntArray) -> tuple[ByteImage, IntArray]:
-        return self.images[indices], self.labels[indices]
+Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did: its input size, learning rate, mean loss, share of samples classified right, seconds."""
+    """What one epoch did.
+
+    Its input size, learning rate, mean loss, share of training samples classified right, error on the validation
+    samples (None without), seconds, and how many of them were spent waiting for images.
+    """
 
     size: int
     rate: float
     loss: float
     right: float
+    validation_error: float | None
     seconds: float
+    waited: float
+
+
+@dataclass
+class Position:
+    """How far a training is: ``epoch`` and ``step`` next to do, the epoch's sums so far, what went before."""
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    right: float = 0.0
+    seconds: float = 0.0
+    waited: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    plateau: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Position:
+        return cls(**{**value, "history": [Epoch(**item) for item in value["history"]]})
+
+
+class Keeper(Protocol):
+    """Where a training is kept while it runs."""
+
+    def load(self) -> tuple[Position, Tensors] | None:
+        """Where to go on, or None to begin."""
+
+    def save(self, position: Position, tensors: Callable[[], Tensors], *, end_of_epoch: bool) -> None:
+        """Offered after every step; ``tensors()`` are what `load` must give back."""
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What a training runs on. ``autocast``: whether convolutions and products are done in bfloat16."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    autocast: bool = False
+    world: World = field(default_factory=World)
 
 
 def train(
-    architecture: Architecture, samples: Samples, config: TrainingConfig, progress: Progress | None = None
+    architecture: Architecture,
+    samples: Samples,
+    config: TrainingConfig,
+    progress: Progress | None = None,
+    *,
+    validation: Samples | None = None,
+    initial: Mapping[str, torch.Tensor] | None = None,
+    keeper: Keeper | None = None,
+    on: Machinery | None = None,
 ) -> tuple[SppClassifier, list[Epoch]]:
-    """Train a network from random weights; it comes back in evaluation mode, with one `Epoch` an epoch.
+    """Train a network; it comes back in evaluation mode, with one `Epoch` an epoch.
 
-    The same samples, config and number of threads give the same weights on the same machine. The random state of the
-    caller's torch is left as it was.
+    The same samples, config and number of threads give the same weights on the same machine, in one go or resumed. The
+    random state of the caller's torch is left as it was.
+
+    Args:
+        architecture: of the network, its ``canonical`` being the first of ``config.sizes``.
+        samples: to train on.
+        config: how.
+        progress: told of each image.
+        validation: their error steers the plateau schedule; without them the training loss does.
+        initial: weights to start from, by name, in place of random ones.
+        keeper: resumes and keeps checkpoints.
+        on: device, precision, processes.
 
     Raises:
         ValueError: no samples, or images smaller than the largest input size.
     """
-    progress = progress or NoProgress()
-    if not len(samples):
+    on = on or Machinery()
+    if not len(samples.labels):
         raise ValueError("there are no samples to train on")
-    rng = np.random.default_rng(config.seed)
-    history: list[Epoch] = []
-    with torch.random.fork_rng(devices=[]):
+    devices = [on.device] if on.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(config.seed)
         model = SppClassifier(architecture)
-        _initialise(model)
-        optimiser = torch.optim.SGD(
+        initialise(model)
+        if initial:
+            # What is not given keeps its random start.
+            model.load_state_dict(dict(initial), strict=False)
+        training = _Training(model, samples, config, validation, keeper, on, progress or NoProgress())
+        history = training.run()
+    return model.cpu().eval(), history
+
+
+class _Training:
+    """One training under way."""
+
+    def __init__(
+        self,
+        model: SppClassifier,
+        samples: Samples,
+        config: TrainingConfig,
+        validation: Samples | None,
+        keeper: Keeper | None,
+        on: Machinery,
+        progress: Progress,
+    ) -> None:
+        self.samples, self.config, self.validation, self.keeper = samples, config, validation, keeper
+        self.on, self.progress = on, progress
+        self.model = model.to(on.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.SGD(
             model.parameters(), config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
-        model.train()
-        progress.start(config.epochs * len(samples), "images")
-        for epoch in range(config.epochs):
-            progress.note(f"epoch {epoch + 1} of {config.epochs}, {config.size_at(epoch)} pixels")
-            history.append(_epoch(model, optimiser, samples, config, epoch, rng, progress))
-    return model.eval(), history
+        kept = keeper.load() if keeper else None
+        self.at = Position()
+        if kept:
+            self.at, tensors = kept
+            self._restore(tensors)
+        on.world.agree(f"epoch {self.at.epoch}, step {self.at.step}, {len(samples.labels)} images")
+        self.parallel: nn.Module = self.model
+        if on.world.size > 1:
+            self.parallel = nn.parallel.DistributedDataParallel(self.model)
+        self.plateau = Plateau(config.patience, 1 if config.drawn else len(config.sizes))
+        if self.at.plateau:
+            self.plateau = Plateau(**self.at.plateau)
+
+    def run(self) -> list[Epoch]:
+        config, count = self.config, len(self.samples.labels)
+        self.progress.start(config.epochs * count, "images")
+        if self.at.epoch or self.at.step:
+            self.progress.advance(self.at.epoch * count + self.at.step * config.batch)
+        while self.at.epoch < config.epochs and not (config.schedule == "plateau" and self.plateau.over):
+            self._epoch()
+        return self.at.history
+
+    def _epoch(self) -> None:
+        config, at = self.config, self.at
+        size = config.size_at(at.epoch)
+        rate = config.step_rate(at.epoch)
+        if config.schedule == "plateau":
+            rate = config.learning_rate * self.plateau.factor()
+        self.progress.note(f"epoch {at.epoch + 1} of {config.epochs}, {size} pixels, rate {rate:g}")
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.parallel.train()
+        shares = self._shares()
+        with closing(batches(self.samples, self._work(shares), config.sizes[0])) as loaded:
+            mark = time.monotonic()
+            for share, batch in zip(shares[at.step :], loaded, strict=True):
+                at.waited += time.monotonic() - mark
+                loss, right = self._step(batch, share, size)
+                at.loss, at.right, at.step = at.loss + loss, at.right + right, at.step + 1
+                at.seconds += time.monotonic() - mark
+                self.progress.advance(share.total)
+                if self.keeper:
+                    self.keeper.save(at, self._tensors, end_of_epoch=False)
+                mark = time.monotonic()
+        self._close_epoch(size, rate)
+
+    def _close_epoch(self, size: int, rate: float) -> None:
+        config, at, count = self.config, self.at, len(self.samples.labels)
+        loss, right = at.loss / count, at.right / count
+        error = None
+        if self.validation is not None:
+            error = 1 - accuracy(self.model, self.validation, config.sizes[0], config.sizes[0], on=self.on)
+        at.history.append(Epoch(size, rate, loss, right, error, at.seconds, at.waited))
+        self.plateau.record(loss if error is None else error)
+        at.plateau = asdict(self.plateau)
+        at.epoch, at.step, at.loss, at.right, at.seconds, at.waited = at.epoch + 1, 0, 0.0, 0.0, 0.0, 0.0
+        if self.keeper:
+            self.keeper.save(at, self._tensors, end_of_epoch=True)
+
+    def _shares(self) -> list[_Share]:
+        """This process's rows of each of an epoch's batches."""
+        count, batch = len(self.samples.labels), self.config.batch
+        totals = [min(batch, count - start) for start in range(0, count, batch)]
+        return [_Share(*self.on.world.share(total), total) for total in totals]
+
+    def _work(self, shares: list[_Share]) -> Iterator[tuple[IntArray, Draws]]:
+        """Sample indices and random choices of this process's rows, from the next step to the epoch's end."""
+        config, at = self.config, self.at
+        order = np.random.default_rng((config.seed, at.epoch)).permutation(len(self.samples.labels)).astype(np.int64)
+        for step in range(at.step, len(shares)):
+            share = shares[step]
+            rng = np.random.default_rng((config.seed, at.epoch, step))
+            draws = draw(
+                share.total, rng, crop=config.crop, flip=config.flip, colour=config.colour, strength=config.strength
+            )
+            rows = share.rows
+            indices = order[step * config.batch :][rows]
+            yield indices, Draws(draws.at[rows], draws.flipped[rows], draws.gain[rows], draws.lift[rows])
+
+    def _step(self, batch: Batch, share: _Share, size: int) -> tuple[float, float]:
+        """One step; returns the sum of the losses and the number of samples right, over the whole batch."""
+        on, at = self.on, self.at
+        pixels, target, gain, lift = (
+            torch.from_numpy(values).to(on.device, non_blocking=True)
+            for values in (batch.images, batch.labels, batch.draws.gain, batch.draws.lift)
+        )
+        inputs = to_input(pixels, size, self.model.architecture.normalisation, gain, lift)
+        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, at.epoch, at.step)).generate_state(1)[0]))
+        self.model.dropout.share = (share.rows.start, share.total)
+        with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
+            logits = self.parallel(inputs)
+        # A mean over the whole batch: gradients are averaged over processes, whose shares may differ by a row.
+        loss = nn.functional.cross_entropy(logits.float(), target, reduction="sum") * share.weight
+        self.optimiser.zero_grad()
+        (loss * (on.world.size / share.total)).backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        right = float((logits.argmax(dim=1) == target).sum()) * share.weight
+        total_loss, total_right = on.world.total([float(loss.detach()), right], on.device)
+        return total_loss, total_right
+
+    def _tensors(self) -> Tensors:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            momentum = self.optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        return tensors
+
+    def _restore(self, tensors: Tensors) -> None:
+        prefix = "model."
+        self.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, parameter in self.model.named_parameters():
+            if f"momentum.{name}" in tensors:
+                buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+                self.optimiser.state[parameter]["momentum_buffer"] = buffer.detach()
 
 
-def _epoch(
-    model: SppClassifier,
-    optimiser: torch.optim.Optimizer,
-    samples: Samples,
-    config: TrainingConfig,
-    epoch: int,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> Epoch:
-    began = time.monotonic()
-    size, rate = config.size_at(epoch), config.rate_at(epoch)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    total, right = 0.0, 0
-    for indices in _batches(len(samples), config.batch, rng):
-        images, labels = samples.batch(indices)
-        pixels = varied(random_crops(images, config.sizes[0], rng), config.colour, rng)
-        inputs = to_input(pixels, size, model.architecture.normalisation)
-        target = torch.from_numpy(np.ascontiguousarray(labels))
-        logits = model(inputs)
-        loss = nn.functional.cross_entropy(logits, target)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        total += float(loss.detach()) * len(indices)
-        right += int((logits.argmax(dim=1) == target).sum())
-        progress.advance(len(indices))
-    count = len(samples)
-    return Epoch(size, rate, total / count, right / count, time.monotonic() - began)
+@dataclass(frozen=True)
+class _Share:
+    """Rows ``first`` to ``end`` of a batch of ``total``: one process's."""
+
+    first: int
+    end: int
+    total: int
+
+    @property
+    def rows(self) -> slice:
+        """Never empty, as layers want at least one row; see `weight`."""
+        return slice(self.first, self.end) if self.end > self.first else slice(0, 1)
+
+    @property
+    def weight(self) -> float:
+        """0 where this process has no row of its own and works on another's."""
+        return float(self.end > self.first)
 
 
-def accuracy(model: SppClassifier, samples: Samples, crop: int, size: int, batch: int = 256) -> float:
-    """Share of ``samples`` whose class is right, each seen as its centre ``crop`` resized to ``size`` (pixels)."""
-    right = 0
-    with torch.inference_mode():
-        for start in range(0, len(samples), batch):
-            images, labels = samples.batch(np.arange(start, min(start + batch, len(samples)), dtype=np.int64))
-            margin = (images.shape[1] - crop) // 2
-            centre = images[:, margin : margin + crop, margin : margin + crop]
-            guess = model(to_input(centre, size, model.architecture.normalisation)).argmax(dim=1).numpy()
-            right += int((guess == labels).sum())
-    return right / len(samples)
+def accuracy(
+    model: SppClassifier, samples: Samples, crop: int, size: int, batch: int = 256, on: Machinery | None = None
+) -> float:
+    """Share of ``samples`` whose class is right, each seen as its centre ``crop`` resized to ``size`` (pixels).
 
-
-def random_crops(images: ByteImage, side: int, rng: np.random.Generator) -> ByteImage:
-    """A square of ``side`` pixels from each of (B, S, S, 3), at random places: (B, side, side, 3)."""
-    room = images.shape[1] - side
-    if room < 0:
-        raise ValueError(f"images of {images.shape[1]} pixels are smaller than the crop of {side}")
-    corners = rng.integers(0, room + 1, size=(len(images), 2))
-    return np.stack([image[y : y + side, x : x + side] for image, (y, x) in zip(images, corners, strict=True)])
-
-
-def varied(images: ByteImage, deviation: float, rng: np.random.Generator) -> ByteImage:
-    """Each image with a random gain and lift a channel (normal, ``deviation`` as a share of 1 and of 255)."""
-    if not deviation:
-        return images
-    gain = rng.normal(1, deviation, size=(len(images), 1, 1, 3)).astype(np.float32)
-    lift = rng.normal(0, 255 * deviation, size=(len(images), 1, 1, 3)).astype(np.float32)
-    return np.asarray(np.clip(np.rint(images * gain + lift), 0, 255), dtype=np.uint8)
-
-
-def to_input(images: ByteImage, size: int, normalisation: Normalisation) -> torch.Tensor:
-    """What the network reads: (B, S, S, 3) uint8 normalised and resized (bilinear, antialiased) to ``size``.
-
-    Returns (B, 3, size, size) float32.
+    With several processes each counts its part; the model is left in evaluation mode.
     """
-    flat = normalisation.apply(images.reshape(-1, images.shape[2], 3)).reshape(images.shape)
-    value = torch.from_numpy(np.ascontiguousarray(flat.transpose(0, 3, 1, 2)))
-    if images.shape[1] != size:
-        value = nn.functional.interpolate(value, (size, size), mode="bilinear", antialias=True)
-    return value
+    on = on or Machinery()
+    model.eval()
+    count = len(samples.labels)
+    first, end = on.world.share(count)
+    work = [(np.arange(start, min(start + batch, end), dtype=np.int64), None) for start in range(first, end, batch)]
+    right = 0
+    with torch.inference_mode(), closing(batches(samples, work, crop)) as loaded:
+        for item in loaded:
+            inputs = to_input(torch.from_numpy(item.images).to(on.device), size, model.architecture.normalisation)
+            with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
+                guess = model(inputs).argmax(dim=1).cpu().numpy()
+            right += int((guess == item.labels).sum())
+    return on.world.total([float(right)], on.device)[0] / count
 
 
-def _batches(count: int, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
-    order = rng.permutation(count).astype(np.int64)
-    for start in range(0, count, size):
-        yield order[start : start + size]
-
-
-def _initialise(model: SppClassifier) -> None:
+def initialise(model: SppClassifier) -> None:
     """Weights with variance 2 / inputs (He et al. 2015) and no bias, so that the ReLUs pass the signal on.
 
     The last layer starts near 0 (deviation 0.01): every class is as likely as any other.

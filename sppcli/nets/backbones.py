@@ -118,9 +118,14 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
 
 
 def trunk_digest(trunk: nn.Module, description: str) -> str:
-    """SHA-256 over the trunk's tensors (names, shapes, bytes) and ``description``."""
+    """SHA-256 over the trunk's tensors and ``description``."""
+    return tensors_digest(trunk.state_dict(), description)
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor], description: str = "") -> str:
+    """SHA-256 over ``tensors`` (names, shapes, bytes), batches counted left out, and ``description``."""
     value = hashlib.sha256(description.encode())
-    for name, tensor in sorted(trunk.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         if name.endswith("num_batches_tracked"):
             continue
         value.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())

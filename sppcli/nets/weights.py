@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.files import replacing
 from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
 
@@ -64,21 +67,44 @@ def load_network(
 def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
     """Write ``model``, its architecture and ``training`` (what made it) as one safetensors file, or nothing."""
     metadata = {METADATA_KEY: json.dumps({"architecture": model.architecture.to_json(), "training": training})}
-    temporary = path.with_name(f".{path.name}.tmp")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, temporary, metadata=metadata)
-    temporary.replace(path)
+    save_tensors(path, model.state_dict(), metadata)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write ``tensors`` as one safetensors file, or nothing."""
+    with replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+
+
+def recorded_training(path: Path) -> dict[str, Any]:
+    """What `save_network` was told of the training that made ``path``; empty if it is not such a file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            training = json.loads((file.metadata() or {})[METADATA_KEY])["training"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return {}
+    return training if isinstance(training, dict) else {}
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, whatever its name.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path}: not a readable weights file ({_reason(error)})") from None
 
 
 def _read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     metadata: dict[str, str] = {}
+    state: Any
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-        except (SafetensorError, OSError) as error:
-            raise BadInput(f"{path}: not a readable weights file ({_reason(error)})") from None
+        state, metadata = read_tensors(path)
     elif path.suffix in (".pth", ".pt"):
         state = _read_pth(path)
     else:
@@ -168,6 +194,47 @@ def read_classifier(path: Path) -> SppClassifier:
     if METADATA_KEY not in metadata:
         raise BadInput(f"{path}: not a network that spp wrote; its metadata has no {METADATA_KEY}")
     return _own_model(path, state, metadata[METADATA_KEY])
+
+
+def initial_weights(architecture: Architecture, source: str) -> tuple[Architecture, dict[str, torch.Tensor]]:
+    """What a new network can take over from trained weights: every tensor of its own name and shape.
+
+    Args:
+        architecture: of the new network.
+        source: ``imagenet`` (torchvision's weights of its backbone), a network that spp wrote, or torchvision's file.
+
+    Returns:
+        The architecture, with the source's normalisation of pixels where it is a network of ours, and the tensors by
+        name. The last layer is taken over only if the classes are the same.
+
+    Raises:
+        MissingInput, BadInput, UsageProblem: as `load_network`, or nothing fits.
+    """
+    prefix = "trunk."
+    if source == "imagenet":
+        if not architecture.backbone:
+            raise UsageProblem(
+                f"there are no ImageNet weights of {architecture.name} to download; give --init FILE, or train one of "
+                f"{', '.join(SPECS)}"
+            )
+        state = _imagenet_state(architecture.backbone)
+    else:
+        path = Path(source)
+        if not path.exists():
+            raise MissingInput(f"{source}: there is no such weights file to start from")
+        state, metadata = _read_file(path)
+        if METADATA_KEY in metadata:
+            other = _own_model(path, state, metadata[METADATA_KEY]).architecture
+            architecture = replace(architecture, normalisation=other.normalisation)
+            prefix = ""
+            if other.classes != architecture.classes:
+                state = {name: value for name, value in state.items() if not name.startswith("last.")}
+    wanted = SppClassifier(architecture).state_dict()
+    named = {prefix + name: value for name, value in state.items()}
+    taken = {k: v for k, v in named.items() if k in wanted and wanted[k].shape == v.shape}
+    if not taken:
+        raise BadInput(f"{source}: no tensor in it fits {architecture.name}; start from weights of the same network")
+    return architecture, taken
 
 
 def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> SppClassifier:

@@ -7,8 +7,6 @@ size of the picture.
 from __future__ import annotations
 
 import colorsys
-import io
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sppcli.errors import MissingInput
+from sppcli.files import replacing
 from sppcli.structures import ByteImage
 
 Colour = tuple[int, int, int]
@@ -192,20 +190,8 @@ def write_png(path: Path, image: ByteImage) -> None:
     Raises:
         MissingInput: the folder is not there.
     """
-    if not path.parent.is_dir():
-        raise MissingInput(f"{path}: the folder {path.parent} does not exist; create it or choose another -o")
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, format="PNG")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+    with replacing(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
 
 
 def _scaled(box: tuple[float, float, float, float], scale: float, size: tuple[int, int]) -> Rectangle:

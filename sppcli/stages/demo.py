@@ -19,14 +19,15 @@ from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation
 from sppcli.learn.digits import Part
-from sppcli.learn.multisize import TrainingConfig, accuracy, train
+from sppcli.learn.multisize import accuracy, train
+from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.classifier import Architecture, Layer
 from sppcli.nets.weights import METADATA_KEY, save_network
 
 MARKER, DATASET, NETWORK = "demo.json", "digits", "digits.safetensors"
 
 # What the demonstration makes changes with this number; a folder of another one is not gone on with.
-RECIPE = 1
+RECIPE = 2
 
 BACKGROUND = "background"
 
@@ -99,7 +100,14 @@ def run(folder: Path, config: DemoConfig, *, progress: Progress | None = None) -
         progress.start(config.scenes, "scenes")
         scenes.compose(folder / DATASET, config.scenes, config.seed, progress.advance)
     training = TrainingConfig(
-        sizes=(56, 45), epochs=config.epochs, batch=32, learning_rate=0.01, steps=(0.65, 0.9), seed=config.seed
+        sizes=(56, 45),
+        epochs=config.epochs,
+        batch=32,
+        schedule="steps",
+        steps=(0.65, 0.9),
+        flip=False,
+        colour="jitter",
+        seed=config.seed,
     )
     recipe = {"recipe": RECIPE, "crops": config.crops, **training.to_json()}
     right = _trained(folder / NETWORK, recipe)

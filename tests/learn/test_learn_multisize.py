@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation
 from sppcli.learn import multisize
-from sppcli.learn.multisize import InMemory, TrainingConfig, accuracy, random_crops, to_input, train, varied
+from sppcli.learn.augment import to_input
+from sppcli.learn.checkpoints import Checkpoints
+from sppcli.learn.loading import InMemory
+from sppcli.learn.multisize import Position, Tensors, accuracy, train
+from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.classifier import Architecture, Layer
 from sppcli.nets.weights import load_network, save_network
@@ -25,7 +34,17 @@ ARCHITECTURE = Architecture(
     Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
     20,
 )
-TINY = TrainingConfig(sizes=(20, 16), epochs=6, batch=8, learning_rate=0.05, colour=0.05, seed=1)
+TINY = TrainingConfig(
+    sizes=(20, 16),
+    epochs=6,
+    batch=8,
+    learning_rate=0.05,
+    schedule="steps",
+    flip=False,
+    colour="jitter",
+    strength=0.05,
+    seed=1,
+)
 
 
 def stripes(count: int, seed: int = 0) -> InMemory:
@@ -55,48 +74,18 @@ def test_it_learns() -> None:
 def test_sizes_take_turns_an_epoch_each_and_the_rate_falls_in_steps() -> None:
     seen: list[int] = []
 
-    def watched(images: np.ndarray, size: int, normalisation: Normalisation) -> torch.Tensor:
-        value = to_input(images, size, normalisation)
+    def watched(images: torch.Tensor, size: int, *more: object) -> torch.Tensor:
+        value = to_input(images, size, *more)
         assert value.shape[2:] == (size, size)
         seen.append(size)
         return value
 
-    config = TrainingConfig(sizes=(20, 16), epochs=4, batch=10, learning_rate=0.1, steps=(0.5, 0.75))
+    config = TrainingConfig(sizes=(20, 16), epochs=4, batch=10, learning_rate=0.1, schedule="steps", steps=(0.5, 0.75))
     with patch.object(multisize, "to_input", watched):
         _, history = train(ARCHITECTURE, stripes(30), config)
     assert seen == [20] * 3 + [16] * 3 + [20] * 3 + [16] * 3
     assert [epoch.size for epoch in history] == [20, 16, 20, 16]
     np.testing.assert_allclose([epoch.rate for epoch in history], [0.1, 0.1, 0.01, 0.001])
-
-
-def test_the_smaller_image_is_the_same_crop_resized() -> None:
-    ramp = np.broadcast_to(np.arange(0, 240, 12, dtype=np.uint8)[None, None, :, None], (1, 20, 20, 3))
-    plain = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0)
-    large, small = to_input(ramp, 20, plain), to_input(ramp, 10, plain)
-    np.testing.assert_array_equal(large[0, 0, 0], ramp[0, 0, :, 0])
-    # Halved with antialiasing, a ramp stays the ramp: it shows all of the crop, not its middle.
-    np.testing.assert_allclose(small[0, 0, 0, 1:-1], np.arange(6, 240, 24)[1:-1], atol=0.5)
-
-
-def test_crops_are_cut_at_random_places_inside() -> None:
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:24, :24].astype(np.uint8)
-    images = np.broadcast_to(np.stack([y, x, x], axis=2), (200, 24, 24, 3))
-    cut = random_crops(images, 20, rng)
-    corners = cut[:, 0, 0, :2]
-    assert cut.shape == (200, 20, 20, 3)
-    assert {tuple(corner) for corner in corners} == {(a, b) for a in range(5) for b in range(5)}
-    np.testing.assert_array_equal(cut[:, -1, -1, :2], corners + 19)
-    with pytest.raises(ValueError, match="smaller than the crop of 25"):
-        random_crops(images, 25, rng)
-
-
-def test_colours_vary_by_image_and_not_at_all_when_told_so() -> None:
-    images = np.full((50, 4, 4, 3), 120, dtype=np.uint8)
-    changed = varied(images, 0.1, np.random.default_rng(0))
-    assert (changed.std(axis=(1, 2)) == 0).all()  # one change for the whole of an image
-    assert 5 < changed[:, 0, 0].std() < 40
-    np.testing.assert_array_equal(varied(images, 0.0, np.random.default_rng(0)), images)
 
 
 def test_a_seed_decides_the_weights() -> None:
@@ -121,7 +110,7 @@ def test_a_saved_network_gives_the_same_maps_and_keeps_its_description(tmp_path:
     model, _ = train(ARCHITECTURE, stripes(40), TrainingConfig(sizes=(20, 16), epochs=1, batch=8))
     save_network(tmp_path / "tiny.safetensors", model, {"seed": 0})
     network = load_network(str(tmp_path / "tiny.safetensors"))
-    image = to_input(stripes(1).images, 24, ARCHITECTURE.normalisation)
+    image = to_input(torch.from_numpy(stripes(1).images), 24, ARCHITECTURE.normalisation)
     with torch.inference_mode():
         assert torch.equal(run_trunk(network.trunk, image), model.trunk(image))
         assert network.head is not None
@@ -154,6 +143,87 @@ def test_progress_reaches_its_end() -> None:
     progress = Counting()
     train(ARCHITECTURE, stripes(21), TrainingConfig(sizes=(20, 16), epochs=3, batch=8), progress)
     assert progress.done == progress.total == 63
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Stopping(Checkpoints):
+    """Checkpoints after every step, until the training is killed at a step of an epoch."""
+
+    def __init__(self, path: Path, epoch: int, step: int) -> None:
+        super().__init__(path, "same", seconds=0)
+        self.end = epoch, step
+
+    def save(self, position: Position, tensors: Callable[[], Tensors], *, end_of_epoch: bool) -> None:
+        if (position.epoch, position.step) == self.end:
+            raise Interrupted  # before the step is kept: it is done again
+        super().save(position, tensors, end_of_epoch=end_of_epoch)
+
+
+@settings(max_examples=6, deadline=None)
+@given(epoch=st.integers(0, 2), step=st.integers(1, 5), schedule=st.sampled_from(["steps", "plateau"]))
+def test_a_training_killed_anywhere_ends_with_the_weights_of_one_that_was_not(
+    epoch: int, step: int, schedule: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = TrainingConfig(sizes=(20, 16), epochs=3, batch=8, schedule=schedule, seed=2)
+    samples, held = stripes(40), stripes(16, seed=4)
+    undisturbed, history = train(ARCHITECTURE, samples, config, validation=held)
+    path = tmp_path_factory.mktemp("kept") / "net.checkpoint"
+    with pytest.raises(Interrupted):
+        train(ARCHITECTURE, samples, config, validation=held, keeper=Stopping(path, epoch, step))
+    resumed, again = train(ARCHITECTURE, samples, config, validation=held, keeper=Checkpoints(path, "same"))
+    assert same(undisturbed, resumed)
+    for one, other in zip(history, again, strict=True):
+        assert (one.size, one.rate, one.loss, one.right, one.validation_error) == (
+            other.size,
+            other.rate,
+            other.loss,
+            other.right,
+            other.validation_error,
+        )
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.checkpoint"
+    train(ARCHITECTURE, stripes(16), replace(TINY, epochs=1), keeper=Checkpoints(path, "one", seconds=0))
+    with pytest.raises(UsageProblem, match=r"net.checkpoint belongs to a training with other options or images"):
+        train(ARCHITECTURE, stripes(16), TINY, keeper=Checkpoints(path, "other"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BadInput, match=r"net.checkpoint: not a readable weights file"):
+        train(ARCHITECTURE, stripes(16), TINY, keeper=Checkpoints(path, "one"))
+
+
+def test_a_size_can_be_drawn_for_each_epoch() -> None:
+    config = TrainingConfig(sizes=(20, 16), drawn=True, epochs=40, seed=3)
+    sizes = [config.size_at(epoch) for epoch in range(40)]
+    assert set(sizes) == {16, 17, 18, 19, 20}
+    assert sizes == [config.size_at(epoch) for epoch in range(40)]
+    short = replace(config, epochs=2, batch=16)
+    assert [epoch.size for epoch in train(ARCHITECTURE, stripes(16), short)[1]] == sizes[:2]
+
+
+def test_training_starts_from_given_weights() -> None:
+    first, _ = train(ARCHITECTURE, stripes(40), TINY)
+    still = replace(TINY, epochs=1, learning_rate=1e-30, weight_decay=0.0)
+    begun, _ = train(ARCHITECTURE, stripes(40), still, initial=first.state_dict())
+    assert same(first, begun)
+
+
+def test_the_rate_falls_when_the_error_stops_falling_and_the_third_time_training_ends() -> None:
+    plateau = Plateau(patience=2)
+    factors = []
+    for error in (0.9, 0.5, 0.5, 0.6, 0.4, 0.4, 0.4, 0.4, 0.39, 0.39, 0.39, 0.39):
+        factors.append(round(plateau.factor(), 3))
+        plateau.record(error)
+    assert factors == [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.01]
+    assert plateau.over
+    # Two sizes that take turns: their ups and downs are no plateau.
+    turns = Plateau(patience=2, window=2)
+    for i in range(20):
+        turns.record(0.9 - 0.02 * i + 0.1 * (i % 2))
+    assert turns.factor() == 1
 
 
 def test_what_cannot_be_trained_is_said() -> None:

@@ -171,17 +171,10 @@ def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
     elif output is None:
         yield from _text_sink(kind, sys.stdout)
     else:
-        from sppcli.errors import MissingInput
+        from sppcli.files import replacing
 
-        if not output.parent.is_dir():
-            raise MissingInput(f"{output}: the folder {output.parent} does not exist; create it or choose another -o")
-        temporary = output.with_name(f".{output.name}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                yield from _text_sink(kind, stream)
-            temporary.replace(output)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            yield from _text_sink(kind, stream)
 
 
 def _text_sink(kind: str, stream: IO[str]) -> Iterator[Sink]:

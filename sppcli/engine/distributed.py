@@ -1,0 +1,84 @@
+"""Several processes that work as one, on one machine or many, as torchrun starts them.
+
+Without torchrun there is one process, and nothing here costs anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+from sppcli.errors import SppError
+
+
+@dataclass(frozen=True)
+class World:
+    """``rank``: number of this process out of ``size``; ``local``: its number on this machine, and so its GPU."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and reports."""
+        return self.rank == 0
+
+    def share(self, count: int) -> tuple[int, int]:
+        """This process's rows (first, end) of ``count``; the shares differ by one row at most."""
+        return count * self.rank // self.size, count * (self.rank + 1) // self.size
+
+    def total(self, values: list[float], device: torch.device) -> list[float]:
+        """Sums over all processes."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(tensor)
+        return [float(value) for value in tensor.tolist()]
+
+    def agree(self, value: str) -> None:
+        """Make sure that every process has the same ``value``.
+
+        Raises:
+            SppError: they differ, as when processes see different files.
+        """
+        if self.size == 1:
+            return
+        found: list[str] = [""] * self.size
+        distributed.all_gather_object(found, value)
+        if len(set(found)) != 1:
+            raise SppError(
+                f"the processes do not see the same files ({'; '.join(sorted(set(found)))}); start all of them on one "
+                "shared folder"
+            )
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+def started_by_torchrun() -> bool:
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextmanager
+def world(device_type: str) -> Iterator[World]:
+    """The processes that torchrun started with this one (gloo, or NCCL for GPUs); else this one alone."""
+    if not started_by_torchrun():
+        yield World()
+        return
+    place = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
+    if place.size == 1:
+        yield place
+        return
+    distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield place
+    finally:
+        distributed.destroy_process_group()

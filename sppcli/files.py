@@ -1,0 +1,72 @@
+"""Files that are complete under their own name, or not there at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sppcli.errors import MissingInput
+
+
+def ensure_folder(path: Path) -> None:
+    """Make sure that ``path`` can be written to.
+
+    Raises:
+        MissingInput: its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise MissingInput(f"{path}: the folder {path.parent} does not exist; create it or choose another -o")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; it becomes ``path`` when the block ends well, synced.
+
+    What processes that were killed here have left behind is removed first.
+
+    Raises:
+        MissingInput: the folder does not exist.
+    """
+    ensure_folder(path)
+    _sweep(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Libraries that make the file themselves may keep others from reading it; the usual permissions are taken here.
+    temporary.touch()
+    mode = temporary.stat().st_mode
+    try:
+        yield temporary
+        temporary.chmod(mode)
+        commit(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, its content safe on the disk."""
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+
+
+def _sweep(path: Path) -> None:
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        writer = leftover.name.removesuffix(".tmp").rpartition(".")[2]
+        if writer.isdigit() and not _alive(int(writer)):
+            with suppress(FileNotFoundError):
+                leftover.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

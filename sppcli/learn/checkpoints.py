@@ -1,0 +1,76 @@
+"""A training kept on disk while it runs: weights, momentum and position in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.learn.multisize import Position, Tensors
+from sppcli.nets.weights import read_tensors, save_tensors
+
+_KEY = "spp_checkpoint"
+
+
+class Checkpoints:
+    """Keeps a training in the file ``path``, at most every ``seconds``; see `multisize.Keeper`.
+
+    Args:
+        path: of the file; its folder must exist.
+        fingerprint: of all that decides the training; a file of another one is not gone on with.
+        seconds: between two writes; 0 writes after every step.
+        writes: False in processes that only read, where several train together.
+        on_epoch: told of the position after each epoch.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: str,
+        seconds: float = 60.0,
+        writes: bool = True,
+        on_epoch: Callable[[Position], None] = lambda position: None,
+    ) -> None:
+        self.path, self.fingerprint, self.seconds, self.writes = path, fingerprint, seconds, writes
+        self.on_epoch = on_epoch
+        self._written = time.monotonic()
+
+    def load(self) -> tuple[Position, Tensors] | None:
+        """The training that was interrupted, if there is one.
+
+        Raises:
+            UsageProblem: it has other settings, network or images.
+            BadInput: the file is damaged.
+        """
+        if not self.path.exists():
+            return None
+        tensors, metadata = read_tensors(self.path)
+        try:
+            kept = json.loads(metadata[_KEY])
+            position = Position.from_json(kept["position"])
+            same = kept["fingerprint"] == self.fingerprint
+        except (KeyError, TypeError, ValueError):
+            raise BadInput(f"{self.path}: not a checkpoint, or a damaged one; start anew with --force") from None
+        if not same:
+            raise UsageProblem(
+                f"{self.path} belongs to a training with other options or images; repeat those to go on with it, "
+                "start anew with --force, or name another -o"
+            )
+        return position, tensors
+
+    def save(self, position: Position, tensors: Callable[[], Tensors], *, end_of_epoch: bool) -> None:
+        if not self.writes:
+            return
+        if time.monotonic() - self._written >= self.seconds:
+            kept = {"fingerprint": self.fingerprint, "position": position.to_json()}
+            save_tensors(self.path, tensors(), {_KEY: json.dumps(kept)})
+            self._written = time.monotonic()
+        if end_of_epoch:
+            self.on_epoch(position)
+
+    def discard(self) -> None:
+        """The training is over, or begun anew."""
+        if self.writes:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""Learning curves of a training: a table and a picture, an epoch a row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sppcli.files import replacing
+
+
+def write_csv(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """One line an epoch under a header of the names; numbers in full, what is missing empty."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["epoch", *(epochs[0] if epochs else ())])
+        for number, epoch in enumerate(epochs, 1):
+            writer.writerow([number, *("" if value is None else value for value in epoch.values())])
+
+
+def write_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Loss and errors against the epoch; marks show the input size (of four at most), dotted lines where the rate fell.
+
+    ``epochs``: size, rate, loss, right and validation_error (or None) of each, as `learn.multisize.Epoch`.
+    """
+    numbers = list(range(1, len(epochs) + 1))
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    loss, error = figure.subplots(1, 2)
+    sizes = sorted({epoch["size"] for epoch in epochs}, reverse=True)
+    loss.plot(numbers, [epoch["loss"] for epoch in epochs], color="0.75", zorder=1)
+    if len(sizes) <= 4:
+        for size, mark in zip(sizes, "osD^", strict=False):
+            chosen = [i for i in numbers if epochs[i - 1]["size"] == size]
+            losses = [epochs[i - 1]["loss"] for i in chosen]
+            loss.scatter(chosen, losses, s=14, marker=mark, label=f"{size} pixels", zorder=2)
+    loss.set_title("training loss")
+    error.plot(numbers, [100 * (1 - epoch["right"]) for epoch in epochs], label="training, altered crops", color="0.6")
+    if any(epoch["validation_error"] is not None for epoch in epochs):
+        held = [100 * epoch["validation_error"] for epoch in epochs]
+        error.plot(numbers, held, label="validation, centre crop", color="tab:red")
+    error.set_title("top-1 error, %")
+    for axes in (loss, error):
+        for i in numbers[1:]:
+            if epochs[i - 1]["rate"] < epochs[i - 2]["rate"]:
+                axes.axvline(i - 0.5, linestyle=":", color="0.5")
+        axes.set_xlabel("epoch")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(title)
+    with replacing(path) as temporary:
+        # The backend's functions carry no types.
+        FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]

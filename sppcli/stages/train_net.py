@@ -1,0 +1,300 @@
+"""Train an SPP network, or a baseline, on an image folder: network.safetensors and its learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sppcli.artefacts.store import digest_of
+from sppcli.datasets.imagefolder import LabelledImages, divide, open_labelled, splits_of
+from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.distributed import World, world
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.files import ensure_folder
+from sppcli.images import problem_with
+from sppcli.learn.checkpoints import Checkpoints
+from sppcli.learn.loading import ImageFiles
+from sppcli.learn.multisize import Machinery, Position, train
+from sppcli.learn.schedule import TrainingConfig
+from sppcli.nets.architectures import architecture
+from sppcli.nets.backbones import tensors_digest
+from sppcli.nets.classifier import Architecture, SppClassifier
+from sppcli.nets.maps import choose_device, choose_precision
+from sppcli.nets.weights import initial_weights, recorded_training, save_network
+from sppcli.report import curves
+
+# The paper's shorter side for its crop.
+_SIDE, _CROP = 256, 224
+
+
+@dataclass(frozen=True)
+class TrainNetConfig:
+    """What is trained, on what, how.
+
+    | field | meaning |
+    |---|---|
+    | net, pyramid, fc, cut, reads, dropout | see `architectures.architecture`; an empty pyramid is the baseline |
+    | training | the method; its first size is the crop's |
+    | side | shorter side that images are resized to before they are cropped; None: 256 / 224 of the crop |
+    | held_out | share of the training images that validate where there is no folder val; 0 for none |
+    | init | weights to start from: imagenet or a file |
+    | precision, device, cache_bytes | how it is computed; bf16 is mixed precision |
+    """
+
+    net: str = "zf5"
+    pyramid: tuple[int, ...] = (6, 3, 2, 1)
+    fc: tuple[int, ...] | None = None
+    cut: str | None = None
+    reads: str | None = None
+    dropout: float = 0.5
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    side: int | None = None
+    held_out: float = 0.1
+    init: str | None = None
+    precision: str = "auto"
+    device: str = "auto"
+    cache_bytes: int = 2 << 30
+
+    @property
+    def resized(self) -> int:
+        return self.side or round(self.training.sizes[0] * _SIDE / _CROP)
+
+
+@dataclass(frozen=True)
+class TrainNetSummary:
+    """``taken``: tensors taken over from ``init``; ``waited``: of ``seconds``, those spent waiting for images."""
+
+    path: Path
+    net: str
+    parameters: int
+    classes: int
+    images: int
+    validation_images: int
+    epochs: int
+    loss: float
+    validation_error: float | None
+    seconds: float
+    waited: float
+    taken: int = 0
+    skipped: tuple[str, ...] = ()
+    curves: tuple[Path, ...] = ()
+    up_to_date: bool = False
+
+
+def run(
+    source: Path,
+    output: Path,
+    config: TrainNetConfig,
+    *,
+    strict: bool = False,
+    force: bool = False,
+    checkpoint_seconds: float = 60.0,
+    progress: Progress | None = None,
+) -> TrainNetSummary | None:
+    """Train on the image folder ``source`` and write ``output`` with a .csv and a .png of its curves beside it.
+
+    Killed at any instant, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights. Started
+    by torchrun, all processes train together; those that are not the first return None.
+
+    Raises:
+        MissingInput: no images, no weights to start from, no folder to write to.
+        BadInput: with ``strict``, an image that cannot be opened; without, one that is found damaged while training.
+        UsageProblem: a network, size, device or option that does not exist, or a checkpoint of another training.
+    """
+    progress = progress or NoProgress()
+    ensure_folder(output)
+    device = choose_device(config.device)
+    with world(device.type) as place:
+        if device.type == "cuda" and place.size > 1:
+            device = torch.device("cuda", place.local)
+        told = progress if place.first else NoProgress()
+        return _run(source, output, config, strict, force, checkpoint_seconds, told, place, device)
+
+
+def _run(
+    source: Path,
+    output: Path,
+    config: TrainNetConfig,
+    strict: bool,
+    force: bool,
+    checkpoint_seconds: float,
+    progress: Progress,
+    place: World,
+    device: torch.device,
+) -> TrainNetSummary | None:
+    images, held, skipped = _images(source, config, strict, progress)
+    design = _design(images.classes, config)
+    initial: dict[str, torch.Tensor] = {}
+    if config.init:
+        design, initial = initial_weights(design, config.init)
+    precision = "fp32" if config.precision == "auto" and device.type == "cpu" else config.precision
+    # On processors torch's bfloat16 gradients are many times slower than float32's.
+    precision = choose_precision(precision, device)
+    fingerprint = _fingerprint(config, design, initial, precision, images, held)
+    recorded = recorded_training(output)
+    if not force and recorded.get("fingerprint") == fingerprint:
+        return _summary(output, recorded["summary"], up_to_date=True) if place.first else None
+    table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
+
+    def tabulate(position: Position) -> None:
+        curves.write_csv(table, [asdict(epoch) for epoch in position.history])
+
+    keeper = Checkpoints(
+        output.with_name(f"{output.name}.checkpoint"), fingerprint, checkpoint_seconds, place.first, tabulate
+    )
+    if force:
+        keeper.discard()
+    place.wait()
+    torch.set_num_threads(max(1, cpu_threads() // place.size) if device.type == "cpu" else cpu_threads())
+    model, history = train(
+        design,
+        ImageFiles(images.paths, images.labels, config.resized, config.cache_bytes),
+        config.training,
+        progress,
+        validation=ImageFiles(held.paths, held.labels, config.resized, config.cache_bytes // 4) if held else None,
+        initial=initial,
+        keeper=keeper,
+        on=Machinery(device, precision == "bf16", place),
+    )
+    if not place.first:
+        return None
+    epochs = [asdict(epoch) for epoch in history]
+    curves.write_png(picture, epochs, f"{design.name}, {_sizes(config.training)}, seed {config.training.seed}")
+    facts = {
+        "net": design.name,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "classes": len(images.classes),
+        "images": len(images),
+        "validation_images": len(held) if held else 0,
+        "epochs": len(epochs),
+        "loss": history[-1].loss,
+        "validation_error": history[-1].validation_error,
+        "seconds": sum(epoch.seconds for epoch in history),
+        "waited": sum(epoch.waited for epoch in history),
+        "taken": len(initial),
+        "skipped": skipped,
+        "curves": [str(table), str(picture)],
+    }
+    save_network(
+        output,
+        model,
+        {
+            "fingerprint": fingerprint,
+            "config": asdict(config),
+            "side": config.resized,
+            "history": epochs,
+            "summary": facts,
+        },
+    )
+    keeper.discard()
+    return _summary(output, facts)
+
+
+def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> TrainNetSummary:
+    lists = {"skipped": tuple(facts["skipped"]), "curves": tuple(Path(name) for name in facts["curves"])}
+    return TrainNetSummary(output, **{**facts, **lists}, up_to_date=up_to_date)
+
+
+def _images(
+    source: Path, config: TrainNetConfig, strict: bool, progress: Progress
+) -> tuple[LabelledImages, LabelledImages | None, tuple[str, ...]]:
+    """Images to train on, images to validate on, and what was left out."""
+    splits = splits_of(source)
+    images, skipped = _usable(open_labelled(source, "train" if splits else None), strict, progress)
+    if "val" in splits:
+        held, also = _usable(open_labelled(source, "val", images.classes), strict, progress)
+        return images, held, (*skipped, *also)
+    if not config.held_out:
+        return images, None, skipped
+    return *divide(images, config.held_out, config.training.seed), skipped
+
+
+def _usable(images: LabelledImages, strict: bool, progress: Progress) -> tuple[LabelledImages, tuple[str, ...]]:
+    """Those images that begin as images do, and what is wrong with the others."""
+    for warning in images.warnings:
+        progress.warn(warning)
+    progress.start(len(images), "files")
+    problems = []
+    with ThreadPoolExecutor(cpu_threads()) as pool:
+        for problem in pool.map(problem_with, images.paths, chunksize=64):
+            problems.append(problem)
+            progress.advance()
+    bad = tuple(problem for problem in problems if problem)
+    if bad and strict:
+        raise BadInput(bad[0])
+    for problem in bad:
+        progress.warn(f"left out: {problem}")
+    good = [row for row, problem in enumerate(problems) if not problem]
+    if not good:
+        raise BadInput(f"none of the {len(images)} images of {images.root} could be opened; the first: {bad[0]}")
+    return replace(images, paths=tuple(images.paths[row] for row in good), labels=images.labels[good]), bad
+
+
+def _design(classes: Sequence[str], config: TrainNetConfig) -> Architecture:
+    """The network, once it is sure that it takes every size."""
+    training = config.training
+    if len(classes) < 2:
+        raise UsageProblem(f"there is one class only, {classes[0]}; give at least two folders to tell apart")
+    if config.resized < training.sizes[0]:
+        raise UsageProblem(f"images of {config.resized} pixels cannot be cropped to {training.sizes[0]}; raise --side")
+    design = architecture(
+        config.net,
+        classes,
+        config.pyramid,
+        side=training.sizes[0],
+        fc=config.fc,
+        cut=config.cut,
+        reads=config.reads,
+        dropout=config.dropout,
+    )
+    if design.pool and len(training.sizes) > 1:
+        raise UsageProblem(f"{config.net} without a pyramid takes one input size, as --sizes {training.sizes[0]}")
+    for size in sorted(set(training.sizes)):
+        try:
+            SppClassifier(replace(design, canonical=size, fc=()))
+        except RuntimeError:
+            # torch's layers find out for themselves what is left of the map.
+            raise UsageProblem(
+                f"{config.net}: nothing is left of an input of {size} pixels; give larger --sizes"
+            ) from None
+    return design
+
+
+def _fingerprint(
+    config: TrainNetConfig,
+    design: Architecture,
+    initial: dict[str, torch.Tensor],
+    precision: str,
+    images: LabelledImages,
+    held: LabelledImages | None,
+) -> str:
+    """Of all that decides the weights. Images are known by name, place, class and size in bytes."""
+    listed = []
+    for part in (images, held):
+        if part:
+            listed += [
+                [path.relative_to(part.root).as_posix(), int(label), path.stat().st_size]
+                for path, label in zip(part.paths, part.labels, strict=True)
+            ]
+    return digest_of(
+        {
+            "network": design.to_json(),
+            "training": config.training.to_json(),
+            "side": config.resized,
+            "precision": precision,
+            "initial": tensors_digest(initial),
+            "images": digest_of(listed),
+        }
+    )
+
+
+def _sizes(training: TrainingConfig) -> str:
+    if training.drawn:
+        return f"{min(training.sizes)} to {max(training.sizes)} pixels"
+    return f"{' and '.join(str(size) for size in training.sizes)} pixels"

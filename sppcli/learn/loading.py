@@ -39,6 +39,9 @@ class InMemory:
     images: npt.NDArray[np.uint8]
     labels: IntArray
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def image(self, index: int) -> ByteImage:
         pixels: ByteImage = self.images[index]
         return pixels

@@ -76,9 +76,8 @@ def test_tensors_and_arrays_are_normalised_alike(reads: str) -> None:
 
 
 def test_the_smaller_image_is_the_same_crop_resized() -> None:
-    ramp = np.ascontiguousarray(
-        np.broadcast_to(np.arange(0, 240, 12, dtype=np.uint8)[None, None, :, None], (1, 20, 20, 3))
-    )
+    row = np.arange(0, 240, 12, dtype=np.uint8)
+    ramp = np.ascontiguousarray(np.broadcast_to(row[None, None, :, None], (1, 20, 20, 3)))
     large, small = to_input(torch.from_numpy(ramp), 20, PLAIN), to_input(torch.from_numpy(ramp), 10, PLAIN)
     np.testing.assert_array_equal(large[0, 0, 0], ramp[0, 0, :, 0])
     # Halved with antialiasing, a ramp stays the ramp: it shows all of the crop, not its middle.

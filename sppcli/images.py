@@ -189,6 +189,15 @@ def shorter_side(image: ByteImage, side: int) -> ByteImage:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
 
 
+# Share of the room at which a crop is in the middle; where the room is odd, above the middle rather than below.
+CENTRE = 0.5 - 1e-6
+
+
+def crop_start(share: float, room: int) -> int:
+    """First pixel of a crop with ``room`` pixels to move in: all places from 0 to ``room`` are equally wide."""
+    return min(int(share * (room + 1)), room)
+
+
 def shrink(image: ByteImage, max_side: int) -> tuple[ByteImage, float, float]:
     """The image with its longer side at most ``max_side``, and the (x, y) factors that map its boxes back.
 

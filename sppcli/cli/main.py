@@ -31,6 +31,7 @@ COMMANDS = {
     "detect": "sppcli.cli.commands.detect",
     "evaluate": "sppcli.cli.commands.evaluate",
     "train-net": "sppcli.cli.commands.train_net",
+    "classify": "sppcli.cli.commands.classify",
     "show": "sppcli.cli.commands.show",
     "info": "sppcli.cli.commands.info",
     "demo": "sppcli.cli.commands.demo",

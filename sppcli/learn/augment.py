@@ -11,17 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
-from sppcli.images import Normalisation
+from sppcli.images import CENTRE, crop_start
 from sppcli.structures import ByteImage
 
 COLOURS = ("pca", "jitter", "none")
 CROPS = ("random", "corners")
-
-# Share of the room at which a crop is in the middle, and above it rather than below where the room is odd.
-CENTRE = 0.5 - 1e-6
 
 # Principal components of the colours of ImageNet's pixels, RGB as shares of 1: deviations and directions (columns).
 _DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
@@ -92,37 +87,7 @@ def crops(images: Sequence[ByteImage], side: int, draws: Draws) -> ByteImage:
         room = image.shape[0] - side, image.shape[1] - side
         if min(room) < 0:
             raise ValueError(f"an image of {image.shape[1]}x{image.shape[0]} pixels is smaller than the crop of {side}")
-        # A share of 1 is the last place; the others are equally likely.
-        y, x = (min(int(share * (space + 1)), space) for share, space in zip(draws.at[row], room, strict=True))
+        y, x = (crop_start(share, space) for share, space in zip(draws.at[row], room, strict=True))
         cut = image[y : y + side, x : x + side]
         out[row] = cut[:, ::-1] if draws.flipped[row] else cut
     return out
-
-
-def to_input(
-    images: torch.Tensor,
-    size: int,
-    normalisation: Normalisation,
-    gain: torch.Tensor | None = None,
-    lift: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """What the network reads: (B, S, S, 3) uint8, altered, normalised and resized (bilinear, antialiased) to ``size``.
-
-    Runs where ``images`` is. Returns (B, 3, size, size) float32, channels last in memory.
-    """
-    value = images.permute(0, 3, 1, 2).float()
-    if gain is not None and lift is not None:
-        value = (value * gain[:, :, None, None] + lift[:, :, None, None]).clamp_(0, 255)
-    if images.shape[1] != size or images.shape[2] != size:
-        value = nn.functional.interpolate(value, (size, size), mode="bilinear", antialias=True)
-    return normalised(value, normalisation)
-
-
-def normalised(pixels: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
-    """(B, 3, H, W) float32 RGB of 0..255 as the network reads it: `Normalisation.apply` on tensors of any device."""
-    if normalisation.order == "bgr":
-        pixels = pixels.flip(1)
-    scale = torch.tensor([1 / (normalisation.divisor * s) for s in normalisation.std], device=pixels.device)
-    shift = torch.tensor([m / s for m, s in zip(normalisation.mean, normalisation.std, strict=True)]).to(pixels.device)
-    value = pixels * scale[:, None, None] - shift[:, None, None]
-    return value.contiguous(memory_format=torch.channels_last)

@@ -22,10 +22,11 @@ from torch import nn
 
 from sppcli.engine.distributed import World
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.learn.augment import Draws, draw, to_input
+from sppcli.learn.augment import Draws, draw
 from sppcli.learn.loading import Batch, Samples, batches
 from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.classifier import Architecture, SppClassifier
+from sppcli.nets.pixels import to_input
 from sppcli.structures import IntArray
 
 Tensors = dict[str, torch.Tensor]
@@ -238,7 +239,7 @@ class _Training:
             torch.from_numpy(values).to(on.device, non_blocking=True)
             for values in (batch.images, batch.labels, batch.draws.gain, batch.draws.lift)
         )
-        inputs = to_input(pixels, size, self.model.architecture.normalisation, gain, lift)
+        inputs = to_input(pixels, self.model.architecture.normalisation, size, gain, lift)
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, at.epoch, at.step)).generate_state(1)[0]))
         self.model.dropout.share = (share.rows.start, share.total)
         with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
@@ -303,7 +304,7 @@ def accuracy(
     right = 0
     with torch.inference_mode(), closing(batches(samples, work, crop)) as loaded:
         for item in loaded:
-            inputs = to_input(torch.from_numpy(item.images).to(on.device), size, model.architecture.normalisation)
+            inputs = to_input(torch.from_numpy(item.images).to(on.device), model.architecture.normalisation, size)
             with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
                 guess = model(inputs).argmax(dim=1).cpu().numpy()
             right += int((guess == item.labels).sum())

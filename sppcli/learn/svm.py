@@ -84,14 +84,22 @@ def _solve(samples: npt.NDArray[np.float64], positive: BoolArray, settings: SvmS
 def _span(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Lower-triangular L (N, N) with L L^T = X X^T, but for a millionth of its mean diagonal against dependent rows."""
     n = len(samples)
-    gram = np.empty((n, n), dtype=np.float64)
-    single = samples.astype(np.float32, copy=False)
-    block = 2048
-    for i in range(0, n, block):
-        for j in range(0, i + 1, block):
-            gram[i : i + block, j : j + block] = single[i : i + block] @ single[j : j + block].T
-    del single
-    gram[np.diag_indices(n)] += 1e-6 * np.trace(gram) / n
-    # Only the lower triangle is read, and overwritten by the factor.
-    lower: npt.NDArray[np.float64] = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
-    return lower
+    for kind in (np.float32, np.float64):
+        gram = np.empty((n, n), dtype=np.float64)
+        block = 2048
+        for i in range(0, n, block):
+            left = samples[i : i + block].astype(kind, copy=False)
+            for j in range(0, i + 1, block):
+                right = left if i == j else samples[j : j + block].astype(kind, copy=False)
+                gram[i : i + block, j : j + block] = left @ right.T
+        gram[np.diag_indices(n)] += 1e-6 * np.trace(gram) / n
+        try:
+            # Only the lower triangle is read, and overwritten by the factor.
+            lower: npt.NDArray[np.float64] = scipy.linalg.cholesky(
+                gram, lower=True, overwrite_a=True, check_finite=False
+            )
+        except np.linalg.LinAlgError:
+            # Samples so much alike that float32's rounding outweighs what was added: once more in double.
+            continue
+        return lower
+    raise ValueError("the samples are not finite numbers")

@@ -16,12 +16,22 @@ def bins_in(levels: Sequence[int]) -> int:
     return sum(n * n for n in levels)
 
 
+def _maxima(maps: torch.Tensor, n: int) -> torch.Tensor:
+    """Adaptive max-pooling to n x n, of rows and then of columns, from slices alone."""
+    height, width = maps.shape[2], maps.shape[3]
+    rows = [maps[:, :, i * height // n : ((i + 1) * height + n - 1) // n].amax(2) for i in range(n)]
+    strips = torch.stack(rows, 2)
+    columns = [strips[:, :, :, i * width // n : ((i + 1) * width + n - 1) // n].amax(3) for i in range(n)]
+    return torch.stack(columns, 3)
+
+
 class SpatialPyramidPool(nn.Module):
     """Max-pool a map of any size into a vector of fixed length.
 
     Input (N, C, H, W), any H, W >= 1; output (N, bins * C). Bin i of n covers rows
     floor(i H / n) .. ceil((i + 1) H / n), half-open, and columns likewise: Appendix A's bins, which are also those of
-    torch's adaptive pooling, so the layer is differentiable and runs on every device torch has.
+    torch's adaptive pooling, so the layer is differentiable and runs on every device torch has. It can be scripted,
+    exported by torch.export, and written as ONNX for maps of one size.
     """
 
     def __init__(self, levels: Sequence[int]) -> None:
@@ -31,9 +41,14 @@ class SpatialPyramidPool(nn.Module):
         self.levels = tuple(levels)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        pooled = [
-            nn.functional.adaptive_max_pool2d(maps, n).permute(0, 2, 3, 1).flatten(start_dim=1) for n in self.levels
-        ]
+        # ONNX has no adaptive pooling; there the bins are cut out one by one. TorchScript does not know the question.
+        portable = False
+        if not torch.jit.is_scripting():
+            portable = torch.compiler.is_exporting()
+        pooled = []
+        for n in self.levels:
+            bins = _maxima(maps, n) if portable else nn.functional.adaptive_max_pool2d(maps, n)
+            pooled.append(bins.permute(0, 2, 3, 1).flatten(start_dim=1))
         return torch.cat(pooled, dim=1)
 
     def extra_repr(self) -> str:

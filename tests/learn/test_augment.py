@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sppcli.images import INPUTS, Normalisation
-from sppcli.learn.augment import centred, crops, draw, to_input
+from sppcli.learn.augment import centred, crops, draw
+from sppcli.nets.pixels import to_input
 
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0)
 
@@ -49,7 +50,7 @@ def test_colours() -> None:
 
     def altered(colour: str) -> np.ndarray:
         draws = draw(300, np.random.default_rng(1), colour=colour)
-        value = to_input(image, 4, PLAIN, torch.from_numpy(draws.gain), torch.from_numpy(draws.lift)).numpy()
+        value = to_input(image, PLAIN, 4, torch.from_numpy(draws.gain), torch.from_numpy(draws.lift)).numpy()
         assert np.ptp(value, axis=(2, 3)).max() == 0  # one change for the whole of an image
         return value[:, :, 0, 0] - 120
 
@@ -64,21 +65,21 @@ def test_colours() -> None:
 def test_pixels_stay_pixels() -> None:
     image = torch.tensor([0, 250], dtype=torch.uint8).repeat_interleave(3).reshape(2, 1, 1, 3)
     lift = torch.tensor([[-9.0, -9, -9], [9, 9, 9]])
-    value = to_input(image, 1, PLAIN, torch.ones(2, 3), lift)
+    value = to_input(image, PLAIN, 1, torch.ones(2, 3), lift)
     assert value[:, 0, 0, 0].tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("reads", list(INPUTS))
 def test_tensors_and_arrays_are_normalised_alike(reads: str) -> None:
     image = np.random.default_rng(3).integers(0, 256, (1, 5, 5, 3), dtype=np.uint8)
-    value = to_input(torch.from_numpy(image), 5, INPUTS[reads])[0].permute(1, 2, 0).numpy()
+    value = to_input(torch.from_numpy(image), INPUTS[reads])[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(value, INPUTS[reads].apply(image[0]), rtol=1e-5, atol=1e-5)
 
 
 def test_the_smaller_image_is_the_same_crop_resized() -> None:
     row = np.arange(0, 240, 12, dtype=np.uint8)
     ramp = np.ascontiguousarray(np.broadcast_to(row[None, None, :, None], (1, 20, 20, 3)))
-    large, small = to_input(torch.from_numpy(ramp), 20, PLAIN), to_input(torch.from_numpy(ramp), 10, PLAIN)
+    large, small = to_input(torch.from_numpy(ramp), PLAIN), to_input(torch.from_numpy(ramp), PLAIN, 10)
     np.testing.assert_array_equal(large[0, 0, 0], ramp[0, 0, :, 0])
     # Halved with antialiasing, a ramp stays the ramp: it shows all of the crop, not its middle.
     np.testing.assert_allclose(small[0, 0, 0, 1:-1], np.arange(6, 240, 24)[1:-1], atol=0.5)

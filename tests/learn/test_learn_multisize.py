@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation
 from sppcli.learn import multisize
-from sppcli.learn.augment import to_input
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.loading import InMemory
 from sppcli.learn.multisize import Position, Tensors, accuracy, train
 from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.classifier import Architecture, Layer
+from sppcli.nets.pixels import to_input
 from sppcli.nets.weights import load_network, save_network
 
 ARCHITECTURE = Architecture(
@@ -74,8 +74,8 @@ def test_it_learns() -> None:
 def test_sizes_take_turns_an_epoch_each_and_the_rate_falls_in_steps() -> None:
     seen: list[int] = []
 
-    def watched(images: torch.Tensor, size: int, *more: object) -> torch.Tensor:
-        value = to_input(images, size, *more)
+    def watched(images: torch.Tensor, normalisation: Normalisation, size: int, *more: object) -> torch.Tensor:
+        value = to_input(images, normalisation, size, *more)
         assert value.shape[2:] == (size, size)
         seen.append(size)
         return value
@@ -110,7 +110,7 @@ def test_a_saved_network_gives_the_same_maps_and_keeps_its_description(tmp_path:
     model, _ = train(ARCHITECTURE, stripes(40), TrainingConfig(sizes=(20, 16), epochs=1, batch=8))
     save_network(tmp_path / "tiny.safetensors", model, {"seed": 0})
     network = load_network(str(tmp_path / "tiny.safetensors"))
-    image = to_input(torch.from_numpy(stripes(1).images), 24, ARCHITECTURE.normalisation)
+    image = to_input(torch.from_numpy(stripes(1).images), ARCHITECTURE.normalisation)
     with torch.inference_mode():
         assert torch.equal(run_trunk(network.trunk, image), model.trunk(image))
         assert network.head is not None

@@ -174,3 +174,15 @@ def test_too_few_sweeps_are_told(dimensions: int):
 def test_one_kind_of_samples(kind: bool):
     with pytest.raises(ValueError, match="both positive and negative"):
         fit_svm(np.ones((4, 2), np.float32), np.full(4, kind), SvmSettings())
+
+
+def test_samples_that_are_much_alike() -> None:
+    """Their products in float32 are not positive definite; the answer is that of the plain problem all the same."""
+    rng = np.random.default_rng(0)
+    samples = np.sqrt(np.abs(rng.normal(size=(300, 20))) @ np.abs(rng.normal(size=(20, 2000))))
+    samples = (20 * samples / np.linalg.norm(samples, axis=1, keepdims=True)).astype(np.float32)
+    positive = np.arange(300) < 10
+    settings = SvmSettings(c=0.01, **TIGHT)
+    ours, theirs = fit_svm(samples, positive, settings), directly(samples, positive, settings)
+    difference = samples @ (ours.weights - theirs.coef_[0]) + ours.bias - theirs.intercept_[0]
+    assert np.abs(difference).max() < 5e-3

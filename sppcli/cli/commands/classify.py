@@ -1,0 +1,101 @@
+"""``spp classify``: networks and images to errors or classes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sppcli.cli import options
+from sppcli.cli.options import IntList
+
+if TYPE_CHECKING:
+    from sppcli.stages.classify import Result
+
+
+@click.command("classify")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True)
+)
+@click.option(
+    "--network",
+    "networks",
+    type=options.FilePath,
+    multiple=True,
+    default=["network.safetensors"],
+    show_default=True,
+    metavar="FILE",
+    help="Made by spp train-net; several are averaged.",
+)
+@click.option(
+    "--views",
+    type=click.Choice(["center", "ten", "full", "multi"]),
+    default="ten",
+    show_default=True,
+    help="The centre crop; corners, centre and mirror images; the whole image; 96 crops of six scales and the whole "
+    "image twice.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["auto", "crops", "maps"]),
+    default="auto",
+    show_default=True,
+    help="Run each crop through the network, or pool it from the conv maps of the whole image; auto takes maps for "
+    "full and multi, and for ten where the network has a pyramid.",
+)
+@click.option(
+    "--scales",
+    type=IntList("256,300"),
+    metavar="PIXELS",
+    help="Shorter sides of the image.  [default: the paper's, in proportion to the network's input]",
+)
+@click.option("--split", metavar="NAME", help="Folder to classify: train, val, test.  [default: val, else test]")
+@click.option("--predictions", is_flag=True, help="The classes of each image even where the folders say them.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to name.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
+)
+@options.device
+@options.strict
+@options.as_json
+@options.verbosity
+def command(sources: tuple[Path, ...], strict: bool, as_json: bool, **given: Any) -> None:
+    """Classify images with networks of spp train-net.
+
+    SOURCE is a folder with a sub-folder a class, or with such folders in val/ or test/: then the top-1 and top-5 errors
+    are printed. Of any other folder, image files, or - for paths on standard input, the classes are.
+    """
+    from sppcli.cli import console
+    from sppcli.cli.commands.propose import expand
+    from sppcli.stages import classify
+
+    config = classify.ClassifyConfig(**given)
+    with console.progress("classify") as progress:
+        summary = classify.run(expand(sources), config, strict=strict, progress=progress)
+    if as_json:
+        console.print_json(asdict(summary))
+        return
+    for prediction in summary.predictions:
+        named = "  ".join(
+            f"{name} {value:.3f}" for name, value in zip(prediction.classes, prediction.probabilities, strict=True)
+        )
+        click.echo(f"{prediction.image}: {named}")
+    if summary.labelled:
+        console.table(
+            ["network", "views", "from", "top-1 error %", "top-5 error %", "images/s"],
+            [_row(result, summary.images) for result in summary.results],
+        )
+        left_out = f", {len(summary.skipped)} left out" if summary.skipped else ""
+        console.say(f"{summary.images:,} images of {summary.classes} classes{left_out}")
+
+
+def _row(result: Result, images: int) -> list[str | int | None]:
+    errors = [None if e is None else f"{100 * e:.2f}" for e in (result.top1_error, result.top5_error)]
+    return [result.network, result.views, result.source, *errors, f"{images / max(result.seconds, 1e-9):.1f}"]

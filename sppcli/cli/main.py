@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "sppcli.cli.commands.evaluate",
     "show": "sppcli.cli.commands.show",
     "info": "sppcli.cli.commands.info",
+    "import-caffe": "sppcli.cli.commands.import_caffe",
     "demo": "sppcli.cli.commands.demo",
 }
 

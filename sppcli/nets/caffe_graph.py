@@ -179,6 +179,15 @@ class _LayerBlock:
             raise BadInput(f"{self.path}: layer {self.name} has a {name} of {value}")
         return value
 
+    def choice(self, name: str, *options: str) -> int:
+        """The index of one of ``options``, the first of which is the default."""
+        text = self.parameters.text(name, options[0]).upper()
+        if text.isdecimal() and int(text) < len(options):
+            return int(text)
+        if text not in options:
+            raise BadInput(f"{self.path}: layer {self.name} has a {name} of {text}; it can be {', '.join(options)}")
+        return options.index(text)
+
     def outputs(self) -> int:
         value = self.parameters.integer("num_output", 0)
         if value < 1:
@@ -225,7 +234,7 @@ def _convolution(layer: _LayerBlock, value: Maps | Vector) -> Maps:
 def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
     # The largest of rectified values is the largest of all, rectified: a ReLU may come after.
     maps = _maps(layer, value, bare=True)
-    if layer.parameters.text("pool", "MAX").upper() not in ("MAX", "0"):
+    if layer.choice("pool", "MAX", "AVE", "STOCHASTIC"):
         raise layer.refuse(f"pools by {layer.parameters.text('pool')}")
     if layer.parameters.flag("global_pooling", False):
         return replace(maps, steps=(*maps.steps, Conv(Layer("maxpool", GLOBAL), layer.name)))
@@ -234,7 +243,7 @@ def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
         layer.size("kernel_size", None),
         layer.size("stride", 1),
         layer.size("pad", 0),
-        ceil=layer.parameters.text("round_mode", "CEIL").upper() not in ("FLOOR", "1"),
+        ceil=not layer.choice("round_mode", "CEIL", "FLOOR"),
     )
     if pool.padding > pool.size // 2:
         raise layer.refuse("pads by more than half its window")
@@ -246,7 +255,7 @@ def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
 
 def _lrn(layer: _LayerBlock, value: Maps | Vector) -> Maps:
     maps = _maps(layer, value)
-    within = layer.parameters.text("norm_region", "ACROSS_CHANNELS").upper() in ("WITHIN_CHANNEL", "1")
+    within = bool(layer.choice("norm_region", "ACROSS_CHANNELS", "WITHIN_CHANNEL"))
     size = layer.size("local_size", 5)
     if size % 2 == 0:
         raise BadInput(f"{layer.path}: layer {layer.name} has an even local_size of {size}; Caffe has odd ones only")

@@ -177,7 +177,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         if wire == 2:
             length, position = _varint(data, position)
         if position + length > len(data):
-            raise _Damaged(f"it ends {position + length - len(data):,} bytes too early")
+            raise _Damaged(f"its last field lacks {position + length - len(data):,} bytes")
         yield number, data[position : position + length]
         position += length
 

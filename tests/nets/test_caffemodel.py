@@ -75,7 +75,7 @@ def test_a_truncated_file(tmp_path: Path, data: st.DataObject) -> None:
 def test_a_truncated_array_says_how_much_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     path.write_bytes(caffemodel({"fc": ("InnerProduct", [np.zeros((50, 100), np.float32)])})[:-10_000])
-    with pytest.raises(BadInput, match=r"only a part of one \(it ends 10,000 bytes too early\); fetch it again"):
+    with pytest.raises(BadInput, match=r"only a part of one \(its last field lacks 10,000 bytes\); fetch it again"):
         read_caffemodel(path)
 
 

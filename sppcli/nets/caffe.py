@@ -22,7 +22,7 @@ import torch
 
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation
-from sppcli.nets.caffe_graph import GLOBAL, Conv, Fc, Graph, Maps, Vector, read_graph
+from sppcli.nets.caffe_graph import GLOBAL, Fc, Graph, Maps, Step, Vector, read_graph
 from sppcli.nets.caffemodel import Blob, Blobs
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.prototxt import read_prototxt
@@ -39,10 +39,10 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Plan:
-    """``convs``: the trunk; ``parts``: the pooling of each part of fc6's vector, or () where ``levels`` are given."""
+    """``steps``: the trunk; ``parts``: the pooling of each part of fc6's vector, or () where ``levels`` are given."""
 
     path: Path
-    convs: tuple[Conv, ...]
+    steps: tuple[Step, ...]
     pools: tuple[Layer, ...]
     levels: tuple[int, ...]
     cells: int
@@ -71,7 +71,6 @@ def read_graphs(paths: Sequence[Path]) -> tuple[Graph, Graph]:
 def import_network(
     graphs: tuple[Graph, Graph],
     blobs: Blobs,
-    model_path: Path,
     normalisation: Normalisation,
     *,
     side: int | None = None,
@@ -82,8 +81,7 @@ def import_network(
 
     Args:
         graphs: from `read_graphs`.
-        blobs: from `read_caffemodel`.
-        model_path: where they are from, for errors.
+        blobs: from `read_caffemodel`, of one file or several.
         side: of the canonical input in pixels; None for what the prototxt says.
         levels: of the pyramid that fc6 reads, in order, where the prototxt does not say; () otherwise.
         classes: names of the outputs; None for ``class_0000`` and so on.
@@ -102,11 +100,11 @@ def import_network(
         raise BadInput(
             f"{head.path}: layer {last.name} has {last.outputs} outputs, but --classes names {len(classes)} classes"
         )
-    state = _Weights(blobs, model_path, plan).state()
+    state = _Weights(blobs, plan).state()
     single = levels == () and len(plan.pools) == 1 and plan.pools[0].size != GLOBAL
     architecture = Architecture(
         name=trunk.name,
-        layers=tuple(conv.layer for conv in plan.convs),
+        layers=tuple(step.layer for step in plan.steps),
         pyramid=() if single else plan.levels,
         fc=tuple(fc.outputs for fc in plan.fc[:-1]),
         classes=tuple(classes or (f"class_{i:04d}" for i in range(last.outputs))),
@@ -157,7 +155,7 @@ def _plan(trunk: Graph, head: Graph, side: int, levels: tuple[int, ...]) -> _Pla
     return _Plan(trunk.path, steps, pools, levels, cells, channels, vector.fc)
 
 
-def _trunk_size(steps: Sequence[Conv], side: int, path: Path) -> tuple[int, int]:
+def _trunk_size(steps: Sequence[Step], side: int, path: Path) -> tuple[int, int]:
     """Side and channels of the last map; refuses a trunk that `build_trunk` cannot build."""
     cells, channels = side, 3
     seen: set[str] = set()
@@ -215,13 +213,13 @@ def _notes(plan: _Plan) -> tuple[str, ...]:
 class _Weights:
     """Caffe's blobs as our tensors, each checked against what the prototxt says."""
 
-    def __init__(self, blobs: Blobs, path: Path, plan: _Plan) -> None:
-        self.blobs, self.path, self.plan = blobs, path, plan
+    def __init__(self, blobs: Blobs, plan: _Plan) -> None:
+        self.blobs, self.plan = blobs, plan
 
     def state(self) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = {}
         channels, number = 3, 0
-        for step in self.plan.convs:
+        for step in self.plan.steps:
             if step.layer.kind != "conv":
                 continue
             number += 1
@@ -244,10 +242,11 @@ class _Weights:
         found = self.blobs.get(name)
         if found is None:
             near = ", ".join(list(self.blobs)[:12])
-            raise BadInput(f"{self.path}: has no weights of layer {name} of {self.plan.path}; it has those of {near}")
+            paths = " and ".join(dict.fromkeys(str(blob.path) for layer in self.blobs.values() for blob in layer))
+            raise BadInput(f"{paths}: no weights of layer {name} of {self.plan.path}; there are those of {near}")
         if len(found) != 1 + has_bias:
             raise BadInput(
-                f"{self.path}: layer {name} has {len(found)} arrays, not {1 + has_bias} as {self.plan.path} says"
+                f"{found[0].path}: layer {name} has {len(found)} arrays, not {1 + has_bias} as {self.plan.path} says"
             )
         state[f"{key}.weight"] = self._tensor(found[0], name, shape, "weights")
         bias = self._tensor(found[1], name, shape[:1], "a bias") if has_bias else torch.zeros(shape[0])
@@ -262,7 +261,7 @@ class _Weights:
                 problem = f"of shape {blob.shape} but {len(blob.values):,} numbers"
             else:
                 problem = f"of shape {blob.shape}, not {shape} as {self._read_from(name)}"
-            raise BadInput(f"{self.path}: layer {name} has {what} {problem}")
+            raise BadInput(f"{blob.path}: layer {name} has {what} {problem}")
         return torch.from_numpy(np.array(blob.values, dtype=np.float32)).reshape(shape)
 
     def _read_from(self, name: str) -> str:

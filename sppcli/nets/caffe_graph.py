@@ -21,8 +21,8 @@ GLOBAL = 0
 
 
 @dataclass(frozen=True)
-class Conv:
-    """``layer`` as our networks have it; Caffe's name of it; whether it has a bias."""
+class Step:
+    """A conv, pooling or normalisation ``layer`` as our networks have it; Caffe's name of it; whether it has a bias."""
 
     layer: Layer
     name: str
@@ -40,7 +40,7 @@ class Fc:
 class Maps:
     """The image after ``steps``. ``bare``: a conv layer whose ReLU has not come yet, or ""."""
 
-    steps: tuple[Conv, ...] = ()
+    steps: tuple[Step, ...] = ()
     bare: str = ""
 
 
@@ -228,7 +228,7 @@ def _convolution(layer: _LayerBlock, value: Maps | Vector) -> Maps:
     )
     if conv.groups < 1 or conv.filters % conv.groups:
         raise BadInput(f"{layer.path}: layer {layer.name} has {conv.filters} outputs in {conv.groups} groups")
-    return Maps((*maps.steps, Conv(conv, layer.name, layer.bias())), layer.name)
+    return Maps((*maps.steps, Step(conv, layer.name, layer.bias())), layer.name)
 
 
 def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
@@ -237,7 +237,7 @@ def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
     if layer.choice("pool", "MAX", "AVE", "STOCHASTIC"):
         raise layer.refuse(f"pools by {layer.parameters.text('pool')}")
     if layer.parameters.flag("global_pooling", False):
-        return replace(maps, steps=(*maps.steps, Conv(Layer("maxpool", GLOBAL), layer.name)))
+        return replace(maps, steps=(*maps.steps, Step(Layer("maxpool", GLOBAL), layer.name)))
     pool = Layer(
         "maxpool",
         layer.size("kernel_size", None),
@@ -250,7 +250,7 @@ def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
     if pool.stride > pool.size:
         # Caffe then may add a window that lies outside the map.
         raise layer.refuse("has a stride larger than its window")
-    return replace(maps, steps=(*maps.steps, Conv(pool, layer.name)))
+    return replace(maps, steps=(*maps.steps, Step(pool, layer.name)))
 
 
 def _lrn(layer: _LayerBlock, value: Maps | Vector) -> Maps:
@@ -264,7 +264,7 @@ def _lrn(layer: _LayerBlock, value: Maps | Vector) -> Maps:
         raise layer.refuse(f"normalises with k = {layer.parameters.number('k', 1.0):g}")
     alpha, beta = layer.parameters.number("alpha", 1.0), layer.parameters.number("beta", 0.75)
     lrn = Layer("lrn-within" if within else "lrn-across", size, alpha=alpha, beta=beta)
-    return replace(maps, steps=(*maps.steps, Conv(lrn, layer.name)))
+    return replace(maps, steps=(*maps.steps, Step(lrn, layer.name)))
 
 
 def _inner_product(layer: _LayerBlock, value: Maps | Vector) -> Vector:

@@ -35,8 +35,9 @@ _NEW, _V1, _V0 = (100, 1, 7), (2, 4, 6), (1, 1, 50)
 
 @dataclass(frozen=True)
 class Blob:
-    """An array as the file has it: ``values`` flat, float32 or float64; ``shape`` as written, or the four of old."""
+    """An array in the file ``path``: ``values`` flat, float32 or float64; ``shape`` as written, or the four of old."""
 
+    path: Path
     shape: tuple[int, ...]
     values: npt.NDArray[Any]
 
@@ -60,11 +61,11 @@ def read_caffemodel(path: Path) -> Blobs:
         for number, value in _fields(data):
             if isinstance(value, memoryview) and number in (_NEW[0], _V1[0]):
                 _, name_field, blob_field = _NEW if number == _NEW[0] else _V1
-                name, blobs = _layer(value, name_field, blob_field)
+                name, blobs = _layer(value, name_field, blob_field, path)
                 if number == _V1[0] and not name:
                     inner = [v for n, v in _fields(value) if n == _V0[0] and isinstance(v, memoryview)]
                     for layer in inner:
-                        name, blobs = _layer(layer, *_V0[1:])
+                        name, blobs = _layer(layer, *_V0[1:], path)
                 if blobs:
                     found[name] = blobs
     except _Damaged as error:
@@ -84,7 +85,7 @@ def read_mean(path: Path) -> FloatArray:
     """
     data = _map(path, ".binaryproto")
     try:
-        blob = _blob(data)
+        blob = _blob(data, path)
     except _Damaged as error:
         raise BadInput(f"{path}: not a mean image, or only a part of one ({error}); fetch it again") from None
     shape = blob.shape[-3:]
@@ -111,18 +112,18 @@ def _map(path: Path, kind: str) -> memoryview:
     return data
 
 
-def _layer(data: memoryview, name_field: int, blob_field: int) -> tuple[str, list[Blob]]:
+def _layer(data: memoryview, name_field: int, blob_field: int, path: Path) -> tuple[str, list[Blob]]:
     name, blobs = "", []
     for number, value in _fields(data):
         if isinstance(value, memoryview):
             if number == name_field:
                 name = bytes(value).decode(errors="replace")
             elif number == blob_field:
-                blobs.append(_blob(value))
+                blobs.append(_blob(value, path))
     return name, blobs
 
 
-def _blob(data: memoryview) -> Blob:
+def _blob(data: memoryview, path: Path) -> Blob:
     old: dict[int, int] = {}
     shape: list[int] | None = None
     single: list[memoryview] = []
@@ -138,7 +139,7 @@ def _blob(data: memoryview) -> Blob:
         elif number == 7:
             shape = [*(shape or ()), *_dims(value)]
     values = _array(double, "<f8") if double else _array(single, "<f4")
-    return Blob(tuple(old.get(n, 0) for n in (1, 2, 3, 4)) if shape is None else tuple(shape), values)
+    return Blob(path, tuple(old.get(n, 0) for n in (1, 2, 3, 4)) if shape is None else tuple(shape), values)
 
 
 def _array(chunks: list[memoryview], dtype: str) -> npt.NDArray[Any]:

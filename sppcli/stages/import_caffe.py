@@ -73,7 +73,6 @@ def run(
     imported = import_network(
         graphs,
         blobs,
-        models[-1],
         normalisation,
         side=config.side,
         levels=config.pyramid or (),

@@ -29,7 +29,7 @@ in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 
 def read(prototxt: Path | tuple[Path, ...], model: Path, reads: str = "caffe", **options: Any) -> Imported:
     paths = prototxt if isinstance(prototxt, tuple) else (prototxt,)
-    return import_network(read_graphs(paths), read_caffemodel(model), model, INPUTS[reads], **options)
+    return import_network(read_graphs(paths), read_caffemodel(model), INPUTS[reads], **options)
 
 
 def of_golden(name: str, **options: Any) -> Imported:
@@ -402,7 +402,7 @@ def test_joined_layers_that_cannot_be_expressed(tmp_path: Path, old: str, new: s
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ('name: "conv3"', 'name: "conv3x"', r"has no weights of layer conv3x of .*; it has those of conv1, conv2"),
+        ('name: "conv3"', 'name: "conv3x"', r"no weights of layer conv3x of .*; there are those of conv1, conv2"),
         ("kernel_size: 11", "kernel_size: 9", r"layer conv1 has weights of shape \(6, 3, 11, 11\), not \(6, 3, 9, 9\)"),
         ("group: 2", "group: 1", r"layer conv2 has weights of shape \(8, 3, 5, 5\), not \(8, 6, 5, 5\) as .*txt says"),
         ("num_output: 12 }", "num_output: 13 }", r"layer fc7 has weights of shape \(12, 16\), not \(13, 16\)"),

@@ -34,6 +34,7 @@ COMMANDS = {
     "classify": "sppcli.cli.commands.classify",
     "show": "sppcli.cli.commands.show",
     "info": "sppcli.cli.commands.info",
+    "import-caffe": "sppcli.cli.commands.import_caffe",
     "demo": "sppcli.cli.commands.demo",
 }
 

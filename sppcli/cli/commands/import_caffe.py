@@ -1,0 +1,86 @@
+"""``spp import-caffe``: a .caffemodel and its prototxt to a network file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sppcli.cli import options
+
+
+@click.command("import-caffe")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL.caffemodel...", type=options.FilePath)
+@click.option(
+    "--prototxt",
+    "prototxts",
+    type=options.FilePath,
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="Describes the network. Given twice: the part with the conv layers, then the part with the fc layers.",
+)
+@options.output("network.safetensors")
+@click.option(
+    "--input",
+    "reads",
+    type=click.Choice(["caffe", "caffe-128"]),
+    show_default="what the prototxt says",
+    help="What the network reads: BGR minus 104, 117, 123 (BVLC's mean pixel), or minus 128 (the SPP-net release).",
+)
+@click.option(
+    "--mean",
+    metavar="B,G,R|FILE",
+    help="Or another mean pixel, or a mean.binaryproto, which is averaged to one.",
+)
+@click.option(
+    "--pyramid",
+    type=options.IntList("1,2,3,6"),
+    metavar="LEVELS",
+    show_default="what the prototxt says",
+    help="Levels that fc6 reads, in its order, where the conv part ends before them.",
+)
+@click.option(
+    "--side",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="what the prototxt says",
+    help="Side in pixels of the square images that the network was trained on.",
+)
+@click.option("--classes", type=options.FilePath, metavar="FILE", help="Names of the outputs, one a line.")
+@options.as_json
+@options.verbosity
+def command(
+    models: tuple[Path, ...],
+    prototxts: tuple[Path, ...],
+    output: Path,
+    reads: str | None,
+    mean: str | None,
+    pyramid: tuple[int, ...] | None,
+    side: int | None,
+    classes: Path | None,
+    as_json: bool,
+) -> None:
+    """Turn a Caffe network into a network file for spp extract --weights.
+
+    For chains of conv, ReLU, max-pooling and normalisation layers with fully connected layers on top: the SPP-net
+    release's ZF-5, CaffeNet, AlexNet, VGG. Of several models, a layer's weights are the last one's that has it.
+    """
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+    from sppcli.stages import import_caffe
+
+    config = import_caffe.ImportConfig(reads, mean, side, pyramid, classes)
+    with console.progress("import-caffe") as progress:
+        summary = import_caffe.run(models, prototxts, output, config, progress=progress)
+    if as_json:
+        console.print_json(asdict(summary))
+    else:
+        widths = ", ".join(map(str, summary.fc))
+        levels = ", ".join(f"{n} x {n}" for n in summary.levels)
+        click.echo(
+            f"{output}: {summary.name}, {summary.convs} conv layers, {levels} bins, "
+            f"fc {widths}; {summary.canonical} pixels give {summary.canonical_cells} cells; "
+            f"{summary.bytes / 1e6:,.1f} MB"
+        )

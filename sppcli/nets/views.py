@@ -7,9 +7,10 @@
 | full | the whole image at shorter side 256, as one view |
 | multi | at six scales, centre, corners and middles of the sides; the whole image; all of them mirrored too |
 
-Crops that coincide count once: at scale 224 three of nine are left, so that multi has 96 views and 2. Sizes are for networks trained at 224 and scale with the size that a network was trained at. Views are crops that go
-through the network one by one, or windows of the conv maps of the whole image, which are computed once a scale and
-mirror image. A crop and its window differ in what lies around them: zeros for the one, the image for the other.
+Crops that coincide count once: at scale 224 three of nine are left, so that multi has 96 views and 2. Sizes are for
+networks trained at 224 and scale with the size that a network was trained at. Views are crops that go through the
+network one by one, or windows of the conv maps of the whole image, which are computed once a scale and mirror image. A
+crop and its window differ in what lies around them: zeros for the one, the image for the other.
 """
 
 from __future__ import annotations

@@ -119,6 +119,15 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122 (called once a file of large folders)
 
 
+def is_text(path: Path) -> bool:
+    """Whether the path can be written as UTF-8, as ids and artefacts must be."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def find_images(folder: Path) -> tuple[list[Path], list[str]]:
     """Image files in ``folder`` and below, sorted, and warnings about folders that cannot be read.
 

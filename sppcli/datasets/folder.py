@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sppcli.datasets.base import IMAGE_EXTENSIONS, Dataset, find_images, is_image_name
+from sppcli.datasets.base import IMAGE_EXTENSIONS, Dataset, find_images, is_image_name, is_text
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem
 
@@ -46,7 +46,7 @@ class PlainImages(Dataset):
                 found.setdefault((os.path.realpath(path.parent), path.name), path)
         paths = []
         for path in found.values():
-            if _is_text(path):
+            if is_text(path):
                 paths.append(path)
             else:
                 warnings.append(f"{os.fsencode(path)!r} was left out: its name is not UTF-8, rename it")
@@ -95,11 +95,3 @@ def _no_image(folder: Path, unreadable: Sequence[str]) -> str:
 
 def _extensions() -> str:
     return " ".join(extension[1:] for extension in IMAGE_EXTENSIONS)
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

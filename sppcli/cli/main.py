@@ -31,6 +31,7 @@ COMMANDS = {
     "detect": "sppcli.cli.commands.detect",
     "evaluate": "sppcli.cli.commands.evaluate",
     "show": "sppcli.cli.commands.show",
+    "features": "sppcli.cli.commands.features",
     "info": "sppcli.cli.commands.info",
     "demo": "sppcli.cli.commands.demo",
 }

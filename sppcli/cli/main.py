@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "sppcli.cli.commands.evaluate",
     "show": "sppcli.cli.commands.show",
     "features": "sppcli.cli.commands.features",
+    "probe": "sppcli.cli.commands.probe",
     "info": "sppcli.cli.commands.info",
     "demo": "sppcli.cli.commands.demo",
 }

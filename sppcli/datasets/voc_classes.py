@@ -8,6 +8,7 @@ Source: Everingham et al., the VOC2007 development kit, section "Classification 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,12 @@ def image_classes(dataset: Dataset) -> tuple[tuple[str, ...], Labels]:
                 earlier, where = flags.setdefault((rows[image_id], name), (flag, path))
                 if earlier != flag:
                     raise BadInput(f"{path} says {flag} of image {image_id!r} where {where} says {earlier}: mend one")
-    # Images of which some list says nothing: their objects, if they are annotated.
+    # Images of which some list says nothing: their objects, if they are annotated; if these show classes without any
+    # list, the objects of all images.
     unlisted = [row for row in rows.values() if not lists or any((row, name) not in flags for name in lists)]
-    objects = {row: found for row in unlisted if (found := _objects(dataset, dataset.images[row].id)) is not None}
+    objects = _objects_of(dataset, unlisted)
+    if any(name not in lists for found in objects.values() for name in found):
+        objects = _objects_of(dataset, rows.values())
     classes = tuple(sorted(set(lists) | {name for found in objects.values() for name in found}))
     labels = np.full((len(rows), len(classes)), _UNKNOWN, dtype=np.int8)
     for (row, name), (flag, _) in flags.items():
@@ -86,6 +90,11 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
             raise BadInput(f"{path}, line {number}: expected <image id> and 1, 0 or -1, found {line.strip()!r}")
         rows.append((fields[0].strip(), _FLAGS[fields[1]]))
     return rows
+
+
+def _objects_of(dataset: Dataset, rows: Iterable[int]) -> dict[int, dict[str, int]]:
+    """Row -> `_objects` of the images that are annotated."""
+    return {row: found for row in rows if (found := _objects(dataset, dataset.images[row].id)) is not None}
 
 
 def _objects(dataset: Dataset, image_id: str) -> dict[str, int] | None:

@@ -40,13 +40,14 @@ class WholeImageReader:
         )
         self._flip = flip
         self._device = device
+        self.on_cpu = device.type == "cpu"
         self._bf16 = choose_precision(precision, device) == "bf16"
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[FloatArray]) -> FloatArray:
         """Vectors (N, D) float32 of N normalised images, each (H, W, 3) float32 and all of one size.
 
-        Which images share a batch does not change their vectors beyond rounding.
+        Which images share a batch does not change their vectors beyond rounding. Several threads may call at once.
         """
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self._device)
         vectors = self._through(pixels)

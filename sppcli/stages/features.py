@@ -33,7 +33,7 @@ Int64 = npt.NDArray[np.int64]
 
 VIEWS = ("full", "crop")
 _PIXELS_AT_ONCE = 2**21
-"""Of one batch: what the maps of the first layers may take, with VGG-16 about 1 GB."""
+"""Of the batches under way: what the maps of the first layers may take, with VGG-16 about 1 GB."""
 _VECTORS_A_PART = 512
 
 
@@ -333,17 +333,28 @@ def _loader(
 def _batches(
     images: Iterable[_Loaded], config: FeaturesConfig, reader: WholeImageReader
 ) -> Iterator[tuple[list[tuple[int, tuple[int, int]]], FloatArray]]:
-    """(row, image size) and vectors of images of equal size."""
-    torch.set_num_threads(cpu_threads())
+    """(row, image size) and vectors of images of equal size.
+
+    On a CPU each core has a batch of its own: the layers of small images are too short to be shared out among threads.
+    """
+    threads = cpu_threads() if reader.on_cpu else 1
     normaliser = Normaliser(config.normalize, 1.0)
 
     def at_once(shape: tuple[int, int]) -> int:
-        return max(1, min(config.batch, _PIXELS_AT_ONCE // (shape[0] * shape[1])))
+        return max(1, min(config.batch, _PIXELS_AT_ONCE // threads // (shape[0] * shape[1])))
 
-    for batch in same_shape(images, lambda loaded: loaded.shape, at_once, 4 * config.batch):
+    def vectors_of(batch: list[_Loaded]) -> tuple[list[tuple[int, tuple[int, int]]], FloatArray]:
         vectors = reader([loaded.pixels for loaded in batch])
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             path = batch[int(np.argmin(finite))].path
             raise BadInput(f"{path}: an activation is not finite; is --input what the weights were trained on?")
-        yield [(loaded.row, loaded.size) for loaded in batch], normaliser.apply(vectors)
+        return [(loaded.row, loaded.size) for loaded in batch], normaliser.apply(vectors)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if reader.on_cpu else before)
+    try:
+        batches = same_shape(images, lambda loaded: loaded.shape, at_once, 4 * config.batch)
+        yield from prefetch(vectors_of, batches, 2 * threads, threads)
+    finally:
+        torch.set_num_threads(before)

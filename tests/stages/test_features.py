@@ -148,6 +148,15 @@ def test_the_batch_does_not_matter(here: Path, run: Run) -> None:
     assert one.header.fingerprint == five.header.fingerprint
 
 
+def test_the_number_of_threads_does_not_matter(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    for threads in (1, 4):
+        monkeypatch.setattr(features, "cpu_threads", lambda threads=threads: threads)
+        make(run, "--batch", "2", "-o", f"{threads}.h5")
+    np.testing.assert_allclose(read("1.h5").vectors, read("4.h5").vectors, atol=1e-5)
+    assert torch.get_num_threads() == before
+
+
 def test_what_is_there_is_not_made_again(here: Path, run: Run) -> None:
     make(run)
     before = Path("image-features.h5").read_bytes()
@@ -195,6 +204,7 @@ def test_an_interrupted_run_goes_on(here: Path, run: Run, monkeypatch: pytest.Mo
         return real(self, images)  # type: ignore[arg-type]
 
     monkeypatch.setattr(features, "_VECTORS_A_PART", 2)
+    monkeypatch.setattr(features, "cpu_threads", lambda: 1)  # so that the batches before the seventh are all done
     arguments = ("features", "set", "--weights", "net.safetensors", "--precision", "fp32", "--side", "45")
     with monkeypatch.context() as patch:
         patch.setattr(features.WholeImageReader, "__call__", stops)

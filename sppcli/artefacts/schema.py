@@ -71,6 +71,22 @@ SCHEMAS: dict[str, Schema] = {
             ),
         ),
         Schema(
+            "image-features",
+            1,
+            "spp features",
+            (
+                *_IMAGES,
+                *_SKIPPED,
+                Field("vectors", "float32", ("images", "features"), "one vector a whole image"),
+                Field("classes", "str", ("classes",), "class names; none for images without labels"),
+                Field("labels", "int8", ("images", "classes"), "1 present, -1 absent, 0 only difficult or not known"),
+                Field("split_names", "str", ("splits",), "splits of the data set"),
+                Field(
+                    "in_split", "bool", ("images", "splits"), "whether the image is in the split; it may be in several"
+                ),
+            ),
+        ),
+        Schema(
             "svm",
             1,
             "spp train-svm",

@@ -277,6 +277,10 @@ class Parts:
     def has(self, name: str) -> bool:
         return self.path(name).exists()
 
+    def names(self) -> list[str]:
+        """Every part that is there, in order of name."""
+        return sorted(path.stem for path in self.folder.glob("*.h5"))
+
     @contextmanager
     def create(self, name: str) -> Iterator[Writer]:
         temporary = self.folder / f".{name}.tmp"

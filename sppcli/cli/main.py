@@ -33,6 +33,8 @@ COMMANDS = {
     "train-net": "sppcli.cli.commands.train_net",
     "classify": "sppcli.cli.commands.classify",
     "show": "sppcli.cli.commands.show",
+    "features": "sppcli.cli.commands.features",
+    "probe": "sppcli.cli.commands.probe",
     "info": "sppcli.cli.commands.info",
     "import-caffe": "sppcli.cli.commands.import_caffe",
     "demo": "sppcli.cli.commands.demo",

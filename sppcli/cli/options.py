@@ -313,3 +313,42 @@ jobs = click.option(
 device = click.option(
     "--device", type=Device(), default="auto", help="Where networks run: auto takes a GPU if there is one."
 )
+_NETWORK = (
+    click.option(
+        "--backbone",
+        metavar="NAME",
+        show_default="the weights file's own, else alexnet",
+        help="alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18 or resnet50.",
+    ),
+    click.option(
+        "--weights",
+        default="imagenet",
+        show_default=True,
+        metavar="imagenet|FILE",
+        help="imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
+    ),
+    click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]"),
+    click.option(
+        "--input",
+        "reads",
+        type=click.Choice(["imagenet", "caffe", "caffe-128"]),
+        show_default="the weights file's own, else imagenet",
+        help="What the weights were trained on: RGB by ImageNet's mean and deviation; BGR minus Caffe's mean pixel; "
+        "BGR minus 128, as the paper's release.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
+    ),
+    device,
+)
+
+
+def network(function: F) -> F:
+    """Which network runs, and how: ``backbone``, ``weights``, ``cut``, ``reads``, ``precision``, ``device``."""
+    for decorator in reversed(_NETWORK):
+        function = decorator(function)
+    return function

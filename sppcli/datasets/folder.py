@@ -50,7 +50,7 @@ class PlainImages(Dataset):
                 paths.append(path)
             else:
                 warnings.append(f"{os.fsencode(path)!r} was left out: its name is not UTF-8, rename it")
-        super().__init__("folder" if one_folder else "files", sources, root, _named(paths, root), warnings)
+        super().__init__("folder" if one_folder else "files", sources, root, named(paths, root), warnings)
 
     @property
     def has_annotations(self) -> bool:
@@ -73,7 +73,7 @@ class PlainImages(Dataset):
         )
 
 
-def _named(paths: Iterable[Path], root: Path) -> list[ImageItem]:
+def named(paths: Iterable[Path], root: Path) -> list[ImageItem]:
     """Give each path its id: without extension where that is unique."""
     full = {path: path.relative_to(root).as_posix() for path in paths}
     ids = {path: path.relative_to(root).with_suffix("").as_posix() for path in full}

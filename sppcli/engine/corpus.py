@@ -22,7 +22,7 @@ from sppcli.paper import DEFAULT
 from sppcli.structures import Annotations, Boxes
 
 if TYPE_CHECKING:
-    from sppcli.nets.backbones import FcHead
+    from sppcli.nets.backbones import FcHead, Network
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,17 @@ def load_head(features: Features, layer: str, weights: str | None = None) -> tup
             f"{network.weights} holds another trunk ({network.digest[:8]}) than made the maps in {features.path} "
             f"({features.network.digest[:8]}); give the right --weights or run spp extract again"
         )
+    return head_of(network, layer)
+
+
+def head_of(network: Network, layer: str) -> tuple[FcHead | None, str]:
+    """The fc layers of ``network`` that ``layer`` needs and their digest; None and "" for pool5.
+
+    Raises:
+        UsageProblem: a layer that the network does not have.
+    """
+    if layer == "pool5":
+        return None, ""
     if network.head is None or layer not in network.head.layers:
         has = ", ".join(("pool5", *(network.head.layers if network.head else ())))
         raise UsageProblem(f"{network.backbone} cut after {network.cut} has no layer {layer}; it has {has}")
@@ -228,6 +239,21 @@ def load_head(features: Features, layer: str, weights: str | None = None) -> tup
         if name == layer:
             break
     return network.head, digest.hexdigest()
+
+
+def record_of(network: Network) -> NetworkRecord:
+    """What artefacts store of ``network``."""
+    return NetworkRecord(
+        network.backbone,
+        network.cut,
+        network.digest,
+        network.grid.stride,
+        network.grid.centre,
+        network.channels,
+        network.canonical,
+        network.canonical_cells,
+        network.levels or (),
+    )
 
 
 def window_reader(scales: tuple[int, ...], record: FeatureRecord, head: FcHead | None) -> WindowReader:

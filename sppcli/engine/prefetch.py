@@ -11,12 +11,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prefetch(function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 2) -> Iterator[Result]:
-    """Yield ``function(item)`` in order; up to ``ahead`` results are made in advance by one thread.
+def prefetch(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 2, threads: int = 1
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order; up to ``ahead`` results are made in advance by ``threads`` threads.
 
     An exception of ``function`` is raised where its result would have come.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
         waiting: deque[Future[Result]] = deque()
         upcoming = iter(items)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from sppcli.paper import DEFAULT
-from sppcli.structures import BoolArray, FloatArray
+from sppcli.structures import BoolArray, FloatArray, IntArray
+
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,58 @@ def fit_svm(samples: npt.NDArray[np.floating], positive: BoolArray, settings: Sv
     Raises:
         ValueError: only one of the two kinds of samples.
     """
-    if positive.all() or not positive.any():
-        raise ValueError("an SVM needs both positive and negative samples")
-    n, dimensions = samples.shape
-    if n >= dimensions:
-        model, converged = _solve(samples.astype(np.float64), positive, settings)
-        return LinearModel(model.coef_[0].astype(np.float32), float(model.intercept_[0]), converged)
-    basis = _span(samples)
-    model, converged = _solve(basis, positive, settings)
-    combination = scipy.linalg.solve_triangular(basis, model.coef_[0], trans="T", lower=True, check_finite=False)
-    weights = np.zeros(dimensions, dtype=np.float64)
-    for start in range(0, n, 1024):
-        weights += combination[start : start + 1024] @ samples[start : start + 1024].astype(np.float64)
-    return LinearModel(weights.astype(np.float32), float(model.intercept_[0]), converged)
+    space = SampleSpace(samples)
+    found = space.fit(positive, settings)
+    return LinearModel(space.weights(found.direction[None])[0], found.bias, found.converged)
 
 
-def _solve(samples: npt.NDArray[np.float64], positive: BoolArray, settings: SvmSettings) -> tuple[LinearSVC, bool]:
+@dataclass(frozen=True)
+class SpaceModel:
+    """Score of row i of a `SampleSpace`: ``points[i] @ direction + bias``; ``direction`` is float64."""
+
+    direction: Float64
+    bias: float
+    converged: bool
+
+
+class SampleSpace:
+    """Samples (N, D) in coordinates fit for training, worked out once for any number of SVMs on them or some of them.
+
+    ``points`` (N, M) float64: the samples themselves, or with fewer samples than dimensions the factor L (M = N). Rows
+    have the same inner products either way, so what is trained on some rows scores all the others too.
+    """
+
+    def __init__(self, samples: npt.NDArray[np.floating]) -> None:
+        self._samples = samples
+        self._spanned = len(samples) < samples.shape[1]
+        self.points: Float64 = _span(samples) if self._spanned else samples.astype(np.float64)
+
+    def fit(self, positive: BoolArray, settings: SvmSettings, rows: IntArray | None = None) -> SpaceModel:
+        """Train on ``rows`` (all by default), of which ``positive`` (bool, one a row) says the side.
+
+        Raises:
+            ValueError: only one of the two kinds of samples.
+        """
+        if positive.all() or not positive.any():
+            raise ValueError("an SVM needs both positive and negative samples")
+        model, converged = _solve(self.points if rows is None else self.points[rows], positive, settings)
+        return SpaceModel(model.coef_[0], float(model.intercept_[0]), converged)
+
+    def weights(self, directions: Float64) -> FloatArray:
+        """``directions`` (K, M) as weights (K, D) float32 on the samples' own numbers."""
+        if not self._spanned:
+            return directions.astype(np.float32)
+        combination = scipy.linalg.solve_triangular(
+            self.points, directions.T, trans="T", lower=True, check_finite=False
+        ).T
+        weights = np.zeros((len(directions), self._samples.shape[1]), dtype=np.float64)
+        for start in range(0, len(self._samples), 1024):
+            block = slice(start, start + 1024)
+            weights += combination[:, block] @ self._samples[block].astype(np.float64)
+        return weights.astype(np.float32)
+
+
+def _solve(samples: Float64, positive: BoolArray, settings: SvmSettings) -> tuple[LinearSVC, bool]:
     model = LinearSVC(
         C=settings.c,
         loss="hinge",
@@ -81,23 +120,21 @@ def _solve(samples: npt.NDArray[np.float64], positive: BoolArray, settings: SvmS
     return model, not any(issubclass(item.category, ConvergenceWarning) for item in caught)
 
 
-def _span(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _span(samples: npt.NDArray[np.floating]) -> Float64:
     """Lower-triangular L (N, N) with L L^T = X X^T, but for a millionth of its mean diagonal against dependent rows."""
     n = len(samples)
     for kind in (np.float32, np.float64):
         gram = np.empty((n, n), dtype=np.float64)
         block = 2048
         for i in range(0, n, block):
-            left = samples[i : i + block].astype(kind, copy=False)
+            left: Any = samples[i : i + block].astype(kind, copy=False)
             for j in range(0, i + 1, block):
                 right = left if i == j else samples[j : j + block].astype(kind, copy=False)
                 gram[i : i + block, j : j + block] = left @ right.T
         gram[np.diag_indices(n)] += 1e-6 * np.trace(gram) / n
         try:
             # Only the lower triangle is read, and overwritten by the factor.
-            lower: npt.NDArray[np.float64] = scipy.linalg.cholesky(
-                gram, lower=True, overwrite_a=True, check_finite=False
-            )
+            lower: Float64 = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError:
             # Samples so much alike that float32's rounding outweighs what was added: once more in double.
             continue

@@ -43,7 +43,7 @@ class SpatialPyramidPool(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         # ONNX has no adaptive pooling; there the bins are cut out one by one. TorchScript does not know the question.
         portable = False
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             portable = torch.compiler.is_exporting()
         pooled = []
         for n in self.levels:

@@ -15,12 +15,12 @@ from sppcli.artefacts.features import Features, NetworkRecord, map_name, open_fe
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
+from sppcli.engine.corpus import record_of
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError
 from sppcli.images import decode, digest, read_bytes
-from sppcli.nets.backbones import Network
 from sppcli.nets.maps import Extractor, choose_device, choose_precision
 from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT
@@ -55,20 +55,6 @@ class ExtractSummary:
     skipped: tuple[Skipped, ...]
     up_to_date: bool = False
     dry_run: bool = False
-
-
-def record_of(network: Network) -> NetworkRecord:
-    return NetworkRecord(
-        network.backbone,
-        network.cut,
-        network.digest,
-        network.grid.stride,
-        network.grid.centre,
-        network.channels,
-        network.canonical,
-        network.canonical_cells,
-        network.levels or (),
-    )
 
 
 def run(

@@ -18,7 +18,7 @@ from sppcli.errors import BadArtefact, MissingInput
 from sppcli.structures import Skipped
 
 # The files that stages make by default, in the order of the work.
-DEFAULT_FILES = ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5")
+DEFAULT_FILES = ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5", "image-features.h5")
 # Where `nets.weights` keeps its description in a safetensors file; torch is not loaded to ask.
 NETWORK_KEY = "spp_network"
 PARTS = ".parts"
@@ -33,7 +33,7 @@ class Description:
 
     | field | meaning |
     |---|---|
-    | kind | proposals, features, svm, bbox, detections, network, or unfinished |
+    | kind | proposals, features, image-features, svm, bbox, detections, network, or unfinished |
     | bytes | size on disk |
     | made_by | command and version, as far as the file says |
     | fingerprint | of what decides the content; "" for networks |
@@ -180,9 +180,19 @@ def _detections(artefact: Artefact) -> Facts:
     return facts | ({"detections_per_image": _spread(per_image)} if len(per_image) else {})
 
 
+def _image_features(artefact: Artefact) -> Facts:
+    splits = artefact.strings("split_names")
+    return _images(artefact) | {
+        "features": artefact.shape("vectors")[1],
+        "classes": list(artefact.strings("classes")),
+        "splits": dict(zip(splits, artefact.array("in_split").sum(axis=0).tolist(), strict=True)),
+    }
+
+
 _FACTS: dict[str, Callable[[Artefact], Facts]] = {
     "proposals": _proposals,
     "features": _features,
+    "image-features": _image_features,
     "svm": _svm,
     "bbox": _bbox,
     "detections": _detections,

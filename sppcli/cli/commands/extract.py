@@ -15,36 +15,7 @@ from sppcli.cli.options import of_recipe
 @options.output("features.h5")
 @options.recipe
 @of_recipe("--scales", options.IntList(), "Lengths of the image's shorter side, in pixels.")
-@click.option(
-    "--backbone",
-    metavar="NAME",
-    show_default="the weights file's own, else alexnet",
-    help="alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18 or resnet50.",
-)
-@click.option(
-    "--weights",
-    default="imagenet",
-    show_default=True,
-    metavar="imagenet|FILE",
-    help="imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
-)
-@click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]")
-@click.option(
-    "--input",
-    "reads",
-    type=click.Choice(["imagenet", "caffe", "caffe-128"]),
-    show_default="the weights file's own, else imagenet",
-    help="What the weights were trained on: RGB by ImageNet's mean and deviation; BGR minus Caffe's mean pixel; BGR "
-    "minus 128, as the paper's release.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
-)
-@options.device
+@options.network
 @options.strict
 @options.force
 @options.dry_run

@@ -1,0 +1,64 @@
+"""image-features.h5: one vector a whole image, with the classes it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.store import Header, create, open_artefact
+from sppcli.structures import BoolArray, FloatArray
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """All of the file.
+
+    | name | shape | dtype | meaning |
+    |---|---|---|---|
+    | vectors | (N, D) | float32 | one row an image |
+    | labels | (N, K) | int8 | 1 present, -1 absent, 0 only difficult or not known |
+    | in_split | (N, S) | bool | membership in each of ``splits`` |
+    """
+
+    path: Path
+    header: Header
+    images: ImageTable
+    vectors: FloatArray
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int8]
+    splits: tuple[str, ...]
+    in_split: BoolArray
+
+    @property
+    def kind(self) -> str:
+        """Of the data set: voc, class folders, folder or files."""
+        return str(self.header.source["kind"])
+
+
+def read_image_features(path: Path) -> ImageFeatures:
+    with open_artefact(path, "image-features") as artefact:
+        return ImageFeatures(
+            path,
+            artefact.header,
+            ImageTable.read(artefact),
+            artefact.array("vectors"),
+            artefact.strings("classes"),
+            artefact.array("labels"),
+            artefact.strings("split_names"),
+            artefact.array("in_split"),
+        )
+
+
+def write_image_features(file: ImageFeatures) -> None:
+    """Write all of ``file`` to its ``path``."""
+    with create(file.path, file.header) as writer:
+        file.images.write(writer)
+        writer.array("vectors", file.vectors)
+        writer.strings("classes", file.classes)
+        writer.array("labels", file.labels)
+        writer.strings("split_names", file.splits)
+        writer.array("in_split", file.in_split)

@@ -1,0 +1,98 @@
+"""``spp features``: one vector a whole image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sppcli.cli import options
+
+
+@click.command("features")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
+@options.output("image-features.h5")
+@options.network
+@click.option(
+    "--side",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    metavar="PIXELS",
+    help="Length of the image's shorter side; its aspect ratio is kept.",
+)
+@click.option(
+    "--views",
+    type=click.Choice(["full", "crop"]),
+    default="full",
+    show_default=True,
+    help="The whole image, or only its centre square.",
+)
+@options.layer
+@options.pyramid
+@click.option(
+    "--normalize",
+    type=click.Choice(["l2", "none"]),
+    default="l2",
+    show_default=True,
+    help="Each vector to length 1, or as it is.",
+)
+@click.option("--flip", is_flag=True, help="Mean of the vectors of the image and its mirror image.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="At most so many images of equal size at once; the result does not depend on it beyond rounding.",
+)
+@options.strict
+@options.force
+@options.as_json
+@options.verbosity
+def command(
+    sources: tuple[Path, ...],
+    output: Path,
+    backbone: str | None,
+    weights: str,
+    cut: str | None,
+    reads: str | None,
+    precision: str,
+    device: str,
+    side: int,
+    views: str,
+    layer: str,
+    pyramid: tuple[int, ...] | None,
+    normalize: str,
+    flip: bool,
+    batch: int,
+    strict: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compute one vector a whole image, of whatever size, by pyramid pooling over all of its conv map.
+
+    SOURCE is a VOC data set, a folder with a class a sub-folder (directly, or in train/, val/ and test/), or images
+    without labels. spp probe trains linear classifiers on the result.
+    """
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+    from sppcli.stages import features
+
+    config = features.FeaturesConfig(
+        weights, backbone, cut, reads, side, views, layer, pyramid, normalize, flip, precision, device, batch
+    )
+    with console.progress("features") as progress:
+        summary = features.run(sources, output, config, strict=strict, force=force, progress=progress)
+    if as_json:
+        console.print_json(asdict(summary))
+        return
+    labels = f"{len(summary.classes)} classes" if summary.classes else "no labels"
+    splits = f", splits {', '.join(summary.splits)}" if summary.splits else ""
+    skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+    state = " (up to date)" if summary.up_to_date else ""
+    click.echo(
+        f"{output}: {summary.images:,} images of {summary.features:,} features ({summary.network.backbone}, "
+        f"{summary.layer}), {labels}{splits}{skipped}{state}"
+    )

@@ -1,0 +1,360 @@
+"""Images to image-features.h5: one vector a whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sppcli.artefacts.features import NetworkRecord
+from sppcli.artefacts.image_features import ImageFeatures, read_image_features, write_image_features
+from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.proposals import source_json
+from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
+from sppcli.datasets.classification import ClassifiedImages, open_classified
+from sppcli.engine.batches import same_shape
+from sppcli.engine.corpus import choose_levels, head_of, record_of
+from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.prefetch import prefetch
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadArtefact, BadInput, SppError
+from sppcli.images import Normalisation, decode, digest, read_bytes, resize, size_at
+from sppcli.learn.scaling import Normaliser
+from sppcli.nets.maps import choose_device, choose_precision
+from sppcli.nets.weights import load_network
+from sppcli.nets.whole import WholeImageReader, centre_square
+from sppcli.structures import FloatArray, ImageItem, Skipped
+
+Int64 = npt.NDArray[np.int64]
+
+VIEWS = ("full", "crop")
+_PIXELS_AT_ONCE = 2**21
+"""Of the batches under way: what the maps of the first layers may take, with VGG-16 about 1 GB."""
+_VECTORS_A_PART = 512
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """``weights``, ``backbone``, ``cut``, ``reads``: see `nets.weights.load_network`.
+
+    ``side``: length of the image's shorter side, in pixels. ``views``: full, or crop for the centre square alone.
+    ``pyramid`` None: the network's. ``normalize``: l2 or none. ``batch``: at most so many images at once.
+    """
+
+    weights: str = "imagenet"
+    backbone: str | None = None
+    cut: str | None = None
+    reads: str | None = None
+    side: int = 256
+    views: str = "full"
+    layer: str = "pool5"
+    pyramid: tuple[int, ...] | None = None
+    normalize: str = "l2"
+    flip: bool = False
+    precision: str = "auto"
+    device: str = "auto"
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class FeaturesSummary:
+    """``computed``: images run through the network now; ``kept``: taken over."""
+
+    path: Path
+    kind: str
+    images: int
+    features: int
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    network: NetworkRecord
+    layer: str
+    levels: tuple[int, ...]
+    computed: int
+    kept: int
+    skipped: tuple[Skipped, ...]
+    up_to_date: bool = False
+
+
+def run(
+    sources: Sequence[Path],
+    output: Path,
+    config: FeaturesConfig,
+    *,
+    strict: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> FeaturesSummary:
+    """Compute the vector of every image of ``sources``.
+
+    Vectors that an unfinished run, or an earlier ``output`` of the same options, already has are taken over; images are
+    known by content. A damaged image is skipped, warned of and listed in the file. All vectors are held in memory.
+
+    Raises:
+        MissingInput, BadInput: no image, no weights, or weights that do not fit; with ``strict``, an image that cannot
+            be read.
+        UsageProblem: a backbone, layer, pyramid or device that does not exist.
+    """
+    progress = progress or NoProgress()
+    data = open_classified(sources)
+    for warning in data.warnings:
+        progress.warn(warning)
+    network = load_network(config.weights, config.backbone, config.cut, config.reads)
+    record = record_of(network)
+    head, head_digest = head_of(network, config.layer)
+    levels = choose_levels(record, config.layer, config.pyramid, head)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    settings = {
+        "network": asdict(record),
+        "head": head_digest,
+        "layer": config.layer,
+        "pyramid": list(levels),
+        "side": config.side,
+        "views": config.views,
+        "normalize": config.normalize,
+        "flip": config.flip,
+        "precision": precision,
+    }
+    digests, problems = _digests(data.images)
+    relative = [_relative(item.path, data.root) for item in data.images]
+    header = Header("image-features", settings, _inputs(data, relative, digests), _source(data, config))
+    if not force and is_current(output, "image-features", header.fingerprint):
+        old = read_image_features(output)
+        if old.header.source == header.source:
+            touch_if_older(output, [item.path for item in data.images])
+            return _summary(old, record, config.layer, levels, 0, len(old.images), up_to_date=True)
+    reader = WholeImageReader(network, device, precision, levels, config.layer, head, config.flip)
+    width = reader.check_side(config.side)
+    parts = Parts(output, digest_of(settings), discard=force)
+    table = _Vectors(digests, width)
+    if not force:
+        table.take_over(output, settings, parts)
+    kept = int(np.count_nonzero(table.done))
+    todo = [row for row in table.todo() if row not in problems]
+    progress.start(len(todo), "images")
+    load = _loader(data, config, network.normalisation, digests)
+    for problem in problems.values():
+        _skip(problem, strict, progress)
+
+    def readable() -> Iterator[_Loaded]:
+        for loaded in prefetch(load, todo, 2 * config.batch):
+            if loaded.problem:
+                _skip(loaded.problem, strict, progress)
+                problems.update(dict.fromkeys(table.rows_like(loaded.row), loaded.problem))
+                progress.advance()
+            else:
+                yield loaded
+
+    for rows, vectors in _batches(readable(), config, reader):
+        table.put(rows, vectors, parts)
+        progress.advance(len(rows))
+    good = np.flatnonzero(table.done)
+    if not len(good):
+        raise BadInput(f"none of the {len(digests)} images could be read; the first: {next(iter(problems.values()))}")
+    progress.note("writing")
+    result = ImageFeatures(
+        output,
+        header,
+        ImageTable(
+            tuple(data.images[row].id for row in good),
+            tuple(relative[row] for row in good),
+            tuple(digests[row] for row in good),
+            table.sizes[good],
+            tuple(Skipped(relative[row], text) for row, text in sorted(problems.items())),
+        ),
+        table.vectors[good],
+        data.classes,
+        data.labels[good],
+        data.splits,
+        data.in_split[good],
+    )
+    write_image_features(result)
+    parts.discard()
+    return _summary(result, record, config.layer, levels, len(good) - kept, kept)
+
+
+def _summary(
+    file: ImageFeatures,
+    network: NetworkRecord,
+    layer: str,
+    levels: tuple[int, ...],
+    computed: int,
+    kept: int,
+    up_to_date: bool = False,
+) -> FeaturesSummary:
+    return FeaturesSummary(
+        file.path,
+        file.kind,
+        len(file.images),
+        file.vectors.shape[1],
+        file.classes,
+        file.splits,
+        network,
+        layer,
+        levels,
+        computed,
+        kept,
+        file.images.skipped,
+        up_to_date,
+    )
+
+
+def _skip(problem: str, strict: bool, progress: Progress) -> None:
+    if strict:
+        raise BadInput(problem)
+    progress.warn(f"skipped: {problem}")
+
+
+def _digests(images: Sequence[ImageItem]) -> tuple[list[str], dict[int, str]]:
+    """SHA-256 of each file, and what was wrong with those that cannot be read."""
+    values, problems = [], {}
+    for row, item in enumerate(images):
+        try:
+            values.append(digest(read_bytes(item.path)))
+        except SppError as error:
+            values.append(f"unreadable {item.id}")
+            problems[row] = str(error)
+    return values, problems
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _inputs(data: ClassifiedImages, relative: Sequence[str], digests: Sequence[str]) -> dict[str, str]:
+    images = [[item.id, path, value] for item, path, value in zip(data.images, relative, digests, strict=True)]
+    labels = [data.kind, data.classes, data.labels.tolist(), data.splits, data.in_split.tolist()]
+    return {"images": digest_of(images), "labels": digest_of(labels)}
+
+
+def _source(data: ClassifiedImages, config: FeaturesConfig) -> dict[str, object]:
+    network = {"weights": config.weights, "backbone": config.backbone, "cut": config.cut, "reads": config.reads}
+    return {**source_json(data.kind, [str(path) for path in data.sources], str(data.root)), "network": network}
+
+
+class _Vectors:
+    """Vectors of all images as they come in, each content once; committed to parts every few hundred.
+
+    ``done`` (N,) bool; ``vectors`` (N, D) float32; ``sizes`` (N, 2) int64, height and width of the image.
+    """
+
+    def __init__(self, digests: Sequence[str], width: int) -> None:
+        self._rows: dict[str, list[int]] = {}
+        for row, value in enumerate(digests):
+            self._rows.setdefault(value, []).append(row)
+        self._digests = digests
+        self._waiting: list[int] = []
+        self.vectors: FloatArray = np.zeros((len(digests), width), dtype=np.float32)
+        self.sizes: Int64 = np.zeros((len(digests), 2), dtype=np.int64)
+        self.done = np.zeros(len(digests), dtype=np.bool_)
+
+    def todo(self) -> list[int]:
+        """The first row of each content that is not there yet."""
+        return [rows[0] for rows in self._rows.values() if not self.done[rows[0]]]
+
+    def rows_like(self, row: int) -> list[int]:
+        """All rows of the content of ``row``."""
+        return self._rows[self._digests[row]]
+
+    def take_over(self, output: Path, settings: dict[str, object], parts: Parts) -> None:
+        """What ``output``, if it was made with the same ``settings``, and unfinished ``parts`` already hold."""
+        for name in parts.names():
+            with parts.open(name) as part:
+                self._take(part.strings("digests"), part.array("vectors"), part.array("sizes"))
+        try:
+            old = read_image_features(output) if output.exists() else None
+        except BadArtefact:
+            old = None  # about to be replaced
+        if old is not None and digest_of(old.header.config) == digest_of(settings):
+            self._take(old.images.digests, old.vectors, old.images.sizes)
+
+    def put(self, found: Sequence[tuple[int, tuple[int, int]]], vectors: FloatArray, parts: Parts) -> None:
+        """Vectors of the rows and image sizes ``found``."""
+        for (row, size), vector in zip(found, vectors, strict=True):
+            self._set(self._digests[row], vector, np.asarray(size))
+            self._waiting.append(row)
+        if len(self._waiting) >= _VECTORS_A_PART:
+            digests = [self._digests[row] for row in self._waiting]
+            with parts.create(digest_of(digests)) as part:
+                part.strings("digests", digests)
+                part.array("vectors", self.vectors[self._waiting])
+                part.array("sizes", self.sizes[self._waiting])
+            self._waiting.clear()
+
+    def _take(self, digests: Sequence[str], vectors: FloatArray, sizes: Int64) -> None:
+        for value, vector, size in zip(digests, vectors, sizes, strict=True):
+            self._set(value, vector, size)
+
+    def _set(self, value: str, vector: FloatArray, size: Int64) -> None:
+        for row in self._rows.get(value, ()):
+            self.vectors[row], self.sizes[row], self.done[row] = vector, size, True
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An image as the network reads it, (H, W, 3) float32, with its own height and width, or what was wrong with it."""
+
+    row: int
+    path: Path
+    size: tuple[int, int] = (0, 0)
+    pixels: FloatArray = field(default_factory=lambda: np.zeros((0, 0, 3), dtype=np.float32))
+    problem: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def _loader(
+    data: ClassifiedImages, config: FeaturesConfig, normalisation: Normalisation, digests: Sequence[str]
+) -> Callable[[int], _Loaded]:
+    def load(row: int) -> _Loaded:
+        path = data.images[row].path
+        try:
+            content = read_bytes(path)
+            if digest(content) != digests[row]:
+                raise BadInput(f"{path} has changed while it was being read; run spp features again")
+            image = decode(content, str(path))
+        except SppError as error:
+            return _Loaded(row, path, problem=str(error))
+        height, width = image.shape[:2]
+        view = resize(image, *size_at(height, width, config.side))
+        if config.views == "crop":
+            view = centre_square(view)
+        return _Loaded(row, path, (height, width), normalisation.apply(view))
+
+    return load
+
+
+def _batches(
+    images: Iterable[_Loaded], config: FeaturesConfig, reader: WholeImageReader
+) -> Iterator[tuple[list[tuple[int, tuple[int, int]]], FloatArray]]:
+    """(row, image size) and vectors of images of equal size.
+
+    On a CPU each core has a batch of its own: the layers of small images are too short to be shared out among threads.
+    """
+    threads = cpu_threads() if reader.on_cpu else 1
+    normaliser = Normaliser(config.normalize, 1.0)
+
+    def at_once(shape: tuple[int, int]) -> int:
+        return max(1, min(config.batch, _PIXELS_AT_ONCE // threads // (shape[0] * shape[1])))
+
+    def vectors_of(batch: list[_Loaded]) -> tuple[list[tuple[int, tuple[int, int]]], FloatArray]:
+        vectors = reader([loaded.pixels for loaded in batch])
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            path = batch[int(np.argmin(finite))].path
+            raise BadInput(f"{path}: an activation is not finite; is --input what the weights were trained on?")
+        return [(loaded.row, loaded.size) for loaded in batch], normaliser.apply(vectors)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if reader.on_cpu else before)
+    try:
+        batches = same_shape(images, lambda loaded: loaded.shape, at_once, 4 * config.batch)
+        yield from prefetch(vectors_of, batches, 2 * threads, threads)
+    finally:
+        torch.set_num_threads(before)

@@ -231,7 +231,9 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
                 state = {name: value for name, value in state.items() if not name.startswith("last.")}
     wanted = SppClassifier(architecture).state_dict()
     named = {prefix + name: value for name, value in state.items()}
-    taken = {k: v for k, v in named.items() if k in wanted and wanted[k].shape == v.shape}
+    fits = {k: v for k, v in named.items() if k in wanted and wanted[k].shape == v.shape}
+    # A bias without its weights is of no use.
+    taken = {k: v for k, v in fits.items() if not k.endswith(".bias") or f"{k.removesuffix('bias')}weight" in fits}
     if not taken:
         raise BadInput(f"{source}: no tensor in it fits {architecture.name}; start from weights of the same network")
     return architecture, taken

@@ -151,10 +151,7 @@ def _images(
     split = config.split or next((name for name in ("val", "test") if name in splits), None)
     if config.split and not splits:
         raise UsageProblem(f"{sources[0]} has no folders train, val or test; leave out --split")
-    inside = (
-        {path.name for path in (folder / split if split else folder).iterdir() if path.is_dir()} if folder else set()
-    )
-    if folder and (split or inside & set(classes)):
+    if folder and (split or any((folder / name).is_dir() for name in classes)):
         labelled = open_labelled(folder, split, classes)
         for warning in labelled.warnings:
             progress.warn(warning)

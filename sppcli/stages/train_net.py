@@ -261,7 +261,7 @@ def _design(classes: Sequence[str], config: TrainNetConfig) -> Architecture:
         except RuntimeError:
             # torch's layers find out for themselves what is left of the map.
             raise UsageProblem(
-                f"{config.net}: nothing is left of an input of {size} pixels; give larger --sizes"
+                f"{config.net}: nothing is left of inputs of {size} pixels; give larger --sizes"
             ) from None
     return design
 

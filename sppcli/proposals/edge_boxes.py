@@ -31,8 +31,9 @@ def edge_boxes(
     edges, orientation = forest_edges(small, model, model_digest) if model else gradient_edges(small)
     boxer = cv2.ximgproc.createEdgeBoxes(maxBoxes=max_proposals)
     found = boxer.getBoundingBoxes(edges, orientation)
-    rects = np.asarray(found[0], dtype=np.int64).reshape(-1, 4)
-    scores = np.asarray(found[1], dtype=np.float32).reshape(-1)
+    # Nothing found: an empty tuple and None. Their corners are MATLAB's, counted from 1, as in the authors' own code.
+    rects = np.asarray(found[0], dtype=np.int64).reshape(-1, 4) - [1, 1, 0, 0]
+    scores = np.asarray(found[1] if len(rects) else [], dtype=np.float32).reshape(-1)
     # Sorted by score already, as far as it was looked at; the rectangle decides between equal ones.
     order = np.lexsort((*rects.T[::-1], -scores))
     rects, scores = rects[order], scores[order]

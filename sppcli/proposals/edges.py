@@ -46,12 +46,14 @@ def gradient_edges(image: ByteImage) -> tuple[FloatArray, FloatArray]:
     steepest = squares.argmax(axis=2)[:, :, None]
     x, y, square = (np.take_along_axis(plane, steepest, axis=2)[:, :, 0] for plane in (dx, dy, squares))
     magnitude = np.sqrt(square)
-    strength = np.minimum(magnitude / max(np.percentile(magnitude, CERTAIN), FLAT), 1).astype(np.float32)
-    strength[magnitude < FLAT] = 0
-    return thin(strength, _half_turn(np.arctan2(y, x)))
+    certain = max(float(np.percentile(magnitude, CERTAIN)), FLAT)
+    magnitude[magnitude < FLAT] = 0
+    orientation = _half_turn(np.arctan2(y, x))
+    # Thinned before it is cut off at 1: a plateau has no ridge.
+    return np.minimum(thin(magnitude, orientation) / np.float32(certain), np.float32(1)), orientation
 
 
-def thin(strength: FloatArray, orientation: FloatArray, radius: int = THINNING) -> tuple[FloatArray, FloatArray]:
+def thin(strength: FloatArray, orientation: FloatArray, radius: int = THINNING) -> FloatArray:
     """Non-maximum suppression along the normal: edges one or two pixels wide.
 
     | name | shape | dtype | meaning |
@@ -59,7 +61,7 @@ def thin(strength: FloatArray, orientation: FloatArray, radius: int = THINNING) 
     | strength | (H, W) | float32 | of the edge at each pixel |
     | orientation | (H, W) | float32 | angle of the edge's normal, radians, from x towards y |
     | radius | | pixels | a pixel stays where none at 1 .. radius on either side along the normal is stronger |
-    | returns | (H, W), (H, W) | float32 | strength, 0 where suppressed; orientation as it was |
+    | returns | (H, W) | float32 | strength, 0 where suppressed |
 
     Strengths between pixels are interpolated bilinearly; beyond the border that of the border counts.
     """
@@ -74,7 +76,7 @@ def thin(strength: FloatArray, orientation: FloatArray, radius: int = THINNING) 
         keep &= here >= _between(strength, y, x)
     thinned = np.zeros_like(strength)
     thinned[rows[keep], columns[keep]] = here[keep]
-    return thinned, orientation
+    return thinned
 
 
 def _between(values: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:

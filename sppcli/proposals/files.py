@@ -22,12 +22,12 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sppcli.datasets.base import did_you_mean
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Boxes, FloatArray
 
@@ -136,9 +136,9 @@ def _read_csv(path: Path, data: bytes) -> dict[str, Rows]:
     _, header = next(lines, (0, []))
     expected = (*COLUMNS, "score")
     if tuple(header) not in (COLUMNS, expected):
-        wrong = [name for name in header if name not in expected]
-        hint = did_you_mean(wrong[0], set(expected) - set(header)) if wrong else ""
-        problem = f"there is no column {wrong[0]!r}{hint}" if wrong else "the columns are others"
+        pairs = zip_longest(header, expected)
+        number, found, wanted = next((i, *pair) for i, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
+        problem = f"column {number} is {found!r}, not {wanted!r}" if found and wanted else "it has other columns"
         raise BadInput(f"{path}: {problem}: the first line must be {','.join(COLUMNS)} or {','.join(expected)}")
     scored = len(header) == len(expected)
 

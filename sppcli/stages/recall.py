@@ -131,10 +131,15 @@ def _recall(proposals: Proposals, truth: dict[str, Annotations], split: str, pro
             f"{len(unseen)} images of split {split} are not in {proposals.path}: their objects count as missed, "
             f"the first: {unseen[0]}"
         )
+    windows = {image_id: proposals.of(row) for image_id, row in rows.items()}
+    return FileRecall(proposals.path, _method(proposals), reach(windows, truth))
+
+
+def _method(proposals: Proposals) -> str:
+    """What made the windows, and what the imported ones were made by where their files said it."""
     method = str(proposals.header.config.get("method", ""))
-    return FileRecall(
-        proposals.path, method, reach({image_id: proposals.of(row) for image_id, row in rows.items()}, truth)
-    )
+    imported = [item["method"] for item in proposals.header.source.get("imports", []) if item["method"]]
+    return f"{method} ({', '.join(imported)})" if imported else method
 
 
 def _label(file: FileRecall, files: Sequence[FileRecall]) -> str:

@@ -58,21 +58,8 @@ def test_the_table_has_every_count_and_class(here: Voc, run: Run) -> None:
     code, out, err = run("evaluate", "--proposals", "--split", "test")
     assert code == 0, err
     lines = out.splitlines()
-    assert lines[0].split() == [
-        "file",
-        "windows",
-        "IoU",
-        "0.5",
-        "IoU",
-        "0.6",
-        "IoU",
-        "0.7",
-        "IoU",
-        "0.8",
-        "IoU",
-        "0.9",
-        "AR",
-    ]
+    assert lines[0].split()[:2] == ["file", "windows"]
+    assert lines[0].endswith("IoU 0.5  IoU 0.6  IoU 0.7  IoU 0.8  IoU 0.9     AR")
     assert [line.split()[1] for line in lines[1:10]] == ["10", "20", "50", "100", "200", "500", "1000", "2000", "all"]
     assert {line.split()[1] for line in lines[12:15]} == {"disc", "square", "triangle"}
     assert "60 windows an image" in out
@@ -93,7 +80,11 @@ def test_several_files_are_compared_and_a_union_has_at_least_each(here: Voc, run
     assert code == 0, err
     files = json.loads(out)["files"]
     assert [file["file"] for file in files] == list(names)
-    assert [file["method"] for file in files] == ["selective-search", "edge-boxes", "imported"]
+    assert [file["method"] for file in files] == [
+        "selective-search",
+        "edge-boxes",
+        "imported (selective-search, edge-boxes)",
+    ]
     for alone in files[:2]:
         assert files[2]["average_recall"][-1] >= alone["average_recall"][-1]
         for threshold, row in alone["recall"].items():

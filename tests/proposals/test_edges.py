@@ -107,6 +107,13 @@ def test_a_lone_square_is_the_best_window_wherever_it_is() -> None:
         np.testing.assert_allclose(middle, [left + 45, top + 40], atol=6)
 
 
+def test_windows_start_at_the_first_pixel() -> None:
+    """OpenCV counts corners from 1: as it gives them, no box would start at 0."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    boxes, _ = edge_boxes(image, max_proposals=500, max_side=640)
+    assert boxes.min(axis=0)[:2].tolist() == [0, 0]
+
+
 def test_a_larger_image_is_searched_small() -> None:
     image = np.full((400, 480, 3), 180, np.uint8)
     image[120:280, 100:280] = 40

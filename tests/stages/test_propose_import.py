@@ -164,6 +164,13 @@ def test_an_image_listed_without_windows_is_kept(here: Voc, run: Run) -> None:
     assert np.diff(stored.offsets).tolist() == [1, 0]
 
 
+def test_copies_leave_the_order_as_it_is(here: Voc, run: Run) -> None:
+    rows = [(9, 5), (3, 5), (9, 5), (1, 7), (3, 5)]
+    write_csv(Path("w.csv"), "image,x0,y0,x1,y1\n" + "".join(f"000001,{x},{y},40,50\n" for x, y in rows))
+    assert run("propose", "voc", "--import", "w.csv")[0] == 0
+    assert read_proposals(Path("proposals.h5")).of(0)[:, :2].tolist() == [[9, 5], [3, 5], [1, 7]]
+
+
 def test_at_most_so_many_of_an_import(here: Voc, run: Run) -> None:
     write_csv(Path("w.csv"), "image,x0,y0,x1,y1\n" + "".join(f"000001,{i},0,{i + 2},9\n" for i in range(9)))
     code, _, err = run("propose", "voc", "--import", "w.csv", "--max-proposals", "4")

@@ -10,6 +10,7 @@ import pytest
 
 from sppcli.artefacts.proposals import read_proposals
 from sppcli.images import digest
+from sppcli.proposals.edges import open_forest
 from tests.conftest import Voc
 from tests.proposals.forest import write_forest
 from tests.stages.conftest import Run, Work
@@ -139,6 +140,7 @@ def test_new_images_are_searched_by_the_method_of_the_training(work: Work, run: 
     assert [item["box"] for item in new] == [item["box"] for item in known if item["image"] == name]
     # The model is no longer what it was.
     write_forest(Path("model.yml.gz"), threshold=0.4)
+    open_forest.cache_clear()  # as another process would start
     code, _, err = run("detect", f"shapes/JPEGImages/{name}.jpg", "-q")
     assert code == 4
     assert "not the edge model that the windows were found with" in err

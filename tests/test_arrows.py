@@ -82,6 +82,8 @@ def violations(graph: Graph) -> Iterator[str]:
                 yield f"3: {arrow}"
             if under(target, "cv2") and not under(module, *ours("images", "proposals", "report")):
                 yield f"3: {arrow}"
+            if under(target, "matplotlib") and not under(module, *ours("report")):
+                yield f"3: {arrow}"
             mathematics = under(module, *ours("geometry", "nets", "evaluation"))
             if mathematics and under(target, *ours("artefacts", "datasets", "stages")):
                 yield f"4: {arrow}"
@@ -126,6 +128,7 @@ def test_no_forbidden_arrow() -> None:
         ("sppcli.stages.info", "import h5py\n", "3"),
         ("sppcli.demo.scenes", "from sklearn.datasets import load_digits\n", "3"),
         ("sppcli.stages.propose", "import cv2\n", "3"),
+        ("sppcli.stages.recall", "from matplotlib.figure import Figure\n", "3"),
         ("sppcli.geometry.boxes", "from sppcli.artefacts import store\n", "4"),
         ("sppcli.nets.maps", "from sppcli.datasets.voc import VocDataset\n", "4"),
         ("sppcli.evaluation.voc_ap", "def f():\n    import torch\n", "5"),

@@ -14,6 +14,7 @@ HEAVY = {
     "cv2",
     "h5py",
     "hdf5plugin",
+    "matplotlib",
     "numba",
     "numpy",
     "rich",

@@ -42,6 +42,10 @@ class Proposals:
         """Windows (N, 4) of image ``index``."""
         return self.boxes[self.offsets[index] : self.offsets[index + 1]]
 
+    def scores_of(self, index: int) -> FloatArray:
+        """Scores (N,) of the windows of image ``index``."""
+        return self.scores[self.offsets[index] : self.offsets[index + 1]]
+
 
 def read_proposals(path: Path) -> Proposals:
     with open_artefact(path, "proposals") as artefact:
@@ -70,4 +74,7 @@ def source_json(kind: str, paths: list[str], root: str) -> Json:
 
 def propose_settings(proposals: Proposals) -> Json:
     """The options of `spp propose` that made these windows, without what names the method."""
-    return {name: value for name, value in proposals.header.config.items() if name not in ("method", "engine")}
+    header = proposals.header
+    options = {name: value for name, value in header.config.items() if name not in ("method", "engine")}
+    # Where the model lies does not decide the windows, and so is no part of the configuration.
+    return options | {name: header.source[name] for name in ("edge_model",) if name in header.source}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,20 +11,50 @@ import numpy as np
 from sppcli.errors import SppError
 from sppcli.images import decode, digest, read_bytes
 from sppcli.paper import DEFAULT
+from sppcli.proposals.edge_boxes import edge_boxes
 from sppcli.proposals.selective_search import selective_search
+from sppcli.proposals.union import unite
 from sppcli.structures import Boxes, ByteImage, FloatArray, ImageItem
 
 ENGINE = f"opencv {cv2.__version__}"
+SELECTIVE_SEARCH, EDGE_BOXES = METHODS = ("selective-search", "edge-boxes")
 
 
 @dataclass(frozen=True)
 class ProposeConfig:
-    """What decides the windows. ``max_side``: larger images are searched at that size, in pixels."""
+    """What decides the windows. ``max_side``: larger images are searched at that size, in pixels.
+
+    ``methods``: each finds at most ``max_proposals``, `union.unite` joins them; none for imported windows alone.
+    ``edge_model``: file of the structured forest that edge-boxes takes its edges from, "" for gradient edges, and its
+    SHA-256. ``imports``: digests of the files whose windows were added.
+    """
 
     mode: str = DEFAULT.mode
     max_proposals: int = DEFAULT.max_proposals
     max_side: int = DEFAULT.max_side
     seed: int = 0
+    methods: tuple[str, ...] = (SELECTIVE_SEARCH,)
+    edge_model: str = ""
+    edge_model_digest: str = ""
+    imports: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON has lists.
+        object.__setattr__(self, "methods", tuple(self.methods))
+        object.__setattr__(self, "imports", tuple(self.imports))
+
+    def settings(self) -> dict[str, Any]:
+        """What a proposals file records: all that decides the windows, so not where a model lies."""
+        found = asdict(self)
+        del found["edge_model"]
+        for name in ("methods", "edge_model_digest", "imports"):
+            # As in files that were made before there was a choice.
+            if found[name] == getattr(ProposeConfig(), name):
+                del found[name]
+            elif isinstance(found[name], tuple):
+                found[name] = list(found[name])
+        method = " + ".join((*self.methods, *(["imported"] if self.imports else [])))
+        return {"method": method, "engine": ENGINE, **found}
 
 
 @dataclass(frozen=True)
@@ -50,7 +81,19 @@ def propose_image(image: ImageItem, config: ProposeConfig) -> Windows:
 
 
 def search(image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
-    """Windows and scores of a decoded image whose file has the digest ``content``."""
+    """Windows and scores of a decoded image whose file has the digest ``content``, by all methods of ``config``."""
+    return unite([_search_by(method, image, content, config) for method in config.methods])
+
+
+def _search_by(method: str, image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
+    if method == EDGE_BOXES:
+        return edge_boxes(
+            image,
+            max_proposals=config.max_proposals,
+            max_side=config.max_side,
+            model=config.edge_model,
+            model_digest=config.edge_model_digest,
+        )
     return selective_search(
         image,
         mode=config.mode,

@@ -21,7 +21,7 @@ from sppcli.engine.detector import Detector, DetectSettings, ImageDetections
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, SppError, StaleArtefact
+from sppcli.errors import BadInput, SppError, StaleArtefact, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.structures import Detections, ImageItem, Skipped
 
@@ -192,6 +192,16 @@ def run_on_images(
     )
     detector = Detector(svm, bbox, scales, config.settings, heads)
     propose = ProposeConfig(**stored["proposals"])
+    if not propose.methods:
+        raise UsageProblem(
+            f"{paths.svm} was trained on imported windows, which new images do not have: import theirs with spp "
+            "propose --import, then run spp extract and spp detect without naming images"
+        )
+    if propose.imports:
+        progress.warn(
+            f"{paths.svm} was trained on windows by {' and '.join(propose.methods)} and imported ones: new images get "
+            "only the former"
+        )
     found: list[Found] = []
     skipped: list[Skipped] = []
     digests: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +14,23 @@ from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
 from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
 from sppcli.datasets import open_dataset
+from sppcli.engine.imports import Imported, open_import
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
-from sppcli.proposals.search import ENGINE, ProposeConfig, propose_image
+from sppcli.proposals.edges import open_forest
+from sppcli.proposals.search import ProposeConfig, propose_image
+from sppcli.proposals.union import unite
 from sppcli.structures import Boxes, FloatArray, ImageItem, Skipped
 
 
 @dataclass(frozen=True)
 class ProposeSummary:
-    """``found``: images searched now; ``kept``: taken over from an earlier run; ``up_to_date``: nothing was to do."""
+    """``found``: images searched now; ``kept``: taken over from an earlier run; ``up_to_date``: nothing was to do.
+
+    ``imported``: windows taken from each file of ``imports``.
+    """
 
     path: Path
     images: int
@@ -34,6 +40,7 @@ class ProposeSummary:
     skipped: tuple[Skipped, ...]
     up_to_date: bool = False
     dry_run: bool = False
+    imported: dict[str, int] = field(default_factory=dict)
 
 
 def run(
@@ -41,6 +48,7 @@ def run(
     output: Path,
     config: ProposeConfig,
     *,
+    imports: Sequence[Path] = (),
     jobs: int = 1,
     strict: bool = False,
     force: bool = False,
@@ -50,10 +58,13 @@ def run(
     """Search every image of ``sources`` and write ``output``.
 
     Images that an unfinished run, or an earlier ``output`` of the same options, has searched already are not searched
-    again; they are known by content. A damaged image is skipped, warned of and listed in the file.
+    again; they are known by content. A damaged image is skipped, warned of and listed in the file. The windows in
+    the files ``imports`` are added (`union.unite`); without methods in ``config``, images that no file has windows of
+    are skipped too.
 
     Raises:
-        MissingInput, BadInput: nothing to search; with ``strict``, the first damaged image.
+        MissingInput, BadInput: nothing to search, no edge model, or an import that cannot be used; with ``strict``, the
+            first damaged image or imperfect import.
     """
     progress = progress or NoProgress()
     dataset = open_dataset(sources)
@@ -63,7 +74,12 @@ def run(
         progress.warn(warning)
     digests = _digests(dataset.images)
     relative = [_relative(item.path, dataset.root) for item in dataset.images]
-    settings = {"method": "selective-search", "engine": ENGINE, **asdict(config)}
+    files = [open_import(path, dataset.images, dataset.root, digests) for path in imports]
+    if config.edge_model:
+        open_forest(config.edge_model)
+        config = replace(config, edge_model_digest=digest(read_bytes(Path(config.edge_model))))
+    config = replace(config, imports=tuple(file.digest for file in files))
+    settings = config.settings()
     header = Header(
         "proposals",
         settings,
@@ -72,7 +88,11 @@ def run(
                 [list(row) for row in zip((i.id for i in dataset.images), relative, digests, strict=True)]
             )
         },
-        source_json(dataset.kind, [str(path) for path in dataset.sources], str(dataset.root)),
+        source_json(dataset.kind, [str(path) for path in dataset.sources], str(dataset.root))
+        | ({"edge_model": str(Path(config.edge_model).absolute())} if config.edge_model else {})
+        | (
+            {"imports": [{"path": str(file.path.absolute()), "method": file.method} for file in files]} if files else {}
+        ),
     )
     if not force and is_current(output, "proposals", header.fingerprint):
         old = read_proposals(output)
@@ -80,9 +100,15 @@ def run(
         if old.header.source == header.source:
             touch_if_older(output, [item.path for item in dataset.images])
             return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
-    known = {} if force else _known(output, header)
+    # An earlier file that windows were imported into does not say which ones a search found.
+    known = {} if force or files else _known(output, header)
     parts = None if dry_run else Parts(output, digest_of({"config": settings}), discard=force)
-    todo = [i for i, value in enumerate(digests) if value not in known and (parts is None or not parts.has(value))]
+    without = _without_windows(digests, config, files)
+    todo = [
+        i
+        for i, value in enumerate(digests)
+        if value not in known and value not in without and (parts is None or not parts.has(value))
+    ]
     if parts is None:
         return ProposeSummary(output, len(digests), 0, len(todo), len(digests) - len(todo), (), dry_run=True)
     # A content that occurs twice is searched once.
@@ -103,6 +129,7 @@ def run(
                 part.array("size", np.array(windows.size, dtype=np.int64))
         progress.advance()
     bad = {digests[i]: problem for i, problem in problems.items()}
+    bad |= without
     good = [i for i, value in enumerate(digests) if value not in bad]
     if not good:
         raise BadInput(f"none of the {len(digests)} images could be read; the first: {next(iter(bad.values()))}")
@@ -117,6 +144,14 @@ def run(
             boxes, scores, size = known[digests[i]]
             found.append((boxes, scores))
             sizes.append(size)
+    if files:
+        found = _with_imports(good, found, sizes, config, files)
+        for file in files:
+            faults = file.faults([item.id for item in dataset.images])
+            if strict and faults:
+                raise BadInput(faults[0])
+            for remark in (*faults, *file.notes(config.max_proposals)):
+                progress.warn(remark)
     skipped = tuple(Skipped(relative[i], bad[digests[i]]) for i in range(len(digests)) if digests[i] in bad)
     table = ImageTable(
         tuple(dataset.images[i].id for i in good),
@@ -129,7 +164,32 @@ def run(
     parts.discard()
     windows_found = sum(len(boxes) for boxes, _ in found)
     searched = len(todo) - len(problems)
-    return ProposeSummary(output, len(good), windows_found, searched, len(digests) - len(todo), skipped)
+    taken = {str(file.path): file.windows for file in files}
+    return ProposeSummary(output, len(good), windows_found, searched, len(digests) - len(todo), skipped, imported=taken)
+
+
+def _without_windows(digests: Sequence[str], config: ProposeConfig, files: Sequence[Imported]) -> dict[str, str]:
+    """Why images that no method searches and no file has windows of are left out, by content."""
+    if config.methods:
+        return {}
+    have = {digests[i] for file in files for i in file.rows}
+    reason = f"no windows in {', '.join(str(file.path) for file in files)}"
+    return {value: reason for value in digests if value not in have}
+
+
+def _with_imports(
+    rows: Sequence[int],
+    found: Sequence[tuple[Boxes, FloatArray]],
+    sizes: Sequence[npt.NDArray[np.int64]],
+    config: ProposeConfig,
+    files: Sequence[Imported],
+) -> list[tuple[Boxes, FloatArray]]:
+    """``found`` of the images ``rows`` with what each of ``files`` has for them."""
+    united = []
+    for row, searched, size in zip(rows, found, sizes, strict=True):
+        added = [file.take(row, size, config.max_proposals) for file in files]
+        united.append(unite([searched, *added] if config.methods else added))
+    return united
 
 
 def _digests(images: Sequence[ImageItem]) -> list[str]:

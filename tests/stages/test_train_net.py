@@ -169,7 +169,7 @@ def test_starting_from_other_weights(
     assert same(first, tmp_path / "net.safetensors")
     # Other widths: what does not fit starts at random.
     assert run_json(capsys, [*arguments, "--fc", "8"])["taken"] == 8
-    assert main([*arguments, "--net", "zf5", "--sizes", "64"]) == 3
+    assert main([*arguments, "--net", "zf5", "--fc", "16", "--sizes", "64"]) == 3
     assert "no tensor in it fits zf5" in capsys.readouterr().err
     assert main([*arguments, "--init", "imagenet"]) == 2
     assert "there are no ImageNet weights of tiny" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from sppcli.cli import options
 if TYPE_CHECKING:
     from sppcli.evaluation.voc_ap import Points
     from sppcli.stages.evaluate import EvaluateSummary
+    from sppcli.stages.recall import RecallSummary
 
 
 @click.command("evaluate")
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
     type=options.FilePath,
     metavar="FOLDER",
     help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt) against DATASET instead.",
+)
+@click.option(
+    "--proposals",
+    type=options.FilePath,
+    is_flag=False,
+    flag_value=Path("proposals.h5"),
+    multiple=True,
+    metavar="[FILE]",
+    help="Recall of the windows in FILE (proposals.h5) instead; given several times, files are compared.",
+)
+@click.option(
+    "--plot", type=options.FilePath, metavar="FILE.png", help="Draw the curves of --proposals into this picture."
 )
 @options.split("test")
 @click.option(
@@ -55,6 +68,8 @@ def command(
     protocol: str,
     detections: Path,
     results: Path | None,
+    proposals: tuple[Path, ...],
+    plot: Path | None,
     split: str,
     iou: float,
     points: Points,
@@ -63,12 +78,20 @@ def command(
     """Average precision of each class and their mean (mAP), by the PASCAL VOC devkit's rules.
 
     DATASET is only needed with --results, or if the images have moved since spp propose.
+
+    With --proposals: the share of the objects that one of the first N windows of their image overlaps by an IoU of
+    0.5 to 0.9, and average recall (AR), twice the area under recall from IoU 0.5 to 1.
     """
     from sppcli.cli import console
     from sppcli.stages import evaluate
 
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
+    if proposals:
+        _recall(proposals, results, dataset, split, plot, as_json)
+        return
+    if plot:
+        raise click.UsageError("--plot draws the recall of windows: give --proposals too.")
     config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
     with console.progress("evaluate") as progress:
         if results and dataset:
@@ -81,6 +104,52 @@ def command(
         console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
     else:
         _print_table(summary)
+
+
+def _recall(
+    proposals: tuple[Path, ...],
+    results: Path | None,
+    dataset: Path | None,
+    split: str,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    from sppcli.cli import console
+    from sppcli.stages import recall
+
+    if results:
+        raise click.UsageError("--results and --proposals exclude each other.")
+    with console.progress("evaluate") as progress:
+        summary = recall.run(proposals, split, dataset=dataset, plot=plot, progress=progress)
+    if as_json:
+        console.print_json(summary.to_json())
+    else:
+        _print_recall(summary)
+
+
+def _print_recall(summary: RecallSummary) -> None:
+    from sppcli.cli import console
+    from sppcli.evaluation.recall import THRESHOLDS
+
+    ious = tuple(f"IoU {value:g}" for value in THRESHOLDS)
+    rows: list[tuple[object, ...]] = []
+    per_class: list[tuple[object, ...]] = []
+    for file in summary.files:
+        table = zip((*file.reach.counts, "all"), file.reach.recall().T, file.reach.average_recall(), strict=True)
+        rows += [(file.path, count, *(f"{value:.3f}" for value in (*line, ar))) for count, line, ar in table]
+        for name in file.reach.classes:
+            one = file.reach.of_class(name)
+            values = (*one.recall()[:, -1], one.average_recall()[-1])
+            per_class.append((file.path, name, len(one.labels), *(f"{value:.3f}" for value in values)))
+    console.table(("file", "windows", *ious, "AR"), rows)
+    click.echo()
+    console.table(("file", "class", "objects", *ious, "AR"), per_class)
+    click.echo()
+    for file in summary.files:
+        click.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} windows an image")
+    click.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
+    if summary.plot:
+        console.say(f"curves drawn into {summary.plot}")
 
 
 def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> None:

@@ -18,6 +18,14 @@ from sppcli.paper import DEFAULT
 )
 @options.output("proposals.h5")
 @click.option(
+    "--method",
+    "methods",
+    type=click.Choice(["selective-search", "edge-boxes"]),
+    multiple=True,
+    show_default="selective-search; none with --import",
+    help="May be given twice: the windows of both, without duplicates.",
+)
+@click.option(
     "--mode",
     type=click.Choice(["fast", "quality", "single"]),
     default=DEFAULT.mode,
@@ -25,12 +33,34 @@ from sppcli.paper import DEFAULT
     help="Selective Search's: quality finds more windows and takes three times as long.",
 )
 @click.option(
+    "--edges",
+    type=click.Choice(["gradient", "model"]),
+    default=None,
+    show_default="model",
+    help="Of edge-boxes: image gradients, which need no file, or the structured forest of --edge-model.",
+)
+@click.option(
+    "--edge-model",
+    type=options.FilePath,
+    metavar="FILE",
+    help="Structured forest for edge-boxes, in OpenCV's format: model.yml.gz of opencv_extra.",
+)
+@click.option(
+    "--import",
+    "imports",
+    type=options.FilePath,
+    multiple=True,
+    metavar="FILE",
+    help="Take the windows in FILE: Selective Search's .mat, .csv, .jsonl, COCO's .json, or another proposals.h5. "
+    "May be given several times and with --method: the windows of all, without duplicates.",
+)
+@click.option(
     "--max-proposals",
     type=click.IntRange(min=1),
     default=DEFAULT.max_proposals,
     show_default=True,
     metavar="N",
-    help="At most so many windows an image, drawn evenly from all.",
+    help="At most so many windows an image of each method (Selective Search: drawn evenly from all) or import.",
 )
 @click.option(
     "--max-side",
@@ -50,7 +80,11 @@ from sppcli.paper import DEFAULT
 def command(
     sources: tuple[Path, ...],
     output: Path,
+    methods: tuple[str, ...],
     mode: str,
+    edges: str | None,
+    edge_model: Path | None,
+    imports: tuple[Path, ...],
     max_proposals: int,
     max_side: int,
     seed: int,
@@ -64,6 +98,9 @@ def command(
 
     SOURCE is a PASCAL VOC folder or devkit, a folder of images (with the folders in it), image files, or - for
     paths on standard input. The result does not depend on -j or on the order of the images.
+
+    Imported .csv and .jsonl files hold boxes x0 y0 x1 y1 in 0-based half-open pixels; see docs/guide.md. The first N
+    windows of a union are taken from its sources in turn.
     """
     from dataclasses import asdict
 
@@ -71,12 +108,15 @@ def command(
     from sppcli.proposals.search import ProposeConfig
     from sppcli.stages import propose
 
-    config = ProposeConfig(mode, max_proposals, max_side, seed)
+    chosen = tuple(dict.fromkeys(methods)) or (() if imports else ("selective-search",))
+    model = _edge_model(edges, edge_model, "edge-boxes" in chosen)
+    config = ProposeConfig(mode, max_proposals, max_side, seed, methods=chosen, edge_model=model)
     with console.progress("propose") as progress:
         summary = propose.run(
             expand(sources),
             output,
             config,
+            imports=imports,
             jobs=jobs or cpu_threads(),
             strict=strict,
             force=force,
@@ -94,6 +134,23 @@ def command(
         click.echo(
             f"{output}: {summary.images:,} images, {summary.windows:,} windows ({each:,.0f} an image){skipped}{state}"
         )
+
+
+def _edge_model(edges: str | None, model: Path | None, used: bool) -> str:
+    """Where edge-boxes takes its edges from: a file, or "" for gradients."""
+    if not used and (edges or model):
+        raise click.UsageError("--edges and --edge-model are options of --method edge-boxes.")
+    if edges == "gradient" and model:
+        raise click.UsageError("--edges gradient needs no --edge-model: leave one of them out.")
+    if used and edges != "gradient" and not model:
+        from sppcli.errors import MissingInput
+        from sppcli.proposals.edges import MODEL_SOURCE
+
+        raise MissingInput(
+            f"edge-boxes needs a structured-forest edge model: give --edge-model FILE (from {MODEL_SOURCE}), "
+            "or take --edges gradient, which needs none"
+        )
+    return str(model) if model else ""
 
 
 def expand(sources: tuple[Path, ...]) -> list[Path]:

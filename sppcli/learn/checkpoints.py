@@ -6,23 +6,37 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
+
+import torch
 
 from sppcli.errors import BadInput, UsageProblem
-from sppcli.learn.multisize import Position, Tensors
 from sppcli.nets.weights import read_tensors, save_tensors
+
+Tensors = dict[str, torch.Tensor]
 
 _KEY = "spp_checkpoint"
 
 
+class Keeper(Protocol):
+    """Where a training is kept while it runs. A position is JSON; what it says is the training's own affair."""
+
+    def load(self) -> tuple[dict[str, Any], Tensors] | None:
+        """Where to go on, or None to begin."""
+
+    def save(self, position: Callable[[], dict[str, Any]], tensors: Callable[[], Tensors], *, milestone: bool) -> None:
+        """Offered after every step; both are what `load` must give back. ``milestone``: an epoch or a check is over."""
+
+
 class Checkpoints:
-    """Keeps a training in the file ``path``, at most every ``seconds``; see `multisize.Keeper`.
+    """A `Keeper` in the file ``path``, written at most every ``seconds``.
 
     Args:
         path: of the file; its folder must exist.
         fingerprint: of all that decides the training; a file of another one is not gone on with.
         seconds: between two writes; 0 writes after every step.
         writes: False in processes that only read, where several train together.
-        on_epoch: told of the position after each epoch.
+        on_milestone: told of the position at each.
     """
 
     def __init__(
@@ -31,13 +45,13 @@ class Checkpoints:
         fingerprint: str,
         seconds: float = 60.0,
         writes: bool = True,
-        on_epoch: Callable[[Position], None] = lambda position: None,
+        on_milestone: Callable[[dict[str, Any]], None] = lambda position: None,
     ) -> None:
         self.path, self.fingerprint, self.seconds, self.writes = path, fingerprint, seconds, writes
-        self.on_epoch = on_epoch
+        self.on_milestone = on_milestone
         self._written = time.monotonic()
 
-    def load(self) -> tuple[Position, Tensors] | None:
+    def load(self) -> tuple[dict[str, Any], Tensors] | None:
         """The training that was interrupted, if there is one.
 
         Raises:
@@ -49,7 +63,7 @@ class Checkpoints:
         tensors, metadata = read_tensors(self.path)
         try:
             kept = json.loads(metadata[_KEY])
-            position = Position.from_json(kept["position"])
+            position = dict(kept["position"])
             same = kept["fingerprint"] == self.fingerprint
         except (KeyError, TypeError, ValueError):
             raise BadInput(f"{self.path}: not a checkpoint, or a damaged one; start anew with --force") from None
@@ -60,15 +74,15 @@ class Checkpoints:
             )
         return position, tensors
 
-    def save(self, position: Position, tensors: Callable[[], Tensors], *, end_of_epoch: bool) -> None:
+    def save(self, position: Callable[[], dict[str, Any]], tensors: Callable[[], Tensors], *, milestone: bool) -> None:
         if not self.writes:
             return
         if time.monotonic() - self._written >= self.seconds:
-            kept = {"fingerprint": self.fingerprint, "position": position.to_json()}
+            kept = {"fingerprint": self.fingerprint, "position": position()}
             save_tensors(self.path, tensors(), {_KEY: json.dumps(kept)})
             self._written = time.monotonic()
-        if end_of_epoch:
-            self.on_epoch(position)
+        if milestone:
+            self.on_milestone(position())
 
     def discard(self) -> None:
         """The training is over, or begun anew."""

@@ -11,10 +11,10 @@ checkpoint, or is spread over processes, is the same training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +23,12 @@ from torch import nn
 from sppcli.engine.distributed import World
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.learn.augment import Draws, draw
+from sppcli.learn.checkpoints import Keeper, Tensors
 from sppcli.learn.loading import Batch, Samples, batches
 from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.pixels import to_input
 from sppcli.structures import IntArray
-
-Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,6 @@ class Position:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Position:
         return cls(**{**value, "history": [Epoch(**item) for item in value["history"]]})
-
-
-class Keeper(Protocol):
-    """Where a training is kept while it runs."""
-
-    def load(self) -> tuple[Position, Tensors] | None:
-        """Where to go on, or None to begin."""
-
-    def save(self, position: Position, tensors: Callable[[], Tensors], *, end_of_epoch: bool) -> None:
-        """Offered after every step; ``tensors()`` are what `load` must give back."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +145,7 @@ class _Training:
         kept = keeper.load() if keeper else None
         self.at = Position()
         if kept:
-            self.at, tensors = kept
+            self.at, tensors = Position.from_json(kept[0]), kept[1]
             self._restore(tensors)
         on.world.agree(f"epoch {self.at.epoch}, step {self.at.step}, {len(samples.labels)} images")
         self.parallel: nn.Module = self.model
@@ -195,7 +184,7 @@ class _Training:
                 at.seconds += time.monotonic() - mark
                 self.progress.advance(share.total)
                 if self.keeper:
-                    self.keeper.save(at, self._tensors, end_of_epoch=False)
+                    self.keeper.save(at.to_json, self._tensors, milestone=False)
                 mark = time.monotonic()
         self._close_epoch(size, rate)
 
@@ -210,7 +199,7 @@ class _Training:
         at.plateau = asdict(self.plateau)
         at.epoch, at.step, at.loss, at.right, at.seconds, at.waited = at.epoch + 1, 0, 0.0, 0.0, 0.0, 0.0
         if self.keeper:
-            self.keeper.save(at, self._tensors, end_of_epoch=True)
+            self.keeper.save(at.to_json, self._tensors, milestone=True)
 
     def _shares(self) -> list[_Share]:
         """This process's rows of each of an epoch's batches."""

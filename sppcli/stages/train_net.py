@@ -20,7 +20,7 @@ from sppcli.files import ensure_folder
 from sppcli.images import problem_with
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.loading import ImageFiles
-from sppcli.learn.multisize import Machinery, Position, train
+from sppcli.learn.multisize import Machinery, train
 from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.architectures import architecture
 from sppcli.nets.backbones import tensors_digest
@@ -142,8 +142,8 @@ def _run(
         return _summary(output, recorded["summary"], up_to_date=True) if place.first else None
     table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
 
-    def tabulate(position: Position) -> None:
-        curves.write_csv(table, [asdict(epoch) for epoch in position.history])
+    def tabulate(position: dict[str, Any]) -> None:
+        curves.write_csv(table, position["history"])
 
     keeper = Checkpoints(
         output.with_name(f"{output.name}.checkpoint"), fingerprint, checkpoint_seconds, place.first, tabulate

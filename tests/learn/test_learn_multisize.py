@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation
 from sppcli.learn import multisize
-from sppcli.learn.checkpoints import Checkpoints
+from sppcli.learn.checkpoints import Checkpoints, Tensors
 from sppcli.learn.loading import InMemory
-from sppcli.learn.multisize import Position, Tensors, accuracy, train
+from sppcli.learn.multisize import accuracy, train
 from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.classifier import Architecture, Layer
@@ -156,10 +156,10 @@ class Stopping(Checkpoints):
         super().__init__(path, "same", seconds=0)
         self.end = epoch, step
 
-    def save(self, position: Position, tensors: Callable[[], Tensors], *, end_of_epoch: bool) -> None:
-        if (position.epoch, position.step) == self.end:
+    def save(self, position: Callable[[], dict], tensors: Callable[[], Tensors], *, milestone: bool) -> None:
+        if (position()["epoch"], position()["step"]) == self.end:
             raise Interrupted  # before the step is kept: it is done again
-        super().save(position, tensors, end_of_epoch=end_of_epoch)
+        super().save(position, tensors, milestone=milestone)
 
 
 @settings(max_examples=6, deadline=None)

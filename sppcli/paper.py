@@ -58,6 +58,9 @@ class Recipe:
     # Strictly more new negatives than this make a single pass train the class at once.
     retrain_after: int = 2000
 
+    # Fine-tuning (section 4.1): (mini-batches, learning rate), one after the other; () for what the data call for.
+    finetune_schedule: tuple[tuple[int, float], ...] = ((250_000, 1e-4), (50_000, 1e-5))
+
     # Box regression (section 4.1, after R-CNN).
     # Windows whose IoU with their object is at least this are examples; strictly above it with strict_iou.
     min_iou: float = 0.5
@@ -89,12 +92,13 @@ RELEASE = replace(
     duplicate_iou=1.0,
     mining="single-pass",
     hard_score=-1.0001,
+    finetune_schedule=((30_000, 1e-3), (30_000, 1e-4), (30_000, 1e-5)),
     strict_iou=True,
     ridge=4000.0,
     box_width="inclusive",
     nms_again=True,
 )
 # Chosen on the validation images of real data (docs/recipes.md).
-DEFAULT = replace(PAPER, name="default", normalize="sqrt-l2", c=0.01, nms_again=True)
+DEFAULT = replace(PAPER, name="default", normalize="sqrt-l2", c=0.01, nms_again=True, finetune_schedule=())
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, RELEASE)}

@@ -26,6 +26,7 @@ from sppcli.errors import SppError
 COMMANDS = {
     "propose": "sppcli.cli.commands.propose",
     "extract": "sppcli.cli.commands.extract",
+    "finetune": "sppcli.cli.commands.finetune",
     "train-svm": "sppcli.cli.commands.train_svm",
     "train-bbox": "sppcli.cli.commands.train_bbox",
     "detect": "sppcli.cli.commands.detect",

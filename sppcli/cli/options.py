@@ -31,15 +31,16 @@ FilePath = click.Path(path_type=Path)
 
 
 class IntList(_Type):
-    """Whole numbers above zero, joined by commas, as ``tuple[int, ...]``; no number twice.
+    """Whole numbers above zero, joined by commas, as ``tuple[int, ...]``; no number twice unless ``repeats``.
 
     Give defaults as text (`IntList.text`), so that ``--help`` shows them as they are typed.
     """
 
     name = "numbers"
 
-    def __init__(self, example: str = "480,576,688") -> None:
+    def __init__(self, example: str = "480,576,688", repeats: bool = False) -> None:
         self.example = example
+        self.repeats = repeats
 
     @staticmethod
     def text(values: Iterable[int]) -> str:
@@ -54,7 +55,7 @@ class IntList(_Type):
                 self.fail(
                     f"{str(value)!r} is not a list of whole numbers above zero, such as {self.example}.", param, ctx
                 )
-            if int(item) in numbers:
+            if int(item) in numbers and not self.repeats:
                 self.fail(f"{int(item)} stands twice in {str(value)!r}; name each number once.", param, ctx)
             numbers.append(int(item))
         return tuple(numbers)

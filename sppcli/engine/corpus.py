@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,13 @@ class Corpus:
     def image_id(self, row: int) -> str:
         return self.features.images.ids[row]
 
+    @cached_property
+    def _proposal_rows(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.proposals.images.ids)}
+
     def windows(self, row: int) -> Boxes:
         """Proposals (N, 4) of the image."""
-        return self.proposals.of(self.proposals.images.ids.index(self.image_id(row)))
+        return self.proposals.of(self._proposal_rows[self.image_id(row)])
 
     def maps(self, row: int) -> ImageMaps:
         return self.features.maps(row)
@@ -211,15 +216,28 @@ def load_head(features: Features, layer: str, weights: str | None = None) -> tup
     """
     if layer == "pool5":
         return None, ""
-    from sppcli.nets.weights import load_network
+    network = network_of(features, weights)
+    return head_of(network, layer)
 
-    network = load_network(**{**features.header.source["network"], **({"weights": weights} if weights else {})})
+
+def network_of(features: Features, weights: str | None = None) -> Network:
+    """The network that made the maps, or ``weights`` of one with the same trunk.
+
+    Raises:
+        StaleArtefact: weights whose trunk did not make the maps.
+    """
+    from sppcli.nets.weights import describes_itself, load_network
+
+    if weights and describes_itself(weights):
+        network = load_network(weights)
+    else:
+        network = load_network(**{**features.header.source["network"], **({"weights": weights} if weights else {})})
     if network.digest != features.network.digest:
         raise StaleArtefact(
             f"{network.weights} holds another trunk ({network.digest[:8]}) than made the maps in {features.path} "
             f"({features.network.digest[:8]}); give the right --weights or run spp extract again"
         )
-    return head_of(network, layer)
+    return network
 
 
 def head_of(network: Network, layer: str) -> tuple[FcHead | None, str]:

@@ -117,6 +117,11 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
     return trunk
 
 
+def trunk_description(backbone: str, cut: str, normalisation: Normalisation) -> str:
+    """What decides the maps of a torchvision trunk besides its weights."""
+    return f"{backbone} cut after {cut}, {normalisation}"
+
+
 def trunk_digest(trunk: nn.Module, description: str) -> str:
     """SHA-256 over the trunk's tensors and ``description``."""
     return tensors_digest(trunk.state_dict(), description)
@@ -158,7 +163,7 @@ def describe(backbone: str, model: nn.Module, cut: str | None, weights: str, rea
         INPUTS[reads],
         CANONICAL,
         int(sample.shape[2]),
-        trunk_digest(trunk, f"{backbone} cut after {cut}, {INPUTS[reads]}"),
+        trunk_digest(trunk, trunk_description(backbone, cut, INPUTS[reads])),
         head,
     )
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.files import replacing
-from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_digest
+from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_description, trunk_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
 
 METADATA_KEY = "spp_network"
@@ -239,6 +239,60 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
     return architecture, taken
 
 
+def with_new_classes(
+    network: Network, classes: tuple[str, ...], levels: tuple[int, ...], fc: tuple[int, ...]
+) -> SppClassifier:
+    """``network`` as a classifier of ``classes``: its trunk, its fc layers where it has some, and a new last layer.
+
+    Args:
+        levels, fc: pyramid and widths of new fc layers, for a network that has none.
+
+    The last layer's weights are drawn with a deviation of 0.01, its biases 0 (paper); new fc layers as in training from
+    scratch. torch's random state decides.
+    """
+    head = network.head if network.head and network.head.layers else None
+    widths = tuple(len(bias) for _, bias in head.layers.values()) if head else fc
+    if network.backbone in SPECS:
+        architecture = Architecture(
+            network.backbone,
+            (),
+            head.levels if head else levels,
+            widths,
+            classes,
+            network.normalisation,
+            network.canonical,
+            network.backbone,
+            network.cut,
+        )
+    else:
+        own = read_classifier(Path(network.weights)).architecture
+        architecture = (
+            replace(own, fc=widths, classes=classes)
+            if head
+            else replace(own, pyramid=levels, pool=None, fc=widths, classes=classes)
+        )
+    model = SppClassifier(architecture)
+    model.trunk.load_state_dict(network.trunk.state_dict())
+    for name, layer in _linear(model).items():
+        if head:
+            layer.load_state_dict(dict(zip(("weight", "bias"), head.layers[name], strict=True)))
+        else:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    nn.init.normal_(model.last.weight, std=0.01)
+    nn.init.zeros_(model.last.bias)
+    return model
+
+
+def describes_itself(weights: str) -> bool:
+    """Whether ``weights`` is a network that spp wrote: its file says which backbone, cut and input it has."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> SppClassifier:
     try:
         model = SppClassifier(Architecture.from_json(json.loads(description)["architecture"], str(path)))
@@ -258,6 +312,10 @@ def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> N
     model = _own_model(path, state, description)
     architecture = model.architecture
     layers = {name: (layer.weight.detach(), layer.bias.detach()) for name, layer in _linear(model).items()}
+    if architecture.backbone:
+        description = trunk_description(architecture.backbone, architecture.cut, architecture.normalisation)
+    else:
+        description = f"{architecture.layers} {architecture.normalisation}"
     return Network(
         architecture.name,
         architecture.cut or list(dict(model.trunk.named_children()))[-1],
@@ -268,10 +326,7 @@ def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> N
         architecture.normalisation,
         architecture.canonical,
         model.cells,
-        trunk_digest(
-            model.trunk,
-            f"{architecture.layers} {architecture.backbone} {architecture.cut} {architecture.normalisation}",
-        ),
+        trunk_digest(model.trunk, description),
         FcHead(model.levels, layers),
         model.levels,
         architecture.classes,

@@ -60,9 +60,14 @@ class WindowReader:
     layer: str = "pool5"
     head: FcHead | None = None
 
-    def features(self, maps: Maps, boxes: npt.NDArray[np.floating]) -> FloatArray:
-        """One row a box, float32: (N, bins * C) for pool5, else (N, units of the layer)."""
-        which, response = self._responses(maps, boxes)
+    def features(
+        self, maps: Maps, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
+    ) -> FloatArray:
+        """One row a box, float32: (N, bins * C) for pool5, else (N, units of the layer).
+
+        ``which`` (N,): indices of the scales to read the boxes at, in place of their best.
+        """
+        which, response = self._responses(maps, boxes, which)
         sizes = np.asarray(maps.map_sizes, dtype=np.int64).reshape(-1, 2)[which]
         cells = settle_windows(response, sizes[:, 0], sizes[:, 1])
         pooled = np.empty((len(boxes), sum(n * n for n in self.levels) * self.channels), dtype=np.float32)
@@ -77,10 +82,11 @@ class WindowReader:
         return np.concatenate([which[:, None], response], axis=1)
 
     def _responses(
-        self, maps: Maps, boxes: npt.NDArray[np.floating]
+        self, maps: Maps, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         height, width = maps.size
-        which = choose_scale(boxes, height, width, self.scales, self.canonical, self.scale_rule)
+        if which is None:
+            which = choose_scale(boxes, height, width, self.scales, self.canonical, self.scale_rule)
         chosen = np.asarray(self.scales, dtype=np.float64)[which]
         return which, response_windows(scale_boxes(boxes, height, width, chosen), self.grid)
 

@@ -30,7 +30,9 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "--pyramid", type=IntList("6,3,2,1"), default="6,3,2,1", show_default=True, metavar="LEVELS", help="Bins."
 )
 @click.option("--no-spp", is_flag=True, help="The baseline: the last map pooled to a fixed size, one input size.")
-@click.option("--fc", type=IntList("4096,2048"), metavar="WIDTHS", help="Of fc6, fc7.  [default: the network's]")
+@click.option(
+    "--fc", type=IntList("4096,4096", repeats=True), metavar="WIDTHS", help="Of fc6, fc7.  [default: the network's]"
+)
 @click.option("--cut", metavar="LAYER", help="Of a torchvision trunk, where the pyramid stands.  [default: its own]")
 @click.option("--dropout", type=Fraction(0.5), default=0.5, show_default=True, help="After fc6 and fc7.")
 @click.option(

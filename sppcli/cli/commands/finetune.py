@@ -1,0 +1,114 @@
+"""``spp finetune``: proposals.h5 and features.h5 to finetuned.safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sppcli.cli import options
+from sppcli.cli.options import Fraction, IntList, PositiveFloat
+from sppcli.paper import RECIPES
+
+
+@click.command("finetune")
+@options.proposals
+@options.features
+@options.output("finetuned.safetensors")
+@options.split("trainval")
+@click.option("--validation", metavar="SPLIT", help="Split to validate on.  [default: a share of --split]")
+@click.option(
+    "--held-out", type=Fraction(0.1), default=0.1, show_default=True, help="That share of the images; never the test's."
+)
+@options.recipe
+@click.option(
+    "--iterations",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Mini-batches, the last sixth at a tenth of the rate.  [default: the recipe's]",
+)
+@click.option(
+    "--rate",
+    type=PositiveFloat(0.001),
+    help="Learning rate at the start, with --iterations.  [default: 0.001; 0.01 for new fc layers]",
+)
+@click.option(
+    "--fc",
+    type=IntList("1024,1024", repeats=True),
+    default="1024,1024",
+    show_default=True,
+    metavar="WIDTHS",
+    help="Of new fc layers, for a network that has none.",
+)
+@options.pyramid
+@click.option("--batch", type=click.IntRange(min=4), default=128, show_default=True, metavar="N", help="Windows each.")
+@click.option(
+    "--check",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Steps to validation.",
+)
+@options.network_weights
+@options.dataset
+@options.memory
+@options.seed
+@options.device
+@options.force
+@options.as_json
+@options.verbosity
+def command(
+    proposals: Path,
+    features: Path,
+    output: Path,
+    recipe: str,
+    iterations: int | None,
+    rate: float | None,
+    pyramid: tuple[int, ...] | None,
+    weights: str | None,
+    dataset: Path | None,
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train fc6, fc7 and a softmax over classes and background on the windows of features.h5.
+
+    The conv layers stay as they are, so features.h5 stays valid: go on with spp train-svm --layer fc7 --weights
+    finetuned.safetensors. A network without fc layers gets new ones.
+    """
+    from sppcli.cli import console
+    from sppcli.engine.corpus import WindowSettings
+    from sppcli.stages import finetune
+
+    if rate and not iterations:
+        raise click.UsageError("--rate needs --iterations, which says how long.")
+    schedule = RECIPES[recipe].finetune_schedule
+    if iterations:
+        last = max(1, iterations // 6)
+        start = rate or 1e-3
+        schedule = ((iterations - last, start), (last, start / 10))
+    windows = WindowSettings(pyramid=pyramid, slack=RECIPES[recipe].slack, window_side=RECIPES[recipe].window_side)
+    config = finetune.FinetuneStageConfig(windows=windows, schedule=schedule, **given)
+    with console.progress("finetune") as progress:
+        summary = finetune.run(
+            proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress
+        )
+    if as_json:
+        console.print_json(asdict(summary))
+        return
+    state = " (up to date)" if summary.up_to_date else ""
+    click.echo(
+        f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.foreground:,} windows of "
+        f"objects and {summary.background:,} of background, step {summary.best:,} of {summary.steps:,}{state}"
+    )
+    shown = summary.checks[:: max(1, len(summary.checks) // 8)]
+    console.table(
+        ("step", "rate", "loss", "validation loss", "validation error %"),
+        [
+            (c.step, f"{c.rate:g}", f"{c.loss:.3f}", f"{c.validation_loss:.3f}", f"{100 * c.validation_error:.1f}")
+            for c in shown
+        ],
+    )

@@ -1,0 +1,297 @@
+"""Fine-tuning of the fc layers on pooled windows (paper, section 4.1 "Fine-tuning"); the conv maps never change.
+
+fc6, fc7 and a new fc8 of one output a class and one for the background. A mini-batch is a quarter windows with an IoU
+of at least 0.5 with an object, the rest with one in [0.1, 0.5). SGD with momentum; biases learn at twice the rate and
+do not decay, as in the release. The weights with the lowest loss on validation windows are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.learn.checkpoints import Keeper, Tensors
+from sppcli.nets.classifier import SppClassifier
+from sppcli.structures import IntArray
+
+Half = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune.
+
+    Args:
+        schedule: (mini-batches, learning rate), one after the other.
+        batch: windows a mini-batch.
+        momentum, weight_decay: of SGD.
+        check: mini-batches between two looks at the validation windows.
+        seed: of the draws and the dropout.
+    """
+
+    schedule: tuple[tuple[int, float], ...]
+    batch: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    check: int = 200
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        return sum(steps for steps, _ in self.schedule)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a mini-batch, counted from 0."""
+        for steps, rate in self.schedule:
+            if step < steps:
+                return rate
+            step -= steps
+        raise ValueError("the schedule is over")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Pooled windows: ``features`` (N, bins * C) float16, ``labels`` (N,) int64, 0 for the background."""
+
+    features: Half
+    labels: IntArray
+
+
+class Rounds(Protocol):
+    """Mini-batches drawn some at a time: pooling a window costs more than training on it."""
+
+    @property
+    def batches(self) -> int:
+        """Mini-batches a round."""
+
+    def draw(self, number: int) -> Windows:
+        """The windows of round ``number``, mini-batch after mini-batch; the same number gives the same windows."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """``step`` mini-batches done: their mean loss since the last check, loss and error on the validation windows."""
+
+    step: int
+    rate: float
+    loss: float
+    validation_loss: float
+    validation_error: float
+
+
+@dataclass
+class _Position:
+    step: int = 0
+    loss: float = 0.0
+    since: int = 0
+    best_step: int = 0
+    best_loss: float = float("inf")
+    history: list[Check] = field(default_factory=list)
+
+
+def finetune(
+    model: SppClassifier,
+    rounds: Rounds,
+    validation: Windows,
+    config: FinetuneConfig,
+    *,
+    device: torch.device | None = None,
+    keeper: Keeper | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Check], int]:
+    """Train ``model.fc`` and ``model.last`` in place; the model comes back in evaluation mode.
+
+    The same draws, config and number of threads give the same weights, in one go or resumed.
+
+    Returns:
+        What each look at the validation windows found, and the step whose weights were kept (0: the first ones).
+    """
+    device = device or torch.device("cpu")
+    progress = progress or NoProgress()
+    run = _Run(model.to(device), config, device)
+    if keeper and (kept := keeper.load()):
+        run.restore(*kept)
+    at = run.at
+    progress.start(config.steps, "mini-batches")
+    progress.advance(at.step)
+    if not at.history:
+        run.look(validation)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        while at.step < config.steps:
+            number, first = divmod(at.step, rounds.batches)
+            progress.note(f"rate {config.rate_at(at.step):g}, reading windows")
+            drawn = rounds.draw(number)
+            progress.note(f"rate {config.rate_at(at.step):g}, best of validation so far {at.best_loss:.3f}")
+            for rows in _batches(len(drawn.labels), config.batch, first):
+                if at.step == config.steps:
+                    break
+                run.step(drawn.features[rows], drawn.labels[rows])
+                milestone = at.step % config.check == 0 or at.step == config.steps
+                if milestone:
+                    run.look(validation)
+                progress.advance()
+                if keeper:
+                    keeper.save(lambda: asdict(at), run.tensors, milestone=milestone)
+    return at.history, run.finish()
+
+
+def _batches(count: int, size: int, first: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(first * size, count, size))
+
+
+class _Run:
+    def __init__(self, model: SppClassifier, config: FinetuneConfig, device: torch.device) -> None:
+        self.model, self.config, self.device = model, config, device
+        self.head = nn.ModuleDict({**model.fc, "last": model.last})
+        weights = [p for name, p in self.head.named_parameters() if name.endswith("weight")]
+        biases = [p for name, p in self.head.named_parameters() if name.endswith("bias")]
+        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": config.weight_decay}, {"params": biases}]
+        self.optimiser = torch.optim.SGD(groups, 0.0, config.momentum)
+        self.at = _Position()
+        self.best: Tensors = {}
+
+    def step(self, features: Half, labels: IntArray) -> None:
+        config, at = self.config, self.at
+        rate = config.rate_at(at.step)
+        for group, factor in zip(self.optimiser.param_groups, (1, 2), strict=True):
+            group["lr"] = rate * factor
+        self.model.train()
+        torch.manual_seed(int(np.random.SeedSequence((config.seed, at.step)).generate_state(1)[0]))
+        logits = self.model.classify(torch.from_numpy(features).to(self.device).float())
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        at.step, at.loss, at.since = at.step + 1, at.loss + float(loss.detach()), at.since + 1
+
+    def look(self, validation: Windows) -> None:
+        """Judge the weights on the validation windows, and keep them if they are the best so far."""
+        at = self.at
+        loss, error = judge(self.model, validation, self.device)
+        rate = self.config.rate_at(max(0, at.step - 1))
+        at.history.append(Check(at.step, rate, at.loss / max(1, at.since), loss, error))
+        at.loss, at.since = 0.0, 0
+        if loss < at.best_loss:
+            at.best_loss, at.best_step = loss, at.step
+            self.best = {name: tensor.detach().clone() for name, tensor in self.head.state_dict().items()}
+
+    def finish(self) -> int:
+        self.head.load_state_dict(self.best)
+        self.model.cpu().eval()
+        return self.at.best_step
+
+    def tensors(self) -> Tensors:
+        tensors = {f"now.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for name, parameter in self.head.named_parameters():
+            momentum = self.optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        return tensors
+
+    def restore(self, position: Mapping[str, Any], tensors: Tensors) -> None:
+        history = [Check(**check) for check in position["history"]]
+        self.at = _Position(**{**position, "history": history})
+        self.head.load_state_dict(_named(tensors, "now."))
+        self.best = {name: tensor.to(self.device) for name, tensor in _named(tensors, "best.").items()}
+        for name, parameter in self.head.named_parameters():
+            if f"momentum.{name}" in tensors:
+                self.optimiser.state[parameter]["momentum_buffer"] = tensors[f"momentum.{name}"].to(self.device)
+
+
+def _named(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@torch.inference_mode()
+def judge(model: SppClassifier, windows: Windows, device: torch.device) -> tuple[float, float]:
+    """Mean cross-entropy and share of wrong labels on ``windows``; leaves the model in evaluation mode."""
+    model.eval()
+    loss, wrong = 0.0, 0
+    for rows in _batches(len(windows.labels), 512, 0):
+        labels = torch.from_numpy(windows.labels[rows]).to(device)
+        logits = model.classify(torch.from_numpy(windows.features[rows]).to(device).float())
+        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        wrong += int((logits.argmax(dim=1) != labels).sum())
+    return loss / len(windows.labels), wrong / len(windows.labels)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Windows of all images that may be drawn: ``image``, ``window`` (N,) say which, ``labels`` (N,) what it shows."""
+
+    image: IntArray
+    window: IntArray
+    labels: IntArray
+
+    def take(self, rows: IntArray) -> Candidates:
+        return Candidates(self.image[rows], self.window[rows], self.labels[rows])
+
+    @classmethod
+    def join(cls, parts: Sequence[Candidates]) -> Candidates:
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "window", "labels")))
+
+
+def sort_out(
+    overlap: npt.NDArray[np.floating], labels: IntArray, foreground_iou: float = 0.5, background_iou: float = 0.1
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Which windows of an image are examples of what.
+
+    Args:
+        overlap: (N, M) IoU of the windows with the objects.
+        labels: (M,) classes of the objects, from 1.
+        foreground_iou: an object's window has at least this IoU with it.
+        background_iou: the background's windows have at least this IoU with an object, and less than the other.
+
+    Returns:
+        Indices of the objects' windows, their labels (of the object of greatest IoU, the first on a tie), and indices
+        of the background's windows.
+    """
+    if not overlap.shape[1]:
+        none = np.zeros(0, dtype=np.int64)
+        return none, none, none
+    best = overlap.argmax(axis=1)
+    greatest = overlap[np.arange(len(overlap)), best]
+    foreground = np.flatnonzero(greatest >= foreground_iou)
+    background = np.flatnonzero((greatest >= background_iou) & (greatest < foreground_iou))
+    return foreground, labels[best[foreground]], background
+
+
+def draw_round(
+    foreground: Candidates, background: Candidates, batch: int, batches: int, rng: np.random.Generator
+) -> Candidates:
+    """``batches`` mini-batches of ``batch`` windows, a quarter of each objects.
+
+    As in the release without repetition, as far as there are enough; small data sets, where its draw fails, go through
+    all of their windows again in another order.
+    """
+    part = max(1, round(0.25 * batch)) if len(background.labels) else batch
+    rows = _laps(len(foreground.labels), part * batches, rng)
+    objects = foreground.take(rows)
+    if not len(background.labels):
+        return objects
+    rest = background.take(_laps(len(background.labels), (batch - part) * batches, rng))
+    both = Candidates.join([objects, rest])
+    index = np.concatenate(
+        [
+            np.arange(part * batches).reshape(batches, part),
+            part * batches + np.arange((batch - part) * batches).reshape(batches, batch - part),
+        ],
+        axis=1,
+    )
+    return both.take(index.ravel())
+
+
+def _laps(count: int, wanted: int, rng: np.random.Generator) -> IntArray:
+    laps = [rng.permutation(count) for _ in range(-(-wanted // count))]
+    return np.concatenate(laps)[:wanted].astype(np.int64)

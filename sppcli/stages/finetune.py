@@ -1,0 +1,290 @@
+"""Fine-tune the fc layers on the windows of features.h5: a network whose trunk is the same, so the maps stay valid."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sppcli.artefacts.store import digest_of
+from sppcli.engine.corpus import (
+    Corpus,
+    WindowSettings,
+    choose_levels,
+    head_of,
+    network_of,
+    open_corpus,
+    record_of,
+    require_annotations,
+    window_reader,
+)
+from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.prefetch import prefetch
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.files import ensure_folder
+from sppcli.geometry.boxes import iou
+from sppcli.learn.checkpoints import Checkpoints
+from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune, sort_out
+from sppcli.nets.maps import choose_device
+from sppcli.nets.weights import recorded_training, save_network, with_new_classes
+from sppcli.nets.windows import WindowReader
+from sppcli.paper import DEFAULT
+from sppcli.structures import Boxes, FloatArray, IntArray
+
+BACKGROUND = "background"
+
+# Mini-batches of windows to validate on, and bounds of a schedule made for the data.
+_VALIDATION, _FEWEST, _MOST = 16, 300, 300_000
+
+
+@dataclass(frozen=True)
+class FinetuneStageConfig:
+    """What is fine-tuned on what.
+
+    | field | meaning |
+    |---|---|
+    | windows | how windows are read; only pyramid, slack and window side matter, the scale is drawn |
+    | split | of the images; ``held_out`` of them validate, or those of the split ``validation`` |
+    | schedule | (mini-batches, rate) in turn; () goes six times through the objects' windows, the last at a tenth |
+    | fc | widths of fc6, fc7 … for a network that has none |
+    | batch, check, seed | see `learn.finetune.FinetuneConfig` |
+    | memory | bytes for drawn windows |
+    """
+
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    split: str = "trainval"
+    validation: str | None = None
+    held_out: float = 0.1
+    schedule: tuple[tuple[int, float], ...] = DEFAULT.finetune_schedule
+    fc: tuple[int, ...] = (1024, 1024)
+    batch: int = 128
+    check: int = 100
+    memory: int = 5 * 2**29
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class FinetuneSummary:
+    """``foreground``, ``background``: windows to draw from; ``best``: the mini-batch whose weights were kept."""
+
+    path: Path
+    classes: tuple[str, ...]
+    images: int
+    validation_images: int
+    foreground: int
+    background: int
+    steps: int
+    best: int
+    checks: tuple[Check, ...]
+    up_to_date: bool = False
+
+
+def run(
+    proposals_path: Path,
+    features_path: Path,
+    output: Path,
+    config: FinetuneStageConfig,
+    *,
+    dataset: Path | None = None,
+    weights: str | None = None,
+    force: bool = False,
+    checkpoint_seconds: float = 60.0,
+    progress: Progress | None = None,
+) -> FinetuneSummary:
+    """Train fc layers and a softmax over classes and background; write the network.
+
+    Killed, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights.
+
+    Raises:
+        MissingInput, BadInput: no such file or split, or no object to learn from.
+        StaleArtefact: features of other proposals, or weights of another trunk.
+        UsageProblem: images that are to train and to validate, or a checkpoint of other options.
+    """
+    progress = progress or NoProgress()
+    ensure_folder(output)
+    with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
+        require_annotations(corpus.dataset)
+        rows, held = _divide(corpus, config)
+        classes = tuple(sorted({label for row in rows for label in corpus.truth(row).labels}))
+        if not classes:
+            raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
+        network = network_of(corpus.features, weights)
+        has_fc = network.head is not None and bool(network.head.layers)
+        fingerprint = digest_of(
+            {
+                "config": asdict(config),
+                "proposals": corpus.proposals.fingerprint,
+                "features": corpus.features.fingerprint,
+                "annotations": corpus.dataset.annotation_digest(corpus.image_id(row) for row in (*rows, *held)),
+                "head": head_of(network, list(network.head.layers)[-1])[1] if network.head and has_fc else "",
+            }
+        )
+        recorded = recorded_training(output)
+        if not force and recorded.get("fingerprint") == fingerprint:
+            return _summary(output, recorded["summary"], up_to_date=True)
+        levels = choose_levels(record_of(network), "fc6", config.windows.pyramid, network.head if has_fc else None)
+        torch.set_num_threads(cpu_threads())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = with_new_classes(network, (BACKGROUND, *classes), levels, config.fc)
+        record = config.windows.record(corpus.features.network, levels, "")
+        source = _Source(corpus, window_reader(corpus.features.scales, record, None), classes, config, progress)
+        source.find(rows)
+        validation = source.validation(held)
+        # New fc layers learn on windows of unit mean square, which is then made part of their weights.
+        factor = 1.0
+        if not has_fc:
+            factor = 1 / float(np.sqrt(np.mean(np.square(validation.features.astype(np.float32)))))
+        source.factor = factor
+        validation = Windows((validation.features * np.float16(factor)).astype(np.float16), validation.labels)
+        method = FinetuneConfig(
+            config.schedule or _schedule(len(source.foreground.labels), config.batch, new=not has_fc),
+            config.batch,
+            check=config.check,
+            seed=config.seed,
+        )
+        keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), fingerprint, checkpoint_seconds)
+        if force:
+            keeper.discard()
+        checks, best = finetune(
+            model,
+            source,
+            validation,
+            method,
+            device=choose_device(config.device),
+            keeper=keeper,
+            progress=progress,
+        )
+    if factor != 1.0:
+        first = model.fc["fc6"]
+        assert isinstance(first, torch.nn.Linear)
+        with torch.no_grad():
+            first.weight *= factor
+    facts = {
+        "classes": list(classes),
+        "images": len(rows),
+        "validation_images": len(held),
+        "foreground": len(source.foreground.labels),
+        "background": len(source.background.labels),
+        "steps": method.steps,
+        "best": best,
+        "checks": [asdict(check) for check in checks],
+    }
+    save_network(output, model, {"fingerprint": fingerprint, "config": asdict(config), "summary": facts})
+    keeper.discard()
+    return _summary(output, facts)
+
+
+def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> FinetuneSummary:
+    lists = {"classes": tuple(facts["classes"]), "checks": tuple(Check(**check) for check in facts["checks"])}
+    return FinetuneSummary(output, **{**facts, **lists}, up_to_date=up_to_date)
+
+
+def _divide(corpus: Corpus, config: FinetuneStageConfig) -> tuple[list[int], list[int]]:
+    """Images to train on and images to validate on."""
+    if config.validation:
+        names = set(corpus.dataset.split(config.validation))
+        held = [row for row in range(len(corpus.features.images)) if corpus.image_id(row) in names]
+        both = set(held) & set(corpus.rows)
+        if both:
+            raise UsageProblem(
+                f"{len(both)} images are in split {config.split} and in {config.validation}, the first "
+                f"{corpus.image_id(min(both))}; validate on others"
+            )
+        rows = list(corpus.rows)
+    else:
+        order = np.random.default_rng(config.seed).permutation(len(corpus.rows))
+        count = max(1, round(config.held_out * len(order)))
+        held = sorted(corpus.rows[i] for i in order[:count])
+        rows = sorted(corpus.rows[i] for i in order[count:])
+    if not rows or not held:
+        raise BadInput(f"split {config.split} has {len(corpus.rows)} images with features; two are the least")
+    return rows, held
+
+
+def _schedule(foreground: int, batch: int, new: bool) -> tuple[tuple[int, float], ...]:
+    """Six times through the objects' windows, the last at a tenth of the rate; new layers learn ten times faster."""
+    steps = int(np.clip(6 * foreground / max(1, batch // 4), _FEWEST, _MOST))
+    rate = 1e-2 if new else 1e-3
+    last = steps // 6
+    return ((steps - last, rate), (last, rate / 10))
+
+
+class _Source:
+    """Windows of the training images, pooled a round at a time (`learn.finetune.Rounds`)."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        reader: WindowReader,
+        classes: tuple[str, ...],
+        config: FinetuneStageConfig,
+        progress: Progress,
+    ) -> None:
+        self.corpus, self.reader, self.classes, self.config = corpus, reader, classes, config
+        self.progress = progress
+        self.factor = 1.0
+        self.width = sum(n * n for n in reader.levels) * reader.channels
+        self.foreground = self.background = Candidates(*(np.zeros(0, np.int64),) * 3)
+
+    @property
+    def batches(self) -> int:
+        return int(np.clip(self.config.memory / 2 / (2 * self.width * self.config.batch), 1, 500))
+
+    def find(self, rows: list[int]) -> None:
+        """Sort out the windows of the images ``rows``."""
+        self.foreground, self.background = self._candidates(rows)
+        if not len(self.foreground.labels):
+            raise BadInput(f"no window in split {self.config.split} overlaps an object by half; propose more windows")
+
+    def draw(self, number: int) -> Windows:
+        rng = np.random.default_rng((self.config.seed, number))
+        chosen = draw_round(self.foreground, self.background, self.config.batch, self.batches, rng)
+        return self._pooled(chosen, rng.integers(0, len(self.reader.scales), len(chosen.labels)))
+
+    def validation(self, rows: list[int]) -> Windows:
+        """Windows of the images ``rows``, each at its best scale."""
+        foreground, background = self._candidates(rows)
+        if not len(foreground.labels):
+            raise BadInput("the validation images show no object that a window overlaps by half; hold out more of them")
+        rng = np.random.default_rng((self.config.seed, 1, 1))
+        return self._pooled(draw_round(foreground, background, self.config.batch, _VALIDATION, rng), None)
+
+    def _boxes(self, row: int) -> Boxes:
+        """Objects first, then proposals."""
+        return np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])
+
+    def _candidates(self, rows: list[int]) -> tuple[Candidates, Candidates]:
+        objects, rest = [], []
+        self.progress.start(len(rows), "images")
+        for row in rows:
+            truth = self.corpus.truth(row)
+            labels = np.array([1 + self.classes.index(n) if n in self.classes else 0 for n in truth.labels], np.int64)
+            known = labels > 0
+            overlap = iou(self._boxes(row), truth.boxes[known])
+            foreground, classes, background = sort_out(overlap, labels[known])
+            objects.append(Candidates(np.full(len(foreground), row, np.int64), foreground, classes))
+            zeros = np.zeros(len(background), np.int64)
+            rest.append(Candidates(zeros + row, background, zeros))
+            self.progress.advance()
+        return Candidates.join(objects), Candidates.join(rest)
+
+    def _pooled(self, chosen: Candidates, scales: IntArray | None) -> Windows:
+        features = np.empty((len(chosen.labels), self.width), dtype=np.float16)
+        order = np.argsort(chosen.image, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(chosen.image[order])) + 1)
+
+        def pool(rows: IntArray) -> tuple[IntArray, FloatArray]:
+            image = int(chosen.image[rows[0]])
+            boxes = self._boxes(image)[chosen.window[rows]]
+            which = None if scales is None else scales[rows]
+            return rows, self.reader.features(self.corpus.maps(image), boxes, which)
+
+        for rows, pooled in prefetch(pool, parts):
+            features[rows] = pooled * np.float32(self.factor)
+        return Windows(features, chosen.labels)

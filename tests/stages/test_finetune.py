@@ -1,0 +1,183 @@
+"""spp finetune through the command line, and its parts: what is drawn, what is kept, that it resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from sppcli.cli.main import main
+from sppcli.images import Normalisation
+from sppcli.learn.checkpoints import Checkpoints, Tensors
+from sppcli.learn.finetune import Candidates, FinetuneConfig, Windows, draw_round, finetune, judge, sort_out
+from sppcli.nets.classifier import Architecture, Layer, SppClassifier
+from sppcli.nets.weights import load_network
+from tests.stages.conftest import Work
+
+QUICK = ("--iterations", "60", "--batch", "32", "--check", "20", "-q")
+
+
+@pytest.fixture
+def work(trained: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("proposals.h5", "features.h5", "net.safetensors"):
+        shutil.copy(trained.folder / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_json(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> dict:
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_trunk_stays_and_the_windows_are_told_apart(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = run_json(capsys, ["finetune", "--iterations", "200", "--rate", "0.02", "--check", "50", "-q"])
+    assert summary["images"] + summary["validation_images"] == 12
+    first, last = summary["checks"][0], summary["checks"][-1]
+    assert first["validation_loss"] == pytest.approx(np.log(4), abs=0.05)  # three classes and the background
+    assert last["validation_loss"] < 0.8 * first["validation_loss"]
+    best = min(check["validation_loss"] for check in summary["checks"])
+    kept = next(check for check in summary["checks"] if check["step"] == summary["best"])
+    assert kept["validation_loss"] == best
+    before, after = load_file("net.safetensors"), load_file("finetuned.safetensors")
+    for name in before:
+        assert np.array_equal(before[name], after[name]) == name.startswith("trunk."), name
+    assert load_network("finetuned.safetensors").digest == load_network("net.safetensors").digest
+    for command in (
+        ["train-svm", "--layer", "fc6", "--weights", "finetuned.safetensors"],
+        ["train-bbox", "--layer", "fc6", "--weights", "finetuned.safetensors"],
+        ["detect"],
+        ["evaluate"],
+    ):
+        assert main([*command, "-q"]) == 0
+    assert run_json(capsys, ["evaluate", "-q"])["mAP"] > 0.7
+
+
+def test_again_it_is_up_to_date_and_other_options_are_not(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not run_json(capsys, ["finetune", *QUICK])["up_to_date"]
+    assert run_json(capsys, ["finetune", *QUICK])["up_to_date"]
+    assert not run_json(capsys, ["finetune", *QUICK, "--seed", "1"])["up_to_date"]
+    assert not run_json(capsys, ["finetune", *QUICK, "--seed", "1", "--force"])["up_to_date"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--validation", "trainval"], 2, "are in split trainval and in trainval"),
+        (["--validation", "tset"], 3, "did you mean 'test'?"),
+        (["--split", "nothing"], 3, "has no split 'nothing'"),
+        (["--rate", "0.1"], 2, "--rate needs --iterations"),
+        (["--weights", "gone.safetensors"], 3, "gone.safetensors: there is no such weights file"),
+        (["--pyramid", "5"], 2, "reads a pyramid of 4,2,1"),
+    ],
+)
+def test_what_cannot_be_fine_tuned(
+    work: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, message: str
+) -> None:
+    assert main(["finetune", "-q", *options]) == code
+    assert message in capsys.readouterr().err
+    assert not Path("finetuned.safetensors").exists()
+
+
+# --- what is drawn ---
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 60), st.sampled_from([4, 8, 128]), st.integers(1, 6), st.integers(0, 99))
+def test_a_quarter_of_each_batch_shows_objects(
+    foreground: int, background: int, batch: int, batches: int, seed: int
+) -> None:
+    def some(count: int, label: int) -> Candidates:
+        rows = np.arange(count, dtype=np.int64)
+        return Candidates(rows // 7, rows, np.full(count, label, np.int64))
+
+    objects, rest = some(foreground, 1), some(background, 0)
+    drawn = draw_round(objects, rest, batch, batches, np.random.default_rng(seed))
+    labels = drawn.labels.reshape(batches, batch)
+    assert (labels.sum(axis=1) == (batch // 4 if background else batch)).all()
+    for label, of in ((1, objects), (0, rest)):
+        mine = drawn.window[drawn.labels == label]
+        counts = np.bincount(mine, minlength=len(of.labels))
+        if len(of.labels):
+            # Every window is drawn as often as any other, but for the last lap.
+            assert counts.max() - counts.min() <= 1
+
+
+def test_windows_are_sorted_out_by_overlap() -> None:
+    overlap = np.array([[0.5, 0.1], [0.49, 0.0], [0.1, 0.1], [0.09, 0.0], [0.7, 0.7], [0.2, 0.9]])
+    foreground, labels, background = sort_out(overlap, np.array([3, 1]))
+    assert foreground.tolist() == [0, 4, 5]
+    assert labels.tolist() == [3, 3, 1]
+    assert background.tolist() == [1, 2]
+    assert [len(part) for part in sort_out(np.zeros((4, 0)), np.zeros(0, np.int64))] == [0, 0, 0]
+
+
+# --- training ---
+
+
+def small_model() -> SppClassifier:
+    torch.manual_seed(3)
+    plain = Normalisation((0.5,) * 3, (0.25,) * 3)
+    return SppClassifier(Architecture("small", (Layer("conv", 3, 1, 1, 4),), (2, 1), (12,), ("-", "a", "b"), plain, 8))
+
+
+class Drawn:
+    """Windows of three clouds, two mini-batches a round."""
+
+    batches = 2
+
+    def draw(self, number: int) -> Windows:
+        rng = np.random.default_rng(number)
+        labels = rng.integers(0, 3, 32)
+        centres = np.eye(3, 20)[labels] * 3
+        return Windows((centres + rng.normal(size=(32, 20))).astype(np.float16), labels)
+
+
+class Stopped(Exception):
+    pass
+
+
+class Stopping(Checkpoints):
+    def __init__(self, path: Path, step: int) -> None:
+        super().__init__(path, "same", seconds=0)
+        self.end = step
+
+    def save(self, position: Callable[[], dict], tensors: Callable[[], Tensors], *, milestone: bool) -> None:
+        if position()["step"] == self.end:
+            raise Stopped
+        super().save(position, tensors, milestone=milestone)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 8, 11])
+def test_killed_at_any_step_it_ends_with_the_same_weights(step: int, tmp_path: Path) -> None:
+    config = FinetuneConfig(((8, 0.1), (4, 0.01)), batch=16, check=3, seed=1)
+    held = Drawn().draw(99)
+    undisturbed, resumed = small_model(), small_model()
+    history, best = finetune(undisturbed, Drawn(), held, config)
+    path = tmp_path / "kept"
+    with pytest.raises(Stopped):
+        finetune(small_model(), Drawn(), held, config, keeper=Stopping(path, step))
+    again, other = finetune(resumed, Drawn(), held, config, keeper=Checkpoints(path, "same"))
+    assert (history, best) == (again, other)
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_the_best_weights_on_the_validation_windows_are_kept() -> None:
+    config = FinetuneConfig(((30, 0.1),), batch=16, check=5)
+    model, held = small_model(), Drawn().draw(99)
+    history, best = finetune(model, Drawn(), held, config)
+    assert [check.step for check in history] == [0, 5, 10, 15, 20, 25, 30]
+    lowest = min(history, key=lambda check: check.validation_loss)
+    assert lowest.step == best > 0
+    assert judge(model, held, torch.device("cpu"))[0] == pytest.approx(lowest.validation_loss)
+    assert [FinetuneConfig(((2, 1.0), (1, 0.1))).rate_at(step) for step in range(3)] == [1.0, 1.0, 0.1]

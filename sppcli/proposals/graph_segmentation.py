@@ -11,6 +11,8 @@ second a small region may have two equally light ways out. Only there is the ord
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -250,6 +252,14 @@ def _label(parents: Int32) -> tuple[Int32, int]:
     return labels, count
 
 
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels (H, W) int32 from 0 to ``number`` - 1, in raster order of first appearance."""
+
+    labels: Int32
+    number: int
+
+
 class EdgeList:
     """The edges of one image, blurred, weighed and sorted: what segmentations of any k start from.
 
@@ -269,8 +279,8 @@ class EdgeList:
         self._nodes: tuple[npt.NDArray[np.int32], FloatArray] = lazy_nodes(0)
         self._used = 1
 
-    def segment(self, k: float, min_size: int = MIN_SIZE) -> tuple[Int32, int]:
-        """Labels (H, W) int32, numbered from 0 in raster order of first appearance, and their number.
+    def segment(self, k: float, min_size: int = MIN_SIZE) -> Segmentation:
+        """The regions of the image.
 
         Args:
             k: greater for larger regions.
@@ -290,7 +300,7 @@ class EdgeList:
                 _join_listed(tied, width, parents, sizes, min_size)
                 position = end
         labels, number = _label(parents)
-        return labels.reshape(height, width), number
+        return Segmentation(labels.reshape(height, width), number)
 
     def _in_order(self, weight: np.float32) -> Int32:
         """Edges of just this weight, in the order in which OpenCV meets them."""

@@ -3,15 +3,16 @@
 Pixels are joined along the edges of the 4-neighbourhood, lightest first, while an edge is no heavier than either side's
 threshold: its last joining weight plus k / size. Then regions below ``MIN_SIZE`` pixels join along the lightest edge.
 
-Blur, edge weights and their sorting do not depend on k: `EdgeList` makes them once an image.
-OpenCV sorts both directions of each edge with an unstable sort. In the first pass the order of equal edges cannot show
+Blur, edge weights and their order do not depend on k, and nor do the joins before the smallest k refuses an edge: `segment`
+does all that once an image. OpenCV sorts both directions of each edge with an unstable sort. In the first pass the order of equal edges cannot show
 (after a join at weight w the new threshold is above w, so equal edges connect whatever they can in any order); in the
 second a small region may have two equally light ways out. Only there is the order that ``std::sort`` gives computed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -77,8 +78,11 @@ def _weigh(image: FloatArray, both: bool) -> tuple[FloatArray, Int32]:
 
 
 @njit(cache=True, nogil=True)
-def _radix_sort(bits: UInt32, edges: Int32) -> None:
-    """Sort in place by ``bits``: a float32 that is not negative sorts like its bits. Three passes of 11 bits."""
+def _sort(bits: UInt32, edges: Int32, width: int) -> tuple[UInt32, Int32, Int32]:
+    """Edges by weight: bits of the weights, and the two pixels of each.
+
+    A float32 that is not negative sorts like its bits. Three passes of 11 bits.
+    """
     n = len(bits)
     counts = np.zeros((3, 2048), np.int64)
     words = np.empty(n, np.uint64)
@@ -103,81 +107,133 @@ def _radix_sort(bits: UInt32, edges: Int32) -> None:
             counts[turn, digit] = position + 1
             other[position] = word
         words, other = other, words
+    ordered = np.empty(n, np.uint32)
+    ones = np.empty(n, np.int32)
+    twos = np.empty(n, np.int32)
     for i in range(n):
-        bits[i] = np.uint32(words[i] >> np.uint64(32))
-        edges[i] = np.int32(words[i] & np.uint64(0xFFFFFFFF))
+        ordered[i] = np.uint32(words[i] >> np.uint64(32))
+        edge = np.int32(words[i] & np.uint64(0xFFFFFFFF))
+        ones[i] = edge >> 1
+        twos[i] = (edge >> 1) + 1 + (edge & 1) * (width - 1)
+    return ordered, ones, twos
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _root(parents: Int32, i: int) -> int:
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = parents[i]
+    """A region's root; its entry in ``parents`` is the region's size, negative."""
+    parent = parents[i]
+    while parent >= 0:
+        above = parents[parent]
+        if above < 0:
+            return parent
+        parents[i] = above
+        i = above
+        parent = parents[i]
     return i
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _unite(parents: Int32, sizes: Int32, a: int, b: int) -> int:
-    if sizes[a] < sizes[b]:
+def _unite(parents: Int32, a: int, b: int) -> int:
+    """Unite two roots, return the one that remains."""
+    if parents[a] > parents[b]:
         a, b = b, a
+    parents[a] += parents[b]
     parents[b] = a
-    sizes[a] += sizes[b]
     return a
 
 
 @njit(cache=True, nogil=True)
 def _join_alike(
-    weights: FloatArray, edges: Int32, width: int, pixels: int, k: np.float32
-) -> tuple[Int32, Int32, Int32, int]:
-    """First pass: parents and sizes of the regions, and the positions of the edges that were refused."""
-    parents = np.arange(pixels, dtype=np.int32)
-    sizes = np.ones(pixels, np.int32)
-    thresholds = np.full(pixels, k, np.float32)
-    refused = np.empty(len(edges), np.int32)
+    weights: FloatArray,
+    ones: Int32,
+    twos: Int32,
+    parents: Int32,
+    lasts: FloatArray,
+    k: np.float32,
+    until_refused: bool,
+) -> tuple[Int32, int]:
+    """First pass: changes ``parents`` and ``lasts``, returns the positions of the edges refused and where it stopped."""
+    thresholds = np.empty(len(parents), np.float32)
+    for i in range(len(parents)):
+        thresholds[i] = lasts[i] - k / np.float32(parents[i])
+    refused = np.empty(1 if until_refused else len(ones), np.int32)
     count = 0
-    for i in range(len(edges)):
-        edge = edges[i]
-        start = edge >> 1
-        a = _root(parents, start)
-        b = _root(parents, start + 1 + (edge & 1) * (width - 1))
+    for i in range(len(ones)):
+        a, b = _root(parents, ones[i]), _root(parents, twos[i])
         if a != b:
             w = weights[i]
             if w <= thresholds[a] and w <= thresholds[b]:
-                a = _unite(parents, sizes, a, b)
-                thresholds[a] = w + k / np.float32(sizes[a])
+                a = _unite(parents, a, b)
+                lasts[a] = w
+                thresholds[a] = w - k / np.float32(parents[a])
+            elif until_refused:
+                return refused[:0], i
             else:
                 refused[count] = i
                 count += 1
-    return parents, sizes, refused, count
+    return refused[:count], len(ones)
 
 
 @njit(cache=True, nogil=True)
-def _join_small(
-    edges: Int32, width: int, parents: Int32, sizes: Int32, order: Int32, first: int, last: int, min_size: int
-) -> None:
-    """Join along the edges at positions ``order[first:last]``, in that order, where a side is small."""
+def _contract(
+    weights: FloatArray, ones: Int32, twos: Int32, first: int, parents: Int32, lasts: FloatArray, owners: Int32
+) -> tuple[FloatArray, Int32, Int32, Int32, FloatArray, Int32]:
+    """Make each region a node: the edges from ``first`` on between different nodes, their parents, lasts and owners.
+
+    ``owners`` (pixels,) names the node of each pixel. Nodes are numbered as they appear, which keeps neighbours together.
+    """
+    names = np.full(len(parents), -1, np.int32)
+    new_parents = np.empty(len(parents), np.int32)
+    new_lasts = np.empty(len(parents), np.float32)
+    new_owners = np.empty(len(owners), np.int32)
+    count = 0
+    for p in range(len(owners)):
+        root = _root(parents, owners[p])
+        if names[root] < 0:
+            names[root] = count
+            new_parents[count] = parents[root]
+            new_lasts[count] = lasts[root]
+            count += 1
+        new_owners[p] = names[root]
+    for i in range(len(parents)):
+        if parents[i] >= 0:
+            names[i] = names[_root(parents, i)]
+    left = len(ones) - first
+    new_weights = np.empty(left, np.float32)
+    new_ones = np.empty(left, np.int32)
+    new_twos = np.empty(left, np.int32)
+    kept = 0
+    for i in range(first, len(ones)):
+        a, b = names[ones[i]], names[twos[i]]
+        new_weights[kept], new_ones[kept], new_twos[kept] = weights[i], a, b
+        kept += a != b
+    return (
+        new_weights[:kept].copy(),
+        new_ones[:kept].copy(),
+        new_twos[:kept].copy(),
+        new_parents[:count].copy(),
+        new_lasts[:count].copy(),
+        new_owners,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _join_small(ones: Int32, twos: Int32, parents: Int32, first: int, last: int, min_size: int) -> None:
+    """Join along the edges ``first`` to ``last``, in that order, where a side is small."""
     for i in range(first, last):
-        edge = edges[order[i]]
-        start = edge >> 1
-        a = _root(parents, start)
-        b = _root(parents, start + 1 + (edge & 1) * (width - 1))
-        if a != b and (sizes[a] < min_size or sizes[b] < min_size):
-            _unite(parents, sizes, a, b)
+        a, b = _root(parents, ones[i]), _root(parents, twos[i])
+        if a != b and (-parents[a] < min_size or -parents[b] < min_size):
+            _unite(parents, a, b)
 
 
 @njit(cache=True, nogil=True)
-def _order_matters(
-    edges: Int32, width: int, parents: Int32, sizes: Int32, refused: Int32, first: int, last: int, min_size: int
-) -> bool:
-    """Whether edges of one weight, at positions ``refused[first:last]``, could join other regions in another order."""
+def _order_matters(ones: Int32, twos: Int32, parents: Int32, first: int, last: int, min_size: int) -> bool:
+    """Whether the edges ``first`` to ``last``, of one weight, could join other regions in another order."""
     pairs = np.empty((COMPARED, 2), np.int32)
     count = 0
     for i in range(first, last):
-        edge = edges[refused[i]]
-        start = edge >> 1
-        a = _root(parents, start)
-        b = _root(parents, start + 1 + (edge & 1) * (width - 1))
-        if a == b or (sizes[a] >= min_size and sizes[b] >= min_size):
+        a, b = _root(parents, ones[i]), _root(parents, twos[i])
+        if a == b or (-parents[a] >= min_size and -parents[b] >= min_size):
             continue
         a, b = min(a, b), max(a, b)
         known = False
@@ -188,7 +244,7 @@ def _order_matters(
             continue
         if count == COMPARED:
             return True
-        pairs[count] = a, b
+        pairs[count, 0], pairs[count, 1] = a, b
         count += 1
     for i in range(count):
         for j in range(i):
@@ -197,8 +253,8 @@ def _order_matters(
                     if pairs[i, s] != pairs[j, t]:
                         continue
                     # A is next to B and to C. Both joins happen in either order if each still finds a small side.
-                    shared, b, c = sizes[pairs[i, s]], sizes[pairs[i, 1 - s]], sizes[pairs[j, 1 - t]]
-                    both = (c < min_size or shared + b < min_size) and (b < min_size or shared + c < min_size)
+                    a, b, c = -parents[pairs[i, s]], -parents[pairs[i, 1 - s]], -parents[pairs[j, 1 - t]]
+                    both = (c < min_size or a + b < min_size) and (b < min_size or a + c < min_size)
                     if count > 2 or not both:
                         return True
     return False
@@ -206,45 +262,31 @@ def _order_matters(
 
 @njit(cache=True, nogil=True)
 def _join_all_small(
-    weights: FloatArray,
-    edges: Int32,
-    width: int,
-    parents: Int32,
-    sizes: Int32,
-    refused: Int32,
-    position: int,
-    count: int,
-    min_size: int,
+    weights: FloatArray, ones: Int32, twos: Int32, parents: Int32, position: int, min_size: int
 ) -> tuple[int, int]:
-    """Second pass from ``position`` on, over the refused edges; stops at a group of equal weights whose order matters.
+    """Second pass from ``position`` on; stops at a group of edges of one weight whose order matters.
 
-    Returns where the group starts and ends; ``count`` twice at the end.
+    Returns where the group starts and ends; the number of edges twice at the end.
     """
-    while position < count:
+    while position < len(ones):
         end = position + 1
-        while end < count and weights[refused[end]] == weights[refused[position]]:
+        while end < len(ones) and weights[end] == weights[position]:
             end += 1
-        if end > position + 1 and _order_matters(edges, width, parents, sizes, refused, position, end, min_size):
+        if end > position + 1 and _order_matters(ones, twos, parents, position, end, min_size):
             return position, end
-        _join_small(edges, width, parents, sizes, refused, position, end, min_size)
+        _join_small(ones, twos, parents, position, end, min_size)
         position = end
-    return count, count
+    return position, position
 
 
 @njit(cache=True, nogil=True)
-def _join_listed(edges: Int32, width: int, parents: Int32, sizes: Int32, min_size: int) -> None:
-    """Join along ``edges``, in their order, where a side is small."""
-    _join_small(edges, width, parents, sizes, np.arange(len(edges), dtype=np.int32), 0, len(edges), min_size)
-
-
-@njit(cache=True, nogil=True)
-def _label(parents: Int32) -> tuple[Int32, int]:
+def _label(parents: Int32, owners: Int32) -> tuple[Int32, int]:
     """Labels 0, 1, 2 … by first appearance in raster order, and their number."""
     names = np.full(len(parents), -1, np.int32)
-    labels = np.empty(len(parents), np.int32)
+    labels = np.empty(len(owners), np.int32)
     count = 0
-    for p in range(len(parents)):
-        root = _root(parents, p)
+    for p in range(len(owners)):
+        root = _root(parents, owners[p])
         if names[root] < 0:
             names[root] = count
             count += 1
@@ -260,50 +302,78 @@ class Segmentation:
     number: int
 
 
-class EdgeList:
-    """The edges of one image, blurred, weighed and sorted: what segmentations of any k start from.
+@dataclass(frozen=True)
+class _State:
+    """Regions part of the way through the first pass, as nodes of a graph: its edges by weight, the rest as in `_contract`."""
+
+    weights: FloatArray
+    ones: Int32
+    twos: Int32
+    parents: Int32
+    lasts: FloatArray
+    owners: Int32
+
+
+def segment(image: ByteImage, ks: Sequence[float], sigma: float = SIGMA, min_size: int = MIN_SIZE) -> list[Segmentation]:
+    """Segment one image for several k.
 
     Args:
         image: (H, W) or (H, W, C) uint8.
+        ks: greater for larger regions.
         sigma: of the Gaussian blur, in pixels.
+        min_size: regions of fewer pixels join a neighbour.
     """
+    height, width = image.shape[:2]
+    pixels = height * width
+    blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)
+    blurred = np.ascontiguousarray(blurred, dtype=np.float32).reshape(height, width, -1)
+    weights, edges = _weigh(blurred, False)
+    bits, ones, twos = _sort(weights.view(np.uint32), edges, width)
+    listed = _ListedEdges(blurred)
+    everything = np.arange(pixels, dtype=np.int32)
+    state = _State(bits.view(np.float32), ones, twos, np.full(pixels, -1, np.int32), np.zeros(pixels, np.float32), everything)
+    found: dict[float, Segmentation] = {}
+    for k in sorted(set(ks)):
+        # As long as the smallest k refuses nothing, no greater one does, and all join the same.
+        if k < max(ks):
+            _, stopped = _join_alike(*_graph(state), np.float32(k), True)
+            state = _State(*_contract(state.weights, state.ones, state.twos, stopped, state.parents, state.lasts, state.owners))
+        mine = replace(state, parents=state.parents.copy(), lasts=state.lasts.copy())
+        refused, _ = _join_alike(*_graph(mine), np.float32(k), False)
+        _finish(replace(mine, weights=mine.weights[refused], ones=mine.ones[refused], twos=mine.twos[refused]), listed, width, min_size)
+        labels, number = _label(mine.parents, mine.owners)
+        found[k] = Segmentation(labels.reshape(height, width), number)
+    return [found[k] for k in ks]
 
-    def __init__(self, image: ByteImage, sigma: float = SIGMA) -> None:
-        blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)
-        self.shape = image.shape[:2]
-        self._blurred = np.ascontiguousarray(blurred, dtype=np.float32).reshape(*self.shape, -1)
-        self._weights, self._edges = _weigh(self._blurred, False)
-        _radix_sort(self._weights.view(np.uint32), self._edges)
-        # Both directions in OpenCV's order, as far as they are sorted: made when first asked for.
+
+def _graph(state: _State) -> tuple[FloatArray, Int32, Int32, Int32, FloatArray]:
+    return state.weights, state.ones, state.twos, state.parents, state.lasts
+
+
+def _finish(state: _State, listed: _ListedEdges, width: int, min_size: int) -> None:
+    """Second pass over the refused edges."""
+    position = 0
+    while position < len(state.ones):
+        position, end = _join_all_small(state.weights, state.ones, state.twos, state.parents, position, min_size)
+        if end > position:
+            tied = listed.of_weight(state.weights[position])
+            start = tied >> 1
+            stop = np.where(tied & 1, start + width, start + 1)
+            _join_small(state.owners[start], state.owners[stop], state.parents, 0, len(tied), min_size)
+            position = end
+
+
+class _ListedEdges:
+    """The edges in both directions as OpenCV lists and sorts them; made and sorted only as far as it is asked for."""
+
+    def __init__(self, blurred: FloatArray) -> None:
+        self._blurred = blurred
         self._listed: tuple[FloatArray, Int32] | None = None
-        self._nodes: tuple[npt.NDArray[np.int32], FloatArray] = lazy_nodes(0)
+        self._nodes = lazy_nodes(0)
         self._used = 1
 
-    def segment(self, k: float, min_size: int = MIN_SIZE) -> Segmentation:
-        """The regions of the image.
-
-        Args:
-            k: greater for larger regions.
-            min_size: regions of fewer pixels join a neighbour.
-        """
-        height, width = self.shape
-        parents, sizes, refused, count = _join_alike(
-            self._weights, self._edges, width, height * width, np.float32(k)
-        )
-        position = 0
-        while position < count:
-            position, end = _join_all_small(
-                self._weights, self._edges, width, parents, sizes, refused, position, count, min_size
-            )
-            if end > position:
-                tied = self._in_order(self._weights[refused[position]])
-                _join_listed(tied, width, parents, sizes, min_size)
-                position = end
-        labels, number = _label(parents)
-        return Segmentation(labels.reshape(height, width), number)
-
-    def _in_order(self, weight: np.float32) -> Int32:
-        """Edges of just this weight, in the order in which OpenCV meets them."""
+    def of_weight(self, weight: np.float32) -> Int32:
+        """Numbers of the edges of just this weight, in the order in which OpenCV meets them."""
         if self._listed is None:
             self._listed = _weigh(self._blurred, True)
             self._nodes = lazy_nodes(len(self._listed[0]))

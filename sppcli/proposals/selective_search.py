@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.images import shrink
-from sppcli.proposals.graph_segmentation import EdgeList
+from sppcli.proposals.graph_segmentation import segment
 from sppcli.proposals.grouping import ALL_FOUR, FILL_ALONE, SIZE_ALONE, WITHOUT_COLOUR, Strategy, group
 from sppcli.proposals.opencv_search import opencv_regions
 from sppcli.proposals.region_features import measure, pixel_codes
@@ -78,9 +78,7 @@ def spp_regions(image: ByteImage, mode: str) -> Int32:
     found = []
     for colour in plan.colours:
         version = _recolour(image, colour)
-        edges = EdgeList(version)
-        segmentations = [edges.segment(k) for k in plan.ks]
-        for regions in measure(segmentations, pixel_codes(version)):
+        for regions in measure(segment(version, plan.ks), pixel_codes(version)):
             found.extend(group(regions, strategy, pixels) for strategy in plan.strategies)
     boxes = np.concatenate(found)
     boxes[:, 2:] -= boxes[:, :2]

@@ -3,9 +3,11 @@
 Pixels are joined along the edges of the 4-neighbourhood, lightest first, while an edge is no heavier than either side's
 threshold: its last joining weight plus k / size. Then regions below ``MIN_SIZE`` pixels join along the lightest edge.
 
-Blur, edge weights and their order do not depend on k, and nor do the joins before the smallest k refuses an edge: `segment`
-does all that once an image. OpenCV sorts both directions of each edge with an unstable sort. In the first pass the order of equal edges cannot show
-(after a join at weight w the new threshold is above w, so equal edges connect whatever they can in any order); in the
+Blur, edge weights and their order do not depend on k, and nor do the joins before the smallest k refuses an edge:
+`segment` does all that once an image.
+
+OpenCV sorts both directions of each edge with an unstable sort. In the first pass the order of equal edges cannot show:
+after a join at weight w the new threshold is above w, so equal edges connect whatever they can in any order. In the
 second a small region may have two equally light ways out. Only there is the order that ``std::sort`` gives computed.
 """
 
@@ -102,9 +104,9 @@ def _sort(bits: UInt32, edges: Int32, width: int) -> tuple[UInt32, Int32, Int32]
         shift = np.uint64(32 + 11 * turn)
         for i in range(n):
             word = words[i]
-            digit = np.int64((word >> shift) & np.uint64(2047))
-            position = counts[turn, digit]
-            counts[turn, digit] = position + 1
+            bucket = np.int64((word >> shift) & np.uint64(2047))
+            position = counts[turn, bucket]
+            counts[turn, bucket] = position + 1
             other[position] = word
         words, other = other, words
     ordered = np.empty(n, np.uint32)
@@ -121,14 +123,13 @@ def _sort(bits: UInt32, edges: Int32, width: int) -> tuple[UInt32, Int32, Int32]
 @njit(cache=True, nogil=True, inline="always")
 def _root(parents: Int32, i: int) -> int:
     """A region's root; its entry in ``parents`` is the region's size, negative."""
-    parent = parents[i]
-    while parent >= 0:
-        above = parents[parent]
+    while parents[i] >= 0:
+        parent = int(parents[i])
+        above = int(parents[parent])
         if above < 0:
             return parent
         parents[i] = above
         i = above
-        parent = parents[i]
     return i
 
 
@@ -152,7 +153,7 @@ def _join_alike(
     k: np.float32,
     until_refused: bool,
 ) -> tuple[Int32, int]:
-    """First pass: changes ``parents`` and ``lasts``, returns the positions of the edges refused and where it stopped."""
+    """First pass: changes ``parents`` and ``lasts``; the positions of the edges refused, and where it stopped."""
     thresholds = np.empty(len(parents), np.float32)
     for i in range(len(parents)):
         thresholds[i] = lasts[i] - k / np.float32(parents[i])
@@ -180,7 +181,7 @@ def _contract(
 ) -> tuple[FloatArray, Int32, Int32, Int32, FloatArray, Int32]:
     """Make each region a node: the edges from ``first`` on between different nodes, their parents, lasts and owners.
 
-    ``owners`` (pixels,) names the node of each pixel. Nodes are numbered as they appear, which keeps neighbours together.
+    ``owners`` (pixels,) names the node of each pixel. Nodes are numbered as they appear, so neighbours stay together.
     """
     names = np.full(len(parents), -1, np.int32)
     new_parents = np.empty(len(parents), np.int32)
@@ -304,7 +305,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class _State:
-    """Regions part of the way through the first pass, as nodes of a graph: its edges by weight, the rest as in `_contract`."""
+    """Regions part of the way through the first pass, as nodes of a graph: edges by weight; the rest as `_contract`."""
 
     weights: FloatArray
     ones: Int32
@@ -314,7 +315,9 @@ class _State:
     owners: Int32
 
 
-def segment(image: ByteImage, ks: Sequence[float], sigma: float = SIGMA, min_size: int = MIN_SIZE) -> list[Segmentation]:
+def segment(
+    image: ByteImage, ks: Sequence[float], sigma: float = SIGMA, min_size: int = MIN_SIZE
+) -> list[Segmentation]:
     """Segment one image for several k.
 
     Args:
@@ -329,18 +332,23 @@ def segment(image: ByteImage, ks: Sequence[float], sigma: float = SIGMA, min_siz
     blurred = np.ascontiguousarray(blurred, dtype=np.float32).reshape(height, width, -1)
     weights, edges = _weigh(blurred, False)
     bits, ones, twos = _sort(weights.view(np.uint32), edges, width)
-    listed = _ListedEdges(blurred)
+    listed = ListedEdges(blurred)
     everything = np.arange(pixels, dtype=np.int32)
-    state = _State(bits.view(np.float32), ones, twos, np.full(pixels, -1, np.int32), np.zeros(pixels, np.float32), everything)
+    state = _State(
+        bits.view(np.float32), ones, twos, np.full(pixels, -1, np.int32), np.zeros(pixels, np.float32), everything
+    )
     found: dict[float, Segmentation] = {}
     for k in sorted(set(ks)):
         # As long as the smallest k refuses nothing, no greater one does, and all join the same.
         if k < max(ks):
             _, stopped = _join_alike(*_graph(state), np.float32(k), True)
-            state = _State(*_contract(state.weights, state.ones, state.twos, stopped, state.parents, state.lasts, state.owners))
+            state = _State(
+                *_contract(state.weights, state.ones, state.twos, stopped, state.parents, state.lasts, state.owners)
+            )
         mine = replace(state, parents=state.parents.copy(), lasts=state.lasts.copy())
         refused, _ = _join_alike(*_graph(mine), np.float32(k), False)
-        _finish(replace(mine, weights=mine.weights[refused], ones=mine.ones[refused], twos=mine.twos[refused]), listed, width, min_size)
+        left = replace(mine, weights=mine.weights[refused], ones=mine.ones[refused], twos=mine.twos[refused])
+        _finish(left, listed, min_size)
         labels, number = _label(mine.parents, mine.owners)
         found[k] = Segmentation(labels.reshape(height, width), number)
     return [found[k] for k in ks]
@@ -350,20 +358,17 @@ def _graph(state: _State) -> tuple[FloatArray, Int32, Int32, Int32, FloatArray]:
     return state.weights, state.ones, state.twos, state.parents, state.lasts
 
 
-def _finish(state: _State, listed: _ListedEdges, width: int, min_size: int) -> None:
+def _finish(state: _State, listed: ListedEdges, min_size: int) -> None:
     """Second pass over the refused edges."""
     position = 0
     while position < len(state.ones):
         position, end = _join_all_small(state.weights, state.ones, state.twos, state.parents, position, min_size)
         if end > position:
-            tied = listed.of_weight(state.weights[position])
-            start = tied >> 1
-            stop = np.where(tied & 1, start + width, start + 1)
-            _join_small(state.owners[start], state.owners[stop], state.parents, 0, len(tied), min_size)
+            listed.join_small(state.weights[position], state.owners, state.parents, min_size)
             position = end
 
 
-class _ListedEdges:
+class ListedEdges:
     """The edges in both directions as OpenCV lists and sorts them; made and sorted only as far as it is asked for."""
 
     def __init__(self, blurred: FloatArray) -> None:
@@ -371,6 +376,13 @@ class _ListedEdges:
         self._listed: tuple[FloatArray, Int32] | None = None
         self._nodes = lazy_nodes(0)
         self._used = 1
+
+    def join_small(self, weight: np.float32, owners: Int32, parents: Int32, min_size: int) -> None:
+        """Join the nodes of ``parents`` along the edges of just this weight, in OpenCV's order, where one is small."""
+        edges = self.of_weight(weight)
+        starts = edges >> 1
+        ends = np.where(edges & 1, starts + self._blurred.shape[1], starts + 1)
+        _join_small(owners[starts], owners[ends], parents, 0, len(edges), min_size)
 
     def of_weight(self, weight: np.float32) -> Int32:
         """Numbers of the edges of just this weight, in the order in which OpenCV meets them."""

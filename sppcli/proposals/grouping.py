@@ -1,8 +1,8 @@
 """Hierarchical grouping (Uijlings et al. 2013, section 3.1): merge the two most similar neighbours until one is left.
 
-A heap of pairs gives the sequence of merges, except where two pairs are equally similar and more than any other: OpenCV takes
-the one that its unstable sort of the whole list, repeated at every merge, happens to leave last. `group` uses the heap, and
-where it meets such a tie starts over with the list.
+A heap of pairs gives the sequence of merges, except where two pairs are equally similar and more than any other: OpenCV
+takes the one that its unstable sort of the whole list, repeated at every merge, happens to leave last. `group` uses
+the heap, and where it meets such a tie starts over with the list.
 """
 
 from __future__ import annotations
@@ -207,7 +207,10 @@ def _with_heap(
         tails[new] = before
         fresh = _compare(new, near[:found], sizes, boxes, colour, texture, strategy, pixels)
         if count + found > len(keys):
-            more_keys, more_pairs = np.empty(2 * (count + found), np.float32), np.empty((2 * (count + found), 2), np.int32)
+            more_keys, more_pairs = (
+                np.empty(2 * (count + found), np.float32),
+                np.empty((2 * (count + found), 2), np.int32),
+            )
             more_keys[:count], more_pairs[:count] = keys[:count], pairs[:count]
             keys, pairs = more_keys, more_pairs
         for i in range(found):
@@ -252,9 +255,9 @@ def _with_list(
         found, kept = 0, 0
         for i in range(count):
             one, two = ones[order[i]], twos[order[i]]
-            if one == a or one == b or two == a or two == b:
-                other = two if one == a or one == b else one
-                if other != a and other != b and seen[other] != new:
+            if one in (a, b) or two in (a, b):
+                other = two if one in (a, b) else one
+                if other not in (a, b) and seen[other] != new:
                     seen[other] = new
                     near[found] = other
                     found += 1
@@ -297,9 +300,7 @@ def _group(
     similarities = np.empty(len(others), np.float32)
     for i in range(number):
         mine = others[starts[i] : starts[i + 1]]
-        similarities[starts[i] : starts[i + 1]] = _compare(
-            i, mine, sizes, boxes, colour, texture, strategy, pixels
-        )
+        similarities[starts[i] : starts[i + 1]] = _compare(i, mine, sizes, boxes, colour, texture, strategy, pixels)
     end = _with_heap(number, starts, others, similarities, sizes, boxes, colour, texture, strategy, pixels)
     if end < 0:
         end = _with_list(number, starts, others, similarities, sizes, boxes, colour, texture, strategy, pixels)

@@ -20,7 +20,7 @@ SMALL = 16  # ranges no longer than this are left to insertion sort
 
 # Columns of a node: a range of the array, the partitions it may still take, and what became of it.
 START, END, LIMIT, RIGHT = 0, 1, 2, 3
-# RIGHT of a node that is not split: not looked at yet, or sorted. Of a split one: its right child, the left is next to it.
+# RIGHT of a node that is not split: not looked at yet, or sorted. Of a split one: its right child, after its left one.
 UNTOUCHED, SORTED = 0, -1
 
 
@@ -117,7 +117,7 @@ def _depth_limit(length: int) -> int:
 
 @njit(cache=True, nogil=True)
 def introsort(keys: Keys, items: Items) -> None:
-    """Sort ``keys`` (N,) float32 ascending in place and ``items`` (N,) int32 along, equal keys as ``std::sort`` would."""
+    """Sort ``keys`` (N,) float32 ascending in place and ``items`` (N,) int32 with them, equal ones as ``std::sort``."""
     # Right parts wait here while the left ones are partitioned; each is partitioned on its own, in any order.
     stack = np.empty((_depth_limit(len(keys)) + 2, 3), np.int64)
     stack[0] = 0, len(keys), _depth_limit(len(keys))
@@ -178,7 +178,6 @@ def equal_items(
                 nodes[node, RIGHT] = SORTED
             else:
                 cut = _partition(keys, items, first, last)
-                # Only the left part and what is right of it change places from here on: the pivot is found by value.
                 pivots[node] = keys[first]
                 left, right = used, used + 1
                 used += 2

@@ -14,8 +14,8 @@ Int32 = npt.NDArray[np.int32]
 def opencv_regions(image: ByteImage, mode: str) -> Int32:
     """Boxes (N, 4) int32 as x, y, width, height of every region found.
 
-    OpenCV orders them by C's ``rand()``, a process-wide generator that it never seeds: which boxes there are is a function of
-    the image, their order is not.
+    OpenCV orders them by C's ``rand()``, a process-wide generator that it never seeds: which boxes there are is a
+    function of the image, their order is not.
 
     Args:
         image: (H, W, 3) uint8, BGR.

@@ -1,10 +1,8 @@
 """What Selective Search compares: size, box, neighbours, colour and texture of the regions of a segmentation.
 
-Colour and texture are histograms (Uijlings et al. 2013, section 3.2). The numbers are those of OpenCV's strategy objects bit
-for bit: every sum is taken in their order and rounded to float32 at each step. What a pixel adds does not depend
-on the segmentation, so each pixel's bins are computed once an image, as bytes (`pixel_codes`). Counting does not depend
-on it either: several segmentations are laid over each other, pixels are counted once in the pieces that they cut
-each other into, and a region is the sum of its pieces (`measure`).
+Colour and texture are histograms of `pixel_codes`. The numbers are those of OpenCV's strategy objects bit for bit:
+every sum is taken in their order and rounded to float32 at each step. Several segmentations of an image are laid over
+each other, pixels are counted once in the pieces that they cut each other into, and a region is the sum of its pieces.
 """
 
 from __future__ import annotations
@@ -12,40 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from sppcli.proposals.graph_segmentation import Segmentation
+from sppcli.proposals.pixel_codes import COLOUR_BINS, DERIVATIVES, PARTS, TEXTURE_BINS, PixelCodes
 from sppcli.structures import ByteImage, FloatArray
 
 Int32 = npt.NDArray[np.int32]
-Float64 = npt.NDArray[np.float64]
 
-COLOUR_BINS = 25
-TEXTURE_BINS = 10
-PARTS = 2 * TEXTURE_BINS  # a derivative's bins: its positive part's, then its negative part's
-DERIVATIVES = 4  # along x, y and both diagonals
-# Adding and taking away 1.5 * 2^23 rounds a small float32 to the nearest integer, halves to even.
-ROUNDER = np.float32(12582912)
+# Places in the table of `_overlay`.
 SLOTS = 1 << 14
-
-
-@dataclass(frozen=True)
-class PixelCodes:
-    """Which bin of each histogram a pixel adds to.
-
-    | name | shape | dtype | meaning |
-    |---|---|---|---|
-    | colour | (H, W, C) | uint8 | index into a region's C * 25 colour bins |
-    | texture | 4 of (H, W, C) | uint8 | for each derivative, index into a region's C * 80 texture bins |
-    | zeros | (C * 4, 2) | uint8 | the bins that a derivative of 0 has in its positive and in its negative part |
-    """
-
-    colour: ByteImage
-    texture: tuple[ByteImage, ByteImage, ByteImage, ByteImage]
-    zeros: ByteImage
 
 
 @dataclass(frozen=True)
@@ -68,110 +44,6 @@ class Regions:
     others: Int32
     colour: FloatArray
     texture: FloatArray
-
-
-def pixel_codes(image: ByteImage) -> PixelCodes:
-    """Bins of every pixel of ``image`` (H, W, C) uint8, C at most 3."""
-    height, width, channels = image.shape
-    bins = (COLOUR_BINS * np.arange(256)) >> 8
-    table = (bins[:, None] + COLOUR_BINS * np.arange(channels)).astype(np.uint8).reshape(1, 256, channels)
-    zeros = np.empty((channels * DERIVATIVES, 2), np.uint8)
-    texture = []
-    for d, gradient in enumerate(gradients(image)):
-        factors, shifts = _stretches(gradient)
-        firsts = PARTS * (DERIVATIVES * np.arange(channels)[:, None] + d) + [0, TEXTURE_BINS]
-        nothing = np.zeros((1, channels), np.float32)
-        zeros[d::DERIVATIVES, 0] = _encode(nothing, factors, shifts, firsts)[0]
-        # Of a negative number too small to count: the bin of 0 in the negative part.
-        zeros[d::DERIVATIVES, 1] = _encode(nothing - np.float32(1e-30), factors, shifts, firsts)[0]
-        codes = _encode(gradient.reshape(height, width * channels), factors, shifts, firsts)
-        texture.append(codes.reshape(image.shape))
-    colour = cv2.LUT(image, table).reshape(image.shape)
-    return PixelCodes(np.asarray(colour, dtype=np.uint8), (texture[0], texture[1], texture[2], texture[3]), zeros)
-
-
-def gradients(image: ByteImage) -> list[FloatArray]:
-    """Scharr derivatives along x, y and both diagonals: four arrays (H, W, C) float32.
-
-    The diagonal ones are taken in the image turned by 45 degrees and turned back about a centre that is rounded, as in OpenCV.
-    """
-    height, width, _ = image.shape
-    centre = (width / 2, height / 2)
-    box = cv2.RotatedRect(centre, (width, height), 45).boundingRect()
-    turn = cv2.getRotationMatrix2D(centre, 45, 1)
-    turn[0, 2] += box[2] / 2 - centre[0]
-    turn[1, 2] += box[3] / 2 - centre[1]
-    turned = cv2.warpAffine(image, turn, (box[2], box[3]))
-    back = cv2.getRotationMatrix2D((box[2] // 2, box[3] // 2), -45, 1)
-    left, top = max(0, int((box[2] - width) / 2)), max(0, int((box[3] - height) / 2))
-    # Rows below the part that is kept are not turned back. Whole rows are: their ends are computed by other
-    # instructions, with other last bits, and they should be the same ends.
-    size = (max(box[2], left + width), top + height)
-    found = [cv2.Scharr(image, cv2.CV_32F, 1, 0), cv2.Scharr(image, cv2.CV_32F, 0, 1)]
-    for x, y in ((1, 0), (0, 1)):
-        whole = cv2.warpAffine(cv2.Scharr(turned, cv2.CV_32F, x, y), back, size).reshape(size[1], size[0], -1)
-        found.append(whole[top:, left : left + width])
-    return [np.ascontiguousarray(one, dtype=np.float32).reshape(image.shape) for one in found]
-
-
-def _stretches(gradient: FloatArray) -> tuple[Float64, Float64]:
-    """(C, 2) factors and (C, 2) shifts that stretch the positive and the negative part of each channel to 0..255.
-
-    Both 0 where a part is the same everywhere.
-    """
-    channels = gradient.shape[2]
-    low = cv2.reduce(gradient, 0, cv2.REDUCE_MIN).reshape(-1, channels).min(axis=0).astype(np.float64)
-    high = cv2.reduce(gradient, 0, cv2.REDUCE_MAX).reshape(-1, channels).max(axis=0).astype(np.float64)
-    lows = np.stack([np.maximum(low, 0), np.minimum(low, 0)], axis=1)
-    highs = np.stack([np.maximum(high, 0), np.minimum(high, 0)], axis=1)
-    varies = highs > lows
-    span = np.where(varies, highs - lows, 1)
-    # OpenCV rounds both to float32 before it applies them.
-    factors = np.where(varies, 255 / span, 0).astype(np.float32)
-    shifts = np.where(varies, -255 * lows / span, 0).astype(np.float32)
-    return factors.astype(np.float64), shifts.astype(np.float64)
-
-
-def _encode(rows: FloatArray, factors: Float64, shifts: Float64, firsts: npt.NDArray[np.int64]) -> ByteImage:
-    """Codes (H, W * C) of derivatives (H, W * C): ``firsts`` (C, 2) plus the bin that factor and shift (C, 2) give."""
-    # One number a column, so that the loop is the same for every channel.
-    times = rows.shape[1] // len(firsts)
-    plus, minus = np.tile(factors.T, times)
-    plus_shift, minus_shift = np.tile(shifts.T, times)
-    plus_first, minus_first = np.tile(firsts.T.astype(np.int32), times)
-    codes = np.empty(rows.shape, np.uint8)
-    _encode_rows(rows, plus, plus_shift, plus_first, minus, minus_shift, minus_first, codes)
-    return codes
-
-
-@njit(cache=True, nogil=True)
-def _encode_rows(
-    rows: FloatArray,
-    plus: Float64,
-    plus_shift: Float64,
-    plus_first: Int32,
-    minus: Float64,
-    minus_shift: Float64,
-    minus_first: Int32,
-    codes: ByteImage,
-) -> None:
-    for y in range(rows.shape[0]):
-        row, out = rows[y], codes[y]
-        for i in range(rows.shape[1]):
-            value = row[i]
-            # Both are loaded before one is chosen: the compiler makes vector instructions of that.
-            f, g = plus[i], minus[i]
-            s, t = plus_shift[i], minus_shift[i]
-            m, n = plus_first[i], minus_first[i]
-            positive = value >= 0
-            factor = f if positive else g
-            shift = s if positive else t
-            first = m if positive else n
-            # One rounding to float32, as of a fused multiply-add: the product of two float32 is exact in float64.
-            stretched = np.float32(np.float64(value) * factor + shift)
-            stretched = max(np.float32(0), min(np.float32(255), stretched))
-            level = np.int32((stretched + ROUNDER) - ROUNDER)
-            out[i] = first + ((np.int32(TEXTURE_BINS) * level) >> np.int32(8))
 
 
 def measure(segmentations: Sequence[Segmentation], codes: PixelCodes) -> list[Regions]:
@@ -200,8 +72,8 @@ def measure(segmentations: Sequence[Segmentation], codes: PixelCodes) -> list[Re
 def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
     """Cut an image into pieces that lie in one region of each of K segmentations (K, H, W).
 
-    Pieces (H, W), and for each the K regions that it lies in. Two pieces may lie in the same regions: a table of fixed size
-    remembers the pieces, and what it forgets is started anew.
+    Pieces (H, W), and for each the K regions that it lies in. Two pieces may lie in the same regions: a table of fixed
+    size remembers the pieces, and what it forgets is started anew.
     """
     depth, height, width = labels.shape
     pieces = np.empty((height, width), np.int32)
@@ -301,7 +173,7 @@ def _meetings(labels: Int32) -> tuple[Int32, Int32]:
 
 @njit(cache=True, nogil=True)
 def _neighbours(ones: Int32, twos: Int32, number: int) -> tuple[Int32, Int32]:
-    """`Regions.starts` and `Regions.others` from pairs that meet: in any order, repeated, or of one region with itself."""
+    """`Regions.starts` and `Regions.others` from pairs that meet: in any order, repeated, or a region with itself."""
     ends = np.zeros(number + 1, np.int32)
     for i in range(len(ones)):
         if ones[i] != twos[i]:
@@ -394,8 +266,18 @@ def overlaps(histograms: FloatArray, one: int, others: Int32, result: FloatArray
     h = histograms[one]
     whole = len(others) - len(others) % 8
     for i in range(0, whole, 8):
-        a, b, c, d = histograms[others[i]], histograms[others[i + 1]], histograms[others[i + 2]], histograms[others[i + 3]]
-        e, f, g, o = histograms[others[i + 4]], histograms[others[i + 5]], histograms[others[i + 6]], histograms[others[i + 7]]
+        a, b, c, d = (
+            histograms[others[i]],
+            histograms[others[i + 1]],
+            histograms[others[i + 2]],
+            histograms[others[i + 3]],
+        )
+        e, f, g, o = (
+            histograms[others[i + 4]],
+            histograms[others[i + 5]],
+            histograms[others[i + 6]],
+            histograms[others[i + 7]],
+        )
         sa = sb = sc = sd = se = sf = sg = so = np.float32(0)
         for k in range(bins):
             v = h[k]

@@ -1,12 +1,13 @@
-"""Selective Search (Uijlings et al. 2013): segment an image in several ways, group each from the bottom up, keep every region.
+"""Selective Search (Uijlings et al. 2013): segment an image in several ways, group each one's regions, keep them all.
 
-The boxes are those of opencv-contrib's implementation, all of them and no others, at about a tenth of its time. The rooms:
-`graph_segmentation` (initial regions), `region_features` (what is compared), `grouping` (what is merged), `introsort`
-(whose turn it is among equals) and here the colour spaces and strategies of each mode. `opencv_search` is the reference.
+The boxes are those of opencv-contrib's implementation, all of them and no others, at about a tenth of its time. The
+rooms: `graph_segmentation` (initial regions), `pixel_codes` and `region_features` (what is compared), `grouping` (what
+is merged), `introsort` (whose turn it is among equals) and here the colour spaces and strategies of each mode.
+`opencv_search` is the reference.
 
-The paper and OpenCV rank a region by a random number times its level in the hierarchy. OpenCV's random numbers are never seeded,
-so what a limit on their number would leave is not a function of the image. So the set is put into a fixed order and
-shuffled by a generator of our own, seeded by the image's content: the same windows from either engine.
+The paper and OpenCV rank a region by a random number times its level in the hierarchy. OpenCV never seeds the
+generator: what a limit on the number of boxes would leave is not a function of the image. So the set is put into a
+fixed order and shuffled by a generator of our own, seeded by the image's content: the same windows from either engine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from sppcli.images import shrink
 from sppcli.proposals.graph_segmentation import segment
 from sppcli.proposals.grouping import ALL_FOUR, FILL_ALONE, SIZE_ALONE, WITHOUT_COLOUR, Strategy, group
 from sppcli.proposals.opencv_search import opencv_regions
-from sppcli.proposals.region_features import measure, pixel_codes
+from sppcli.proposals.pixel_codes import pixel_codes
+from sppcli.proposals.region_features import measure
 from sppcli.structures import Boxes, ByteImage, FloatArray
 
 Int32 = npt.NDArray[np.int32]
@@ -75,7 +77,7 @@ def spp_regions(image: ByteImage, mode: str) -> Int32:
     """
     plan = MODES[mode]
     pixels = image.shape[0] * image.shape[1]
-    found = []
+    found: list[Int32] = []
     for colour in plan.colours:
         version = _recolour(image, colour)
         for regions in measure(segment(version, plan.ks), pixel_codes(version)):

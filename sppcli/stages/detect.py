@@ -170,6 +170,7 @@ def run_on_images(
     from sppcli.nets.maps import Extractor, choose_device
     from sppcli.nets.weights import load_network
     from sppcli.nets.windows import HeldMaps
+    from sppcli.proposals.compiling import prepare
     from sppcli.proposals.search import ProposeConfig, propose_image
 
     progress = progress or NoProgress()
@@ -195,6 +196,7 @@ def run_on_images(
     found: list[Found] = []
     skipped: list[Skipped] = []
     digests: list[str] = []
+    prepare("spp", jobs, progress)
     progress.start(len(images.images), "images")
     for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs):
         item = images.images[index]

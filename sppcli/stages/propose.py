@@ -18,7 +18,8 @@ from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
-from sppcli.proposals.search import ENGINE, ProposeConfig, propose_image
+from sppcli.proposals.compiling import prepare
+from sppcli.proposals.search import ProposeConfig, engine_name, propose_image
 from sppcli.structures import Boxes, FloatArray, ImageItem, Skipped
 
 
@@ -41,6 +42,7 @@ def run(
     output: Path,
     config: ProposeConfig,
     *,
+    engine: str = "spp",
     jobs: int = 1,
     strict: bool = False,
     force: bool = False,
@@ -50,7 +52,8 @@ def run(
     """Search every image of ``sources`` and write ``output``.
 
     Images that an unfinished run, or an earlier ``output`` of the same options, has searched already are not searched
-    again; they are known by content. A damaged image is skipped, warned of and listed in the file.
+    again; they are known by content. A damaged image is skipped, warned of and listed in the file. ``engine`` is one of
+    `proposals.selective_search.ENGINES`; the windows are the same, and the file says which it was.
 
     Raises:
         MissingInput, BadInput: nothing to search; with ``strict``, the first damaged image.
@@ -63,7 +66,7 @@ def run(
         progress.warn(warning)
     digests = _digests(dataset.images)
     relative = [_relative(item.path, dataset.root) for item in dataset.images]
-    settings = {"method": "selective-search", "engine": ENGINE, **asdict(config)}
+    settings = {"method": "selective-search", "engine": engine_name(engine), **asdict(config)}
     header = Header(
         "proposals",
         settings,
@@ -88,8 +91,11 @@ def run(
     # A content that occurs twice is searched once.
     todo = list({digests[i]: i for i in reversed(todo)}.values())[::-1]
     problems: dict[int, str] = {}
+    if todo:
+        prepare(engine, jobs, progress)
     progress.start(len(todo), "images")
-    for position, windows in run_many(partial(propose_image, config=config), [dataset.images[i] for i in todo], jobs):
+    search = partial(propose_image, config=config, engine=engine)
+    for position, windows in run_many(search, [dataset.images[i] for i in todo], jobs):
         index = todo[position]
         if windows.problem:
             if strict:

@@ -40,6 +40,13 @@ from sppcli.paper import DEFAULT
     metavar="PIXELS",
     help="Search larger images at this size and map the boxes back.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["spp", "opencv"]),
+    default="spp",
+    show_default=True,
+    help="opencv finds the same windows, ten times slower: the reference to check against.",
+)
 @options.seed
 @options.jobs
 @options.strict
@@ -53,6 +60,7 @@ def command(
     mode: str,
     max_proposals: int,
     max_side: int,
+    engine: str,
     seed: int,
     jobs: int | None,
     strict: bool,
@@ -77,6 +85,7 @@ def command(
             expand(sources),
             output,
             config,
+            engine=engine,
             jobs=jobs or cpu_threads(),
             strict=strict,
             force=force,

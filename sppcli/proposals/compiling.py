@@ -22,7 +22,8 @@ from sppcli.proposals.region_features import Regions, measure
 
 
 def _compile_segmentation() -> None:
-    segment(np.zeros((4, 4, 3), np.uint8), (1, 2))
+    # Not flat: edges are refused, so that the second pass is needed.
+    segment((5 * np.arange(48)).astype(np.uint8).reshape(4, 4, 3), (1, 2))
 
 
 def _compile_ties() -> None:
@@ -47,7 +48,7 @@ def _compile_grouping() -> None:
 PARTS: dict[str, tuple[Callable[[], None], tuple[Any, ...]]] = {
     "grouping": (_compile_grouping, (grouping._group,)),
     "features": (_compile_features, (region_features._fold, region_features._count, pixel_codes._encode_rows)),
-    "segmentation": (_compile_segmentation, (graph_segmentation._label, graph_segmentation._contract)),
+    "segmentation": (_compile_segmentation, (graph_segmentation._label, graph_segmentation._join_all_small)),
     "ties": (_compile_ties, (introsort.equal_items,)),
 }
 

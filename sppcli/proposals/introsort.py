@@ -120,15 +120,15 @@ def introsort(keys: Keys, items: Items) -> None:
     """Sort ``keys`` (N,) float32 ascending in place and ``items`` (N,) int32 with them, equal ones as ``std::sort``."""
     # Right parts wait here while the left ones are partitioned; each is partitioned on its own, in any order.
     stack = np.empty((_depth_limit(len(keys)) + 2, 3), np.int64)
-    stack[0] = 0, len(keys), _depth_limit(len(keys))
+    stack[0, START], stack[0, END], stack[0, LIMIT] = 0, len(keys), _depth_limit(len(keys))
     depth = 1
     while depth:
         depth -= 1
-        first, last, limit = stack[depth]
+        first, last, limit = stack[depth, START], stack[depth, END], stack[depth, LIMIT]
         while last - first > SMALL and limit:
             limit -= 1
             cut = _partition(keys, items, first, last)
-            stack[depth] = cut, last, limit
+            stack[depth, START], stack[depth, END], stack[depth, LIMIT] = cut, last, limit
             depth += 1
             last = cut
         if last - first > SMALL:

@@ -1,8 +1,8 @@
 """Time our Selective Search against OpenCV's: ``python -m tests.benchmarks.selective_search [--mode fast] [IMAGE...]``.
 
-Without IMAGEs, scikit-learn's two photographs. Both engines take each image in turn in one process, OpenCV with one thread, so
-that what else the computer does hits both; times are of the processor, the median of the rounds. The ratio is the
-result, the milliseconds depend on the computer. Jaccard: boxes that both find, of those that either finds.
+Without IMAGEs, scikit-learn's two photographs. Both engines take each image in turn in one process, OpenCV with one
+thread, so that what else the computer does hits both; times are of the processor, the median of the rounds. The ratio
+is the result, the milliseconds depend on the computer. Jaccard: boxes that both find, of those that either finds.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 from hypothesis import given, settings
@@ -31,7 +33,7 @@ def test_the_order_is_that_of_the_cpp_library() -> None:
     case = golden("introsort")
     offsets = case["offsets"]
     unstable = 0
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in itertools.pairwise(offsets):
         keys, expected = case["keys"][start:end], case["order"][start:end]
         np.testing.assert_array_equal(sort(keys), expected)
         unstable += not np.array_equal(expected, np.argsort(keys, kind="stable"))
@@ -67,8 +69,8 @@ def test_asking_for_one_key_among_many_leaves_most_unsorted() -> None:
     assert used < 100
 
 
-def test_killed_orders_of_the_golden_file_reach_the_depth_limit() -> None:
-    """The last nine arrays were made against the median of three: sorting them by partition alone would be quadratic."""
+def test_the_golden_file_reaches_the_depth_limit() -> None:
+    """Its last nine arrays were made against the median of three: partition alone would be quadratic."""
     case = golden("introsort")
     keys = case["keys"][case["offsets"][-4] : case["offsets"][-3]].astype(np.float32)
     nodes = lazy_nodes(len(keys))

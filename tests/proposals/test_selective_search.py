@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sppcli.demo.scenes import compose
 from sppcli.images import read_image
 from sppcli.proposals import grouping
+from sppcli.proposals import selective_search as selective_search_module
 from sppcli.proposals.opencv_search import opencv_regions
 from sppcli.proposals.selective_search import MODES, selective_search, spp_regions
 from sppcli.structures import ByteImage
@@ -127,6 +128,16 @@ def test_both_engines_give_the_same_windows_in_the_same_order(max_proposals: int
     np.testing.assert_array_equal(ours[0], reference[0])
     np.testing.assert_array_equal(ours[1], reference[1])
     assert len(ours[0]) == 50 if max_proposals == 50 else len(ours[0]) > 50
+
+
+@given(st.integers(0, 300), st.sampled_from([4, 700, 40_000]), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_distinct_boxes_come_in_a_fixed_order(count: int, largest: int, seed: int) -> None:
+    """The order that windows were drawn from before there was an engine of our own: `np.unique` of whole rows."""
+    rects = np.random.default_rng(seed).integers(0, largest, (count, 4)).astype(np.int32)
+    found = selective_search_module._distinct(rects)
+    np.testing.assert_array_equal(found, np.unique(rects.astype(np.int64), axis=0))
+    assert found.dtype == np.int64
 
 
 def test_an_unknown_mode_is_named() -> None:

@@ -54,7 +54,7 @@ def test_sets_equal_on_blood_cells() -> None:
     images = sorted(BCCD.rglob("*.jpg"))
     if not images:
         pytest.skip("no shared/data/BCCD beside the checkout")
-    for path in images[:: len(images) // 2]:
+    for path in images[1 :: len(images) // 2]:
         assert check(np.ascontiguousarray(read_image(path)[:, :, ::-1]), "fast") > 500
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -220,18 +220,22 @@ def load_head(features: Features, layer: str, weights: str | None = None) -> tup
     return head_of(network, layer)
 
 
+def open_network(source: Mapping[str, Any], weights: str | None = None) -> Network:
+    """The network that ``source`` describes (arguments of `load_network`), or with other ``weights``."""
+    from sppcli.nets.weights import describes_itself, load_network
+
+    if weights and describes_itself(weights):
+        return load_network(weights)
+    return load_network(**{**source, **({"weights": weights} if weights else {})})
+
+
 def network_of(features: Features, weights: str | None = None) -> Network:
     """The network that made the maps, or ``weights`` of one with the same trunk.
 
     Raises:
         StaleArtefact: weights whose trunk did not make the maps.
     """
-    from sppcli.nets.weights import describes_itself, load_network
-
-    if weights and describes_itself(weights):
-        network = load_network(weights)
-    else:
-        network = load_network(**{**features.header.source["network"], **({"weights": weights} if weights else {})})
+    network = open_network(features.header.source["network"], weights)
     if network.digest != features.network.digest:
         raise StaleArtefact(
             f"{network.weights} holds another trunk ({network.digest[:8]}) than made the maps in {features.path} "

@@ -16,14 +16,19 @@ from sppcli.proposals.selective_search import selective_search
 from sppcli.proposals.union import unite
 from sppcli.structures import Boxes, ByteImage, FloatArray, ImageItem
 
-ENGINE = f"opencv {cv2.__version__}"
 SELECTIVE_SEARCH, EDGE_BOXES = METHODS = ("selective-search", "edge-boxes")
+
+
+def engine_name(engine: str) -> str:
+    """What an artefact records: both engines compute with OpenCV's blur, colours and warps, whose last bits decide."""
+    return f"opencv {cv2.__version__}" if engine == "opencv" else f"{engine} on opencv {cv2.__version__}"
 
 
 @dataclass(frozen=True)
 class ProposeConfig:
     """What decides the windows. ``max_side``: larger images are searched at that size, in pixels.
 
+    ``engine``: of selective search, one of `selective_search.ENGINES`; the windows are the same.
     ``methods``: each finds at most ``max_proposals``, `union.unite` joins them; none for imported windows alone.
     ``edge_model``: file of the structured forest that edge-boxes takes its edges from, "" for gradient edges, and its
     SHA-256. ``imports``: digests of the files whose windows were added.
@@ -33,6 +38,7 @@ class ProposeConfig:
     max_proposals: int = DEFAULT.max_proposals
     max_side: int = DEFAULT.max_side
     seed: int = 0
+    engine: str = "spp"
     methods: tuple[str, ...] = (SELECTIVE_SEARCH,)
     edge_model: str = ""
     edge_model_digest: str = ""
@@ -54,7 +60,7 @@ class ProposeConfig:
             elif isinstance(found[name], tuple):
                 found[name] = list(found[name])
         method = " + ".join((*self.methods, *(["imported"] if self.imports else [])))
-        return {"method": method, "engine": ENGINE, **found}
+        return {**found, "method": method, "engine": engine_name(self.engine)}
 
 
 @dataclass(frozen=True)
@@ -100,4 +106,5 @@ def _search_by(method: str, image: ByteImage, content: str, config: ProposeConfi
         max_proposals=config.max_proposals,
         max_side=config.max_side,
         seed=(config.seed, int(content[:16], 16)),
+        engine=config.engine,
     )

@@ -15,7 +15,7 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, 
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
-from sppcli.engine.corpus import Corpus, load_head, open_corpus
+from sppcli.engine.corpus import Corpus, load_head, open_corpus, open_network
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections
 from sppcli.engine.prefetch import prefetch
@@ -168,16 +168,16 @@ def run_on_images(
     """
     from sppcli.images import decode, digest, read_bytes
     from sppcli.nets.maps import Extractor, choose_device
-    from sppcli.nets.weights import load_network
     from sppcli.nets.windows import HeldMaps
-    from sppcli.proposals.search import ProposeConfig, propose_image
+    from sppcli.proposals.compiling import prepare
+    from sppcli.proposals.search import SELECTIVE_SEARCH, ProposeConfig, propose_image
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
     svm, bbox = _models(paths, config.bbox)
     source = svm.header.source
     chosen = weights or source["head_weights"]
-    network = load_network(**{**source["network"], **({"weights": chosen} if chosen else {})})
+    network = open_network(source["network"], chosen)
     for model in (svm, bbox):
         if model is not None and model.record.network.digest != network.digest:
             raise StaleArtefact(
@@ -205,6 +205,8 @@ def run_on_images(
     found: list[Found] = []
     skipped: list[Skipped] = []
     digests: list[str] = []
+    if SELECTIVE_SEARCH in propose.methods:
+        prepare(propose.engine, jobs, progress)
     progress.start(len(images.images), "images")
     for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs):
         item = images.images[index]

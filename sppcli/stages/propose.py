@@ -19,8 +19,9 @@ from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
+from sppcli.proposals.compiling import prepare
 from sppcli.proposals.edges import open_forest
-from sppcli.proposals.search import ProposeConfig, propose_image
+from sppcli.proposals.search import SELECTIVE_SEARCH, ProposeConfig, propose_image
 from sppcli.proposals.union import unite
 from sppcli.structures import Boxes, FloatArray, ImageItem, Skipped
 
@@ -114,8 +115,11 @@ def run(
     # A content that occurs twice is searched once.
     todo = list({digests[i]: i for i in reversed(todo)}.values())[::-1]
     problems: dict[int, str] = {}
+    if todo and SELECTIVE_SEARCH in config.methods:
+        prepare(config.engine, jobs, progress)
     progress.start(len(todo), "images")
-    for position, windows in run_many(partial(propose_image, config=config), [dataset.images[i] for i in todo], jobs):
+    search = partial(propose_image, config=config)
+    for position, windows in run_many(search, [dataset.images[i] for i in todo], jobs):
         index = todo[position]
         if windows.problem:
             if strict:

@@ -70,6 +70,13 @@ from sppcli.paper import DEFAULT
     metavar="PIXELS",
     help="Search larger images at this size and map the boxes back.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["spp", "opencv"]),
+    default="spp",
+    show_default=True,
+    help="opencv finds the same windows, ten times slower: the reference to check against.",
+)
 @options.seed
 @options.jobs
 @options.strict
@@ -87,6 +94,7 @@ def command(
     imports: tuple[Path, ...],
     max_proposals: int,
     max_side: int,
+    engine: str,
     seed: int,
     jobs: int | None,
     strict: bool,
@@ -110,7 +118,7 @@ def command(
 
     chosen = tuple(dict.fromkeys(methods)) or (() if imports else ("selective-search",))
     model = _edge_model(edges, edge_model, "edge-boxes" in chosen)
-    config = ProposeConfig(mode, max_proposals, max_side, seed, methods=chosen, edge_model=model)
+    config = ProposeConfig(mode, max_proposals, max_side, seed, engine, chosen, model)
     with console.progress("propose") as progress:
         summary = propose.run(
             expand(sources),

@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs unit clean
+# make voc2007: the paper's Table 9 on the real data set (network, disk and time: docs/guide.md).
+.PHONY: demo test voc2007 lint types docs unit clean
 
 demo: $(VENV)/.user
 	$(BIN)/spp demo
+
+voc2007: $(VENV)/.user
+	PATH="$(abspath $(BIN)):$$PATH" $(MAKE) -f docs/voc2007.mk PYTHON=$(abspath $(BIN))/python
 
 test: lint types docs unit
 

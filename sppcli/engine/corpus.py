@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,20 +65,28 @@ def open_corpus(proposals_path: Path, features_path: Path, split: str, dataset: 
         MissingInput: a file, the data set or the split is not there.
         StaleArtefact: the features were made from other proposals.
     """
+    with open_corpora(proposals_path, [features_path], split, dataset) as (corpus,):
+        yield corpus
+
+
+@contextmanager
+def open_corpora(
+    proposals_path: Path, features_paths: Sequence[Path], split: str, dataset: Path | None = None
+) -> Iterator[tuple[Corpus, ...]]:
+    """As `open_corpus`, of several networks: row i of each is the same image, one that all have features of."""
     proposals = read_proposals(proposals_path)
-    with open_features(features_path) as features:
-        features.check_proposals(proposals)
+    with ExitStack() as stack:
+        several = [stack.enter_context(open_features(path)) for path in features_paths]
+        for features in several:
+            features.check_proposals(proposals)
         opened = reopen_dataset(proposals, dataset)
-        rows = {image_id: row for row, image_id in enumerate(features.images.ids)}
+        rows = [{image_id: row for row, image_id in enumerate(features.images.ids)} for features in several]
         wanted = opened.split(split)
-        missing = tuple(image_id for image_id in wanted if image_id not in rows)
-        yield Corpus(
-            proposals,
-            features,
-            opened,
-            split,
-            tuple(rows[image_id] for image_id in wanted if image_id in rows),
-            missing,
+        there = [image_id for image_id in wanted if all(image_id in known for known in rows)]
+        missing = tuple(sorted(set(wanted) - set(there)))
+        yield tuple(
+            Corpus(proposals, features, opened, split, tuple(known[image_id] for image_id in there), missing)
+            for features, known in zip(several, rows, strict=True)
         )
 
 

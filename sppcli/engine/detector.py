@@ -15,7 +15,7 @@ from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode, narrowed, widened
 from sppcli.learn.scaling import Normaliser
-from sppcli.nets.windows import Maps, WindowReader
+from sppcli.nets.windows import Maps, Vectors, WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, FloatArray
 
@@ -63,12 +63,12 @@ class Scorer:
         self._bbox_reader = _reader(bbox.record, scales, heads[1]) if bbox else None
         self._shared = bbox is not None and replace(bbox.record, network=svm.record.network) == svm.record
 
-    def score(self, maps: Maps, windows: Boxes) -> tuple[FloatArray, FloatArray]:
+    def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[FloatArray, FloatArray]:
         """Features (N, D) of the windows and their scores (N, classes)."""
         features = self._svm_reader.read(maps, windows)
         return features, features @ self.svm.weights.T + self.svm.biases
 
-    def corrected(self, maps: Maps, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
+    def corrected(self, maps: Maps | Vectors, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
         """``boxes`` (N, 4) moved by the regressor of class ``label`` and clipped; as they are where it has none."""
         regressor = self._regressor(label)
         if regressor is None or not len(boxes):
@@ -107,7 +107,7 @@ class Detector:
         self.scorers = tuple(scorers)
         self.settings = settings
 
-    def detect(self, maps: Sequence[Maps], windows: Boxes) -> ImageDetections:
+    def detect(self, maps: Sequence[Maps | Vectors], windows: Boxes) -> ImageDetections:
         """Windows above the score, suppressed, corrected, clipped to the image, and suppressed once more.
 
         ``maps``: the image as each scorer's network sees it. Each window kept is corrected by the regressor of the
@@ -141,7 +141,7 @@ class _Reader:
     windows: WindowReader
     normaliser: Normaliser
 
-    def read(self, maps: Maps, boxes: Boxes) -> FloatArray:
+    def read(self, maps: Maps | Vectors, boxes: Boxes) -> FloatArray:
         return self.normaliser.apply(self.windows.features(maps, boxes))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sppcli.bench import rcnn
 from sppcli.bench.networks import random_network
 from sppcli.bench.operations import conv_operations, fc_operations
 from sppcli.bench.rcnn import draw_windows
 from sppcli.cli.main import main
+from sppcli.images import size_at
 from tests.stages.conftest import write_network
 
 QUICK = ("bench", "rcnn", "--net", "tiny", "--windows", "40", "--rcnn-windows", "8", "--context", "4")
@@ -47,6 +51,16 @@ def test_multiply_adds_are_those_of_table_1_counted_by_hand() -> None:
     assert fc_operations(network.head, "fc6") == 50 * 256 * 4096
     assert fc_operations(network.head, "fc7") == 50 * 256 * 4096 + 4096 * 4096
     assert fc_operations(network.head, "pool5") == 0
+
+
+def test_the_guides_ratios_for_zf5() -> None:
+    """145 and 21 times by conv layers alone, 15 and 10 with the fc layers."""
+    network = random_network("zf5")
+    rcnn = 2000 * conv_operations(network.trunk, 224, 224)
+    fc = 2000 * fc_operations(network.head, "fc7")
+    for scales, conv_ratio, ratio in (((688,), 145, 15), ((480, 576, 688, 864, 1200), 21, 10)):
+        spp = sum(conv_operations(network.trunk, *size_at(375, 500, scale)) for scale in scales)
+        assert (round(rcnn / spp), round((rcnn + fc) / (spp + fc))) == (conv_ratio, ratio)
 
 
 def test_groups_count_and_the_network_is_left_as_it_was() -> None:
@@ -103,12 +117,17 @@ def test_the_numbers_fit_each_other(run: Call, tmp_path: Path) -> None:
     assert one["operations_ratio"] > two["operations_ratio"] > 1
 
 
-def test_seconds_are_scaled_to_all_windows(run: Call) -> None:
-    """Four times the windows from the same ones measured cost four times as much, within the clock's noise."""
-    options = ("--rcnn-windows", "8", "--repeat", "3", "--scales", "48", "--json")
-    few, many = (json.loads(run(*QUICK, *options, "--windows", n)[1])["rows"][0] for n in ("40", "4000"))
-    assert 20 < many["total_seconds"] / few["total_seconds"] < 500
-    assert many["cost"]["conv_operations"] == 100 * few["cost"]["conv_operations"]
+def test_seconds_are_those_of_all_windows(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that moves by a second whenever it is read, each piece of work takes one."""
+    ticks = itertools.count()
+    monkeypatch.setattr(rcnn, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    code, out, err = run(*QUICK, "--batch", "4", "--repeat", "2", "--scales", "48,64", "--json")
+    assert code == 0, err
+    slow, fast = json.loads(out)["rows"]
+    # Two batches of four of the 40 windows, five times that for all; one map a scale, fc in ten batches.
+    assert slow["cost"]["seconds"] == dict.fromkeys(("prepare", "conv", "pool", "fc"), 10)
+    assert fast["cost"]["seconds"] == {"prepare": 2, "conv": 2, "pool": 1, "fc": 10}
+    assert (fast["conv_ratio"], fast["total_ratio"]) == (5, pytest.approx(40 / 15))
 
 
 def test_a_trained_network_is_taken_from_its_file(run: Call, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_svm
-from sppcli.artefacts.proposals import read_proposals
+from sppcli.artefacts.proposals import read_proposals, write_proposals
 from sppcli.images import read_image
 from sppcli.nets import crops as crops_module
 from sppcli.nets.crops import CropReader, warped
@@ -208,3 +208,19 @@ def test_models_of_maps_and_of_windows_do_not_mix(rcnn: Path, run: Run, trained:
     code, _, err = run("detect", "--bbox", str(trained.folder / "bbox.h5"), image)
     assert code == 4
     assert "spp train-bbox" in err
+
+
+@pytest.mark.parametrize("method", ["spp", "rcnn"])
+def test_an_image_without_windows_has_no_detections(rcnn: Path, run: Run, trained: Work, method: str) -> None:
+    Path("plain").mkdir()
+    Image.open("shapes/JPEGImages/000001.jpg").save("plain/one.png")
+    assert run("propose", "plain", "-q", "-o", "p.h5")[0] == 0
+    some = read_proposals(Path("p.h5"))
+    write_proposals(Path("p.h5"), some.header, some.images, [(some.boxes[:0], some.scores[:0])])
+    options = EXTRACT if method == "rcnn" else ("extract", *EXTRACT[3:7], "--scales", "96,160")
+    assert run(*options, "--proposals", "p.h5", "-q", "-o", "f.h5")[0] == 0
+    models = Path() if method == "rcnn" else trained.folder
+    paths = ("--features", "f.h5", "--svm", str(models / "svm.h5"), "--bbox", str(models / "bbox.h5"))
+    code, _, err = run("detect", "--proposals", "p.h5", *paths, "--split", "all", "-q")
+    assert code == 0, err
+    assert len(read_detections(Path("detections.h5")).detections.scores) == 0

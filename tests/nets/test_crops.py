@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.geometry.warp import warp_of
 from sppcli.images import INPUTS, Normalisation
+from sppcli.nets.backbones import describe, torchvision_model
 from sppcli.nets.crops import CropReader, CropVectors, warped
 from sppcli.nets.weights import load_network, read_classifier
 from tests.stages.conftest import write_network
@@ -175,3 +176,24 @@ def test_the_mean_pixel_is_nought_whatever_the_normalisation() -> None:
             mean = mean[::-1]
         pixel = np.broadcast_to(np.round(mean), (4, 4, 3)).astype(np.uint8)
         assert np.abs(normalisation.apply(pixel)).max() < 0.51 / min(normalisation.std) / normalisation.divisor, name
+
+
+def test_fc7_of_alexnet_is_torchvisions_own_on_the_warped_window() -> None:
+    """Pooling and fc layers over the map of a 224 cut are AlexNet's own last pooling and classifier."""
+    torch.manual_seed(0)
+    model = torchvision_model("alexnet").eval()
+    network = describe("alexnet", model, None, "random")
+    assert network.head is not None
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    boxes = np.array([[10, 20, 90, 100], [0, 0, 160, 120], [140, 3, 160, 110]], np.float32)
+    reader = CropReader(
+        network, torch.device("cpu"), "fp32", network.head.levels, "fc7", network.head, network.canonical, 16
+    )
+    found = reader(image, boxes).astype(np.float32)
+    cuts = np.stack([warped(image, box, 224, 16, network.normalisation) for box in boxes.tolist()])
+    with torch.inference_mode():
+        maps = model.features(torch.from_numpy(cuts).permute(0, 3, 1, 2))
+        expected = model.classifier[:6](model.avgpool(maps).flatten(1)).numpy()
+    assert found.shape == (3, 4096)
+    assert expected.max() > 0
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-4 * expected.max())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli.main import COMMANDS, spp
+from sppcli.cli.main import spp
 
 REFERENCE = Path(__file__).with_name("reference.md")
 _WIDTH = 100
@@ -23,21 +23,20 @@ do not edit it by hand.
 """
 
 
-def help_of(name: str | None) -> str:
-    """``--help`` of a command, or of ``spp`` itself, as it looks on a terminal 100 columns wide."""
-    root = click.Context(spp, info_name="spp", terminal_width=_WIDTH, **spp.context_settings)
-    if name is None:
-        return spp.get_help(root)
-    command = spp.get_command(root, name)
-    assert command is not None
-    context = click.Context(command, info_name=name, parent=root, **command.context_settings)
-    return command.get_help(context)
+def sections(command: click.Command, context: click.Context) -> list[str]:
+    """``--help`` of a command, as it looks on a terminal 100 columns wide, and of the commands in it."""
+    found = [f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"]
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            found += sections(inner, click.Context(inner, info_name=name, parent=context, **inner.context_settings))
+    return found
 
 
 def reference() -> str:
-    parts = [_HEAD, f"## spp\n\n```text\n{help_of(None)}\n```\n"]
-    parts += [f"## spp {name}\n\n```text\n{help_of(name)}\n```\n" for name in COMMANDS]
-    return "\n".join(parts)
+    root = click.Context(spp, info_name="spp", terminal_width=_WIDTH, **spp.context_settings)
+    return "\n".join([_HEAD, *sections(spp, root)])
 
 
 def main(arguments: list[str]) -> int:

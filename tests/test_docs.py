@@ -41,11 +41,20 @@ def test_a_stale_reference_is_noticed(
     assert "run python docs/make_reference.py" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_has_help(name: str) -> None:
+def commands_of(name: str) -> list[click.Command]:
+    """The command, or the group and the commands in it."""
     command = spp.get_command(click.Context(spp), name)
     assert command is not None
+    return [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+
+
+@pytest.mark.parametrize(
+    "command", [item for name in COMMANDS for item in commands_of(name)], ids=lambda item: str(item.name)
+)
+def test_every_command_and_option_has_help(command: click.Command) -> None:
     assert command.help
+    if isinstance(command, click.Group):
+        return
     options = [item for item in command.params if isinstance(item, click.Option)]
     assert [item.name for item in options if not item.help] == []
     shared = {flag for item in options for flag in item.opts}

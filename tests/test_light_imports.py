@@ -33,7 +33,9 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=lambda names: " ".join(["spp", *names]))
+@pytest.mark.parametrize(
+    "arguments", [[], *([name] for name in COMMANDS), ["bench", "rcnn"]], ids=lambda names: " ".join(["spp", *names])
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments, "--help"], capture_output=True, text=True, check=False

@@ -1,20 +1,22 @@
-"""features.h5: the conv maps of every image at every scale."""
+"""features.h5: the conv maps of every image at every scale, or R-CNN's features of every window."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals
 from sppcli.artefacts.store import Artefact, Header, Writer, described, open_artefact
 from sppcli.errors import BadArtefact, StaleArtefact
-from sppcli.structures import FloatArray
+from sppcli.structures import Boxes, FloatArray
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,37 @@ class NetworkRecord:
         return cls(**{**value, "pyramid": tuple(value["pyramid"])})
 
 
+@dataclass(frozen=True)
+class CropRecord:
+    """How R-CNN's features were made: windows warped to ``side`` pixels with ``context`` around them, up to ``layer``.
+
+    ``levels``: the pyramid over the warped window's map; ``head_digest``: SHA-256 of the fc layers, "" for pool5.
+    """
+
+    layer: str
+    levels: tuple[int, ...]
+    side: int
+    context: int
+    head_digest: str = ""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CropRecord:
+        return cls(**{**value, "levels": tuple(value["levels"])})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "levels": list(self.levels)}
+
+
 def map_name(scale: int, index: int) -> str:
     return f"maps/{scale}/{index:06d}"
+
+
+def vectors_name(index: int) -> str:
+    return f"windows/{index:06d}"
+
+
+def boxes_name(index: int) -> str:
+    return f"boxes/{index:06d}"
 
 
 class ImageMaps:
@@ -65,8 +96,52 @@ class ImageMaps:
         return self._artefact.array(self._names[scale_index]).astype(np.float32)
 
 
+class ImageVectors:
+    """R-CNN's features of one image's windows, found by their boxes: objects and proposals.
+
+    ``size``: (height, width) of the image.
+    """
+
+    def __init__(self, artefact: Artefact, image_id: str, index: int, size: tuple[int, int]) -> None:
+        self._artefact = artefact
+        self._image_id = image_id
+        self._index = index
+        self.size = size
+        for name in (vectors_name(index), boxes_name(index)):
+            if name not in artefact:
+                raise BadArtefact(f"{artefact.path}: {name} is missing; run spp extract --force")
+
+    def of(self, boxes: npt.NDArray[np.floating]) -> FloatArray:
+        """Features (N, D) float32 of windows (N, 4).
+
+        Raises:
+            StaleArtefact: a window that was no object or proposal when the features were made.
+        """
+        rows = [self._rows.get(key, -1) for key in _keys(boxes)]
+        absent = rows.count(-1)
+        if absent:
+            raise StaleArtefact(
+                f"{self._artefact.path} has no features of {absent} of the windows asked for in {self._image_id}: its "
+                "annotations have changed since; run spp extract --method rcnn again"
+            )
+        return self._vectors[rows].astype(np.float32)
+
+    @cached_property
+    def _rows(self) -> dict[bytes, int]:
+        return {key: row for row, key in enumerate(_keys(self._artefact.array(boxes_name(self._index))))}
+
+    @cached_property
+    def _vectors(self) -> npt.NDArray[np.float16]:
+        return self._artefact.array(vectors_name(self._index))
+
+
+def _keys(boxes: npt.NDArray[np.floating]) -> list[bytes]:
+    # Adding 0 makes -0 a 0, which has other bits.
+    return [row.tobytes() for row in np.ascontiguousarray(boxes, dtype=np.float32) + np.float32(0)]
+
+
 class Features:
-    """An open features file."""
+    """An open features file: conv maps, or with ``crops`` R-CNN's features of windows."""
 
     def __init__(self, artefact: Artefact) -> None:
         self.path = artefact.path
@@ -76,6 +151,8 @@ class Features:
         with described(artefact):
             self.scales: tuple[int, ...] = tuple(self.header.config["scales"])
             self.network = NetworkRecord.from_json(self.header.config["network"])
+            crops = self.header.config.get("crops")
+            self.crops = CropRecord.from_json(crops) if crops else None
         self._artefact = artefact
 
     @property
@@ -86,9 +163,17 @@ class Features:
         height, width = self.images.sizes[index]
         return ImageMaps(self._artefact, self.scales, index, (int(height), int(width)))
 
-    def copy_map(self, writer: Writer, scale: int, index: int, target: str) -> None:
-        """Copy the stored map of image ``index`` into another file, as it is."""
-        writer.copy_from(self._artefact, map_name(scale, index), target)
+    def vectors(self, index: int) -> ImageVectors:
+        height, width = self.images.sizes[index]
+        return ImageVectors(self._artefact, self.images.ids[index], index, (int(height), int(width)))
+
+    def boxes(self, index: int) -> Boxes:
+        """Windows (N, 4) of image ``index`` that have R-CNN's features."""
+        return self._artefact.array(boxes_name(index))
+
+    def copy(self, writer: Writer, source: str, target: str) -> None:
+        """Copy what is stored of an image into another file, as it is."""
+        writer.copy_from(self._artefact, source, target)
 
     def check_proposals(self, proposals: Proposals) -> None:
         """Refuse windows that are not the ones these maps were made for.

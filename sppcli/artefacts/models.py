@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.artefacts.features import Features, NetworkRecord
+from sppcli.artefacts.features import CropRecord, Features, NetworkRecord
 from sppcli.artefacts.store import Header, create, described, open_artefact
 from sppcli.errors import StaleArtefact
 from sppcli.structures import BoolArray, FloatArray
@@ -18,7 +18,7 @@ from sppcli.structures import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """How a model's features are made from conv maps.
+    """How a model's features are made from conv maps, or with ``crops`` from windows one by one, as R-CNN.
 
     ``slack``: see `geometry.projection.CellGrid`; ``scale_rule`` and ``window_side`` (pixels): see
     `choose_scale` there; ``normalize`` and ``factor``: see `learn.scaling.Normaliser`.
@@ -34,14 +34,17 @@ class FeatureRecord:
     normalize: str
     factor: float
     head_digest: str = ""
+    crops: CropRecord | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FeatureRecord:
         network = NetworkRecord.from_json(value["network"])
-        return cls(**{**value, "network": network, "levels": tuple(value["levels"])})
+        crops = CropRecord.from_json(value["crops"]) if value.get("crops") else None
+        return cls(**{**value, "network": network, "levels": tuple(value["levels"]), "crops": crops})
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "levels": list(self.levels)}
+        crops = self.crops and self.crops.to_json()
+        return {**asdict(self), "levels": list(self.levels), "crops": crops}
 
 
 @dataclass(frozen=True)
@@ -121,15 +124,30 @@ def write_bbox(path: Path, header: Header, classes: tuple[str, ...], arrays: Map
 
 
 def check_trunk(model: SvmModel | BoxModel, features: Features) -> None:
-    """Refuse a model that was trained on the maps of another network.
+    """Refuse a model that was trained on the maps of another network, or on features made another way.
 
     Raises:
         StaleArtefact: says which files, and what to run.
     """
+    made_by = "spp train-svm" if isinstance(model, SvmModel) else "spp train-bbox"
+    if model.record.crops != features.crops:
+        raise StaleArtefact(
+            f"{model.path} was trained on {described_crops(model.record.crops)}, {features.path} holds "
+            f"{described_crops(features.crops)}; run {made_by} again"
+        )
     if model.record.network.digest != features.network.digest:
-        made_by = "spp train-svm" if isinstance(model, SvmModel) else "spp train-bbox"
         raise StaleArtefact(
             f"{model.path} was trained on maps of another network ({model.record.network.backbone}, trunk "
             f"{model.record.network.digest[:8]}) than those in {features.path} ({features.network.backbone}, "
             f"{features.network.digest[:8]}); run {made_by} again"
         )
+
+
+def described_crops(crops: CropRecord | None) -> str:
+    """How features are made, for messages."""
+    if crops is None:
+        return "conv maps of whole images"
+    return (
+        f"R-CNN's features of each window ({crops.layer}{' ' + crops.head_digest[:8] if crops.head_digest else ''}, "
+        f"{crops.side} pixels, context {crops.context})"
+    )

@@ -68,6 +68,14 @@ SCHEMAS: dict[str, Schema] = {
                     "maps/<scale>/<image index, 6 digits>",
                     "conv map, float16 (height, width, channels), one compressed chunk",
                 ),
+                (
+                    "windows/<image index, 6 digits>",
+                    "R-CNN's, instead of maps: a layer's output for each window, float16 (windows, features)",
+                ),
+                (
+                    "boxes/<image index, 6 digits>",
+                    "those windows, float32 (windows, 4): the image's objects, then proposals",
+                ),
             ),
         ),
         Schema(

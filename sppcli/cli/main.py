@@ -38,6 +38,7 @@ COMMANDS = {
     "probe": "sppcli.cli.commands.probe",
     "info": "sppcli.cli.commands.info",
     "import-caffe": "sppcli.cli.commands.import_caffe",
+    "bench": "sppcli.cli.commands.bench",
     "demo": "sppcli.cli.commands.demo",
 }
 

@@ -270,9 +270,17 @@ _WINDOWS = (
 )
 
 
+_window_layer = click.option(
+    "--layer",
+    type=click.Choice(["pool5", "fc6", "fc7"]),
+    show_default="pool5; of spp extract --method rcnn what it stored",
+    help="Whose output is the feature: the pyramid itself, or a fully connected layer on it.",
+)
+
+
 def windows(function: F) -> F:
     """How windows are read and normalised: layer, pyramid and the recipe's values for it."""
-    for decorator in reversed((layer, pyramid, *_WINDOWS)):
+    for decorator in reversed((_window_layer, pyramid, *_WINDOWS)):
         function = decorator(function)
     return function
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sppcli.artefacts.features import Features, ImageMaps, NetworkRecord, open_features
+from sppcli.artefacts.features import CropRecord, Features, ImageMaps, ImageVectors, NetworkRecord, open_features
 from sppcli.artefacts.models import FeatureRecord
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets import open_dataset
@@ -48,8 +48,9 @@ class Corpus:
         """Proposals (N, 4) of the image."""
         return self.proposals.of(self._proposal_rows[self.image_id(row)])
 
-    def maps(self, row: int) -> ImageMaps:
-        return self.features.maps(row)
+    def maps(self, row: int) -> ImageMaps | ImageVectors:
+        """The image's conv maps, or R-CNN's features of its windows: what a `WindowReader` reads."""
+        return self.features.vectors(row) if self.features.crops else self.features.maps(row)
 
     def truth(self, row: int) -> Annotations:
         return self.dataset.annotations(self.image_id(row))
@@ -70,20 +71,28 @@ def open_corpus(proposals_path: Path, features_path: Path, split: str, dataset: 
         MissingInput: a file, the data set or the split is not there.
         StaleArtefact: the features were made from other proposals.
     """
+    with open_corpora(proposals_path, [features_path], split, dataset) as (corpus,):
+        yield corpus
+
+
+@contextmanager
+def open_corpora(
+    proposals_path: Path, features_paths: Sequence[Path], split: str, dataset: Path | None = None
+) -> Iterator[tuple[Corpus, ...]]:
+    """As `open_corpus`, of several networks: row i of each is the same image, one that all have features of."""
     proposals = read_proposals(proposals_path)
-    with open_features(features_path) as features:
-        features.check_proposals(proposals)
+    with ExitStack() as stack:
+        several = [stack.enter_context(open_features(path)) for path in features_paths]
+        for features in several:
+            features.check_proposals(proposals)
         opened = reopen_dataset(proposals, dataset)
-        rows = {image_id: row for row, image_id in enumerate(features.images.ids)}
+        rows = [{image_id: row for row, image_id in enumerate(features.images.ids)} for features in several]
         wanted = opened.split(split)
-        missing = tuple(image_id for image_id in wanted if image_id not in rows)
-        yield Corpus(
-            proposals,
-            features,
-            opened,
-            split,
-            tuple(rows[image_id] for image_id in wanted if image_id in rows),
-            missing,
+        there = [image_id for image_id in wanted if all(image_id in known for known in rows)]
+        missing = tuple(sorted(set(wanted) - set(there)))
+        yield tuple(
+            Corpus(proposals, features, opened, split, tuple(known[image_id] for image_id in there), missing)
+            for features, known in zip(several, rows, strict=True)
         )
 
 
@@ -131,9 +140,12 @@ def choose_levels(
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """How windows are read and their features normalised: see `paper.Recipe`. ``pyramid`` None: the network's."""
+    """How windows are read and their features normalised: see `paper.Recipe`. ``pyramid`` None: the network's.
 
-    layer: str = "pool5"
+    ``layer`` None: pool5 of conv maps; of R-CNN's features the layer that they are.
+    """
+
+    layer: str | None = None
     pyramid: tuple[int, ...] | None = None
     scale_rule: str = DEFAULT.scale_rule
     window_side: str = DEFAULT.window_side
@@ -142,12 +154,26 @@ class WindowSettings:
     feature_norm: float = DEFAULT.feature_norm
 
     def record(
-        self, network: NetworkRecord, levels: tuple[int, ...], head_digest: str, factor: float = 1.0
+        self,
+        network: NetworkRecord,
+        levels: tuple[int, ...],
+        head_digest: str,
+        factor: float = 1.0,
+        crops: CropRecord | None = None,
     ) -> FeatureRecord:
         """What a model stores, so that detection reads windows the same way."""
         side = float(network.canonical) if self.window_side == "input" else network.canonical_cells * network.stride
         return FeatureRecord(
-            network, self.layer, levels, self.scale_rule, side, self.slack, self.normalize, factor, head_digest
+            network,
+            self.layer or "pool5",
+            levels,
+            self.scale_rule,
+            side,
+            self.slack,
+            self.normalize,
+            factor,
+            head_digest,
+            crops,
         )
 
 
@@ -172,7 +198,8 @@ class Training:
         return window_reader(self.corpus.features.scales, self.record(), self.head)
 
     def record(self, factor: float = 1.0) -> FeatureRecord:
-        return self.windows.record(self.corpus.features.network, self.levels, self.head_digest, factor)
+        features = self.corpus.features
+        return self.windows.record(features.network, self.levels, self.head_digest, factor, features.crops)
 
     def warn_of_data(self, progress: Progress) -> None:
         """What was left out of the training and why."""
@@ -191,18 +218,29 @@ def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any
 
     Raises:
         BadInput: no annotations.
-        UsageProblem: a layer or pyramid that the network does not have.
+        UsageProblem: a layer or pyramid that the network, or R-CNN's features, do not have.
         StaleArtefact: weights of another trunk.
     """
     require_annotations(corpus.dataset)
-    head, head_digest = load_head(corpus.features, windows.layer, weights)
-    levels = choose_levels(corpus.features.network, windows.layer, windows.pyramid, head)
+    crops = corpus.features.crops
+    if crops is None:
+        windows = replace(windows, layer=windows.layer or "pool5")
+    else:
+        if windows.layer not in (None, crops.layer) or windows.pyramid not in (None, crops.levels) or weights:
+            raise UsageProblem(
+                f"{corpus.features.path} holds {crops.layer} of each window, as R-CNN: leave out --layer, --pyramid "
+                "and --weights, or give --layer to spp extract --method rcnn"
+            )
+        windows = replace(windows, layer=crops.layer, pyramid=crops.levels)
+    layer = windows.layer or "pool5"
+    head, head_digest = load_head(corpus.features, layer, weights)
+    levels = crops.levels if crops else choose_levels(corpus.features.network, layer, windows.pyramid, head)
     inputs = {
         "proposals": corpus.proposals.fingerprint,
         "features": corpus.features.fingerprint,
         "annotations": corpus.annotation_digest(),
     }
-    settings = {**config, "pyramid": list(levels), "head": head_digest}
+    settings = {**config, "windows": asdict(windows), "pyramid": list(levels), "head": head_digest}
     source = {**corpus.features.header.source, "head_weights": weights}
     return Training(corpus, windows, levels, head, head_digest, settings, inputs, source)
 
@@ -210,10 +248,14 @@ def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any
 def load_head(features: Features, layer: str, weights: str | None = None) -> tuple[FcHead | None, str]:
     """The fc layers that ``layer`` needs and their digest; None and "" for pool5.
 
+    R-CNN's features have been through them: None and the digest.
+
     Raises:
         UsageProblem: a layer that the network does not have.
         StaleArtefact: weights whose trunk did not make the maps.
     """
+    if features.crops is not None:
+        return None, features.crops.head_digest
     if layer == "pool5":
         return None, ""
     network = network_of(features, weights)

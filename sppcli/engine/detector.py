@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode, narrowed, widened
 from sppcli.learn.scaling import Normaliser
-from sppcli.nets.windows import Maps, WindowReader
+from sppcli.nets.windows import Maps, Vectors, WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, FloatArray
 
@@ -43,8 +44,8 @@ class ImageDetections:
     labels: npt.NDArray[np.int64]
 
 
-class Detector:
-    """SVMs, and box regressors if there are any, over the features they were trained on.
+class Scorer:
+    """SVMs, and box regressors if there are any, over the features they were trained on: those of one network.
 
     ``heads``: the fc layers each model's features need, or None.
     """
@@ -54,41 +55,32 @@ class Detector:
         svm: SvmModel,
         bbox: BoxModel | None,
         scales: tuple[int, ...],
-        settings: DetectSettings,
         heads: tuple[FcHead | None, FcHead | None] = (None, None),
     ) -> None:
         self.svm = svm
         self.bbox = bbox
-        self.settings = settings
         self._svm_reader = _reader(svm.record, scales, heads[0])
         self._bbox_reader = _reader(bbox.record, scales, heads[1]) if bbox else None
         self._shared = bbox is not None and replace(bbox.record, network=svm.record.network) == svm.record
 
-    def detect(self, maps: Maps, windows: Boxes) -> ImageDetections:
-        """Windows above the score, suppressed, corrected, clipped to the image, and suppressed once more."""
+    def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[FloatArray, FloatArray]:
+        """Features (N, D) of the windows and their scores (N, classes)."""
         features = self._svm_reader.read(maps, windows)
-        scores = features @ self.svm.weights.T + self.svm.biases
-        found: list[tuple[Boxes, FloatArray, int]] = []
-        for label in range(len(self.svm.classes)):
-            rows = np.flatnonzero(scores[:, label] > self.settings.min_score)
-            kept = rows[nms(windows[rows], scores[rows, label], self.settings.nms)]
-            kept = kept[: self.settings.max_per_image]
-            boxes, kept_scores = windows[kept], scores[kept, label]
-            regressor = self._regressor(label)
-            if regressor is not None and len(kept):
-                assert self.bbox is not None
-                assert self._bbox_reader is not None
-                mine = features[kept] if self._shared else self._bbox_reader.read(maps, boxes)
-                boxes = self._correct(boxes, self.bbox.targets(mine, regressor), maps.size, self.bbox.box_width)
-                if self.settings.nms_again:
-                    again = nms(boxes, kept_scores, self.settings.nms)
-                    boxes, kept_scores = boxes[again], kept_scores[again]
-            found.append((boxes, kept_scores, label))
-        return ImageDetections(
-            np.concatenate([np.zeros((0, 4), np.float32), *(boxes for boxes, _, _ in found)]),
-            np.concatenate([np.zeros(0, np.float32), *(values for _, values, _ in found)]),
-            np.concatenate([np.full(len(values), label, dtype=np.int64) for _, values, label in found]),
-        )
+        return features, features @ self.svm.weights.T + self.svm.biases
+
+    def corrected(self, maps: Maps | Vectors, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
+        """``boxes`` (N, 4) moved by the regressor of class ``label`` and clipped; as they are where it has none."""
+        regressor = self._regressor(label)
+        if regressor is None or not len(boxes):
+            return boxes
+        assert self.bbox is not None
+        assert self._bbox_reader is not None
+        mine = features if self._shared else self._bbox_reader.read(maps, boxes)
+        return self._correct(boxes, self.bbox.targets(mine, regressor), maps.size, self.bbox.box_width)
+
+    def corrects(self, label: int) -> bool:
+        """Whether there is a regressor of class ``label``."""
+        return self._regressor(label) is not None
 
     def _regressor(self, label: int) -> int | None:
         name = self.svm.classes[label]
@@ -104,12 +96,52 @@ class Detector:
         return clip(narrowed(decode(widened(boxes, convention), limited), convention).astype(np.float32), *size)
 
 
+class Detector:
+    """One scorer, or several over the same windows: suppression goes over the union of their scored windows
+    (paper, "Model combination for detection").
+
+    ``scorers`` know the same classes in the same order.
+    """
+
+    def __init__(self, scorers: Sequence[Scorer], settings: DetectSettings) -> None:
+        self.scorers = tuple(scorers)
+        self.settings = settings
+
+    def detect(self, maps: Sequence[Maps | Vectors], windows: Boxes) -> ImageDetections:
+        """Windows above the score, suppressed, corrected, clipped to the image, and suppressed once more.
+
+        ``maps``: the image as each scorer's network sees it. Each window kept is corrected by the regressor of the
+        scorer whose score it carries.
+        """
+        scored = [scorer.score(mine, windows) for scorer, mine in zip(self.scorers, maps, strict=True)]
+        found: list[tuple[Boxes, FloatArray, int]] = []
+        for label in range(len(self.scorers[0].svm.classes)):
+            # Row i of the union is window i % N with the score of scorer i // N.
+            scores = np.concatenate([values[:, label] for _, values in scored])
+            rows = np.flatnonzero(scores > self.settings.min_score)
+            kept = rows[nms(windows[rows % len(windows)], scores[rows], self.settings.nms)]
+            kept = kept[: self.settings.max_per_image]
+            boxes, kept_scores = windows[kept % len(windows)], scores[kept]
+            for k, (scorer, mine) in enumerate(zip(self.scorers, maps, strict=True)):
+                own = np.flatnonzero(kept // len(windows) == k)
+                boxes[own] = scorer.corrected(mine, boxes[own], scored[k][0][kept[own] % len(windows)], label)
+            if self.settings.nms_again and any(scorer.corrects(label) for scorer in self.scorers):
+                again = nms(boxes, kept_scores, self.settings.nms)
+                boxes, kept_scores = boxes[again], kept_scores[again]
+            found.append((boxes, kept_scores, label))
+        return ImageDetections(
+            np.concatenate([np.zeros((0, 4), np.float32), *(boxes for boxes, _, _ in found)]),
+            np.concatenate([np.zeros(0, np.float32), *(values for _, values, _ in found)]),
+            np.concatenate([np.full(len(values), label, dtype=np.int64) for _, values, label in found]),
+        )
+
+
 @dataclass(frozen=True)
 class _Reader:
     windows: WindowReader
     normaliser: Normaliser
 
-    def read(self, maps: Maps, boxes: Boxes) -> FloatArray:
+    def read(self, maps: Maps | Vectors, boxes: Boxes) -> FloatArray:
         return self.normaliser.apply(self.windows.features(maps, boxes))
 
 

@@ -1,7 +1,7 @@
 """Trained weights: read from files (safetensors, .pth) or downloaded by torchvision, written as safetensors.
 
 Nothing is unpickled that could run code: .pth files are read with ``weights_only=True``. Weights that are not there
-are an error; no network here ever runs on random ones.
+are an error; no network here ever runs on random ones (`bench` makes its own).
 """
 
 from __future__ import annotations
@@ -309,7 +309,11 @@ def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> 
 
 
 def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> Network:
-    model = _own_model(path, state, description)
+    return network_of(_own_model(path, state, description), str(path.resolve()))
+
+
+def network_of(model: SppClassifier, weights: str) -> Network:
+    """``model`` as detection sees it; ``weights`` says where its weights are from."""
     architecture = model.architecture
     layers = {name: (layer.weight.detach(), layer.bias.detach()) for name, layer in _linear(model).items()}
     if architecture.backbone:
@@ -319,7 +323,7 @@ def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> N
     return Network(
         architecture.name,
         architecture.cut or list(dict(model.trunk.named_children()))[-1],
-        str(path.resolve()),
+        weights,
         model.trunk,
         model.grid(),
         model.channels,

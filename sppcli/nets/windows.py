@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,16 @@ class Maps(Protocol):
     def read(self, scale_index: int) -> FloatArray: ...
 
 
+@runtime_checkable
+class Vectors(Protocol):
+    """Features of one image's windows that come without maps, as R-CNN's do: ``of`` (N, 4) boxes (N, D) float32."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def of(self, boxes: npt.NDArray[np.floating]) -> FloatArray: ...
+
+
 @dataclass(frozen=True)
 class HeldMaps:
     """Maps that are in memory: those of a new image."""
@@ -48,7 +58,8 @@ class HeldMaps:
 class WindowReader:
     """How windows are read off the maps: at which of ``scales``, which cells, pooled how, through which layer.
 
-    ``layer``: pool5 (the pooled vector itself) or a layer of ``head``.
+    ``layer``: pool5 (the pooled vector itself) or a layer of ``head``. `Vectors` are features already: they are read as
+    they are.
     """
 
     scales: tuple[int, ...]
@@ -61,12 +72,14 @@ class WindowReader:
     head: FcHead | None = None
 
     def features(
-        self, maps: Maps, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
+        self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
     ) -> FloatArray:
         """One row a box, float32: (N, bins * C) for pool5, else (N, units of the layer).
 
         ``which`` (N,): indices of the scales to read the boxes at, in place of their best.
         """
+        if isinstance(maps, Vectors):
+            return maps.of(boxes)
         which, response = self._responses(maps, boxes, which)
         sizes = np.asarray(maps.map_sizes, dtype=np.int64).reshape(-1, 2)[which]
         cells = settle_windows(response, sizes[:, 0], sizes[:, 1])
@@ -76,8 +89,13 @@ class WindowReader:
             pool_windows(maps.read(int(index)), cells[rows], self.levels, pooled, rows)
         return self._through_head(pooled)
 
-    def keys(self, maps: Maps, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``)."""
+    def keys(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``).
+
+        Of `Vectors` (N, 4): the boxes' own bits.
+        """
+        if isinstance(maps, Vectors):
+            return np.ascontiguousarray(boxes, dtype=np.float32).view(np.int32).astype(np.int64)
         which, response = self._responses(maps, boxes)
         return np.concatenate([which[:, None], response], axis=1)
 

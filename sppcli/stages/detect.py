@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, 
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
-from sppcli.engine.corpus import Corpus, load_head, open_corpus, open_network
+from sppcli.engine.corpus import Corpus, load_head, open_corpora
 from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.detector import Detector, DetectSettings, ImageDetections
+from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
@@ -43,17 +43,40 @@ class DetectConfig:
 
 
 @dataclass(frozen=True)
-class DetectPaths:
-    """Where the inputs are."""
+class ModelPaths:
+    """One network's files. New images need no ``features``."""
 
-    proposals: Path = Path("proposals.h5")
     features: Path = Path("features.h5")
     svm: Path = Path("svm.h5")
     bbox: Path = Path("bbox.h5")
 
+    @classmethod
+    def in_folder(cls, folder: Path) -> ModelPaths:
+        """The default names in ``folder``."""
+        plain = cls()
+        return cls(folder / plain.features, folder / plain.svm, folder / plain.bbox)
+
+
+@dataclass(frozen=True)
+class DetectPaths:
+    """Where the inputs are. Several models detect together: see `engine.detector.Detector`."""
+
+    proposals: Path = Path("proposals.h5")
+    models: tuple[ModelPaths, ...] = (ModelPaths(),)
+
     def all_there(self) -> bool:
         """Whether detection could run: box regressors are optional."""
-        return all(path.exists() for path in (self.proposals, self.features, self.svm))
+        needed = [self.proposals, *(path for model in self.models for path in (model.features, model.svm))]
+        return all(path.exists() for path in needed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Absolute paths, for `from_json`."""
+        models = [[str(path.resolve()) for path in (item.features, item.svm, item.bbox)] for item in self.models]
+        return {"proposals": str(self.proposals.resolve()), "models": models}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DetectPaths:
+        return cls(Path(value["proposals"]), tuple(ModelPaths(*map(Path, item)) for item in value["models"]))
 
 
 @dataclass(frozen=True)
@@ -100,51 +123,53 @@ def run(
         StaleArtefact: features of other proposals, or models of another network.
     """
     progress = progress or NoProgress()
-    svm, bbox = _models(paths, config.bbox)
-    with open_corpus(paths.proposals, paths.features, config.split, dataset) as corpus:
-        for model in (svm, bbox):
-            if model is not None:
-                check_trunk(model, corpus.features)
-        header = Header(
-            "detections",
-            asdict(config),
-            {
-                "proposals": corpus.proposals.fingerprint,
-                "features": corpus.features.fingerprint,
-                "svm": svm.header.fingerprint,
-                **({"bbox": bbox.header.fingerprint} if bbox else {}),
-                "images": digest_of([corpus.image_id(row) for row in corpus.rows]),
-            },
-            corpus.proposals.header.source,
-        )
+    models = _models(paths, config.bbox)
+    with open_corpora(paths.proposals, [item.features for item in paths.models], config.split, dataset) as corpora:
+        for (svm, bbox), corpus in zip(models, corpora, strict=True):
+            for model in (svm, bbox):
+                if model is not None:
+                    check_trunk(model, corpus.features)
+        first = corpora[0]
+        inputs = {
+            "proposals": first.proposals.fingerprint,
+            **_numbered("features", [corpus.features.fingerprint for corpus in corpora]),
+            **_model_inputs(models),
+            "images": digest_of([first.image_id(row) for row in first.rows]),
+        }
+        source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
+        header = Header("detections", asdict(config), inputs, source)
+        classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
         if output and not sink and not force and is_current(output, "detections", header.fingerprint):
-            touch_if_older(output, [paths.proposals, paths.features, paths.svm, paths.bbox])
+            touch_if_older(
+                output,
+                [paths.proposals, *(path for item in paths.models for path in (item.features, item.svm, item.bbox))],
+            )
             with open_artefact(output, "detections") as old:
                 count = old.shape("scores")[0]
-            return DetectSummary(output, len(corpus.rows), count, svm.classes, bbox is not None, up_to_date=True)
-        if corpus.missing:
+            return DetectSummary(output, len(first.rows), count, classes, corrected, up_to_date=True)
+        if first.missing:
             progress.warn(
-                f"{len(corpus.missing)} images of split {config.split} have no features: nothing is detected in them, "
-                f"the first: {corpus.missing[0]}"
+                f"{len(first.missing)} images of split {config.split} have no features: nothing is detected in them, "
+                f"the first: {first.missing[0]}"
             )
-        if corpus.features.scales != tuple(svm.header.summary["scales"]):
-            progress.warn(f"{paths.svm} was trained at other scales than {paths.features} holds")
-        heads = (
-            _head(corpus, svm),
-            _head(corpus, bbox) if bbox else None,
-        )
-        detector = Detector(svm, bbox, corpus.features.scales, config.settings, heads)
+        scorers = []
+        for (svm, bbox), corpus in zip(models, corpora, strict=True):
+            if corpus.features.scales != tuple(svm.header.summary["scales"]):
+                progress.warn(f"{svm.path} was trained at other scales than {corpus.features.path} holds")
+            heads = (_head(corpus, svm), _head(corpus, bbox) if bbox else None)
+            scorers.append(Scorer(svm, bbox, corpus.features.scales, heads))
+        detector = Detector(scorers, config.settings)
         found = []
-        progress.start(len(corpus.rows), "images")
-        for item in _over_features(corpus, detector):
+        progress.start(len(first.rows), "images")
+        for item in _over_features(corpora, detector):
             if sink:
-                sink(item, svm.classes)
+                sink(item, classes)
             found.append(item)
             progress.advance()
     if output:
-        _write(output, header, found, svm.classes)
+        _write(output, header, found, classes)
     count = sum(len(item.detections.scores) for item in found)
-    return DetectSummary(output, len(found), count, svm.classes, bbox is not None)
+    return DetectSummary(output, len(found), count, classes, corrected)
 
 
 def run_on_images(
@@ -166,42 +191,30 @@ def run_on_images(
         MissingInput, BadInput: no models, no images, or none that can be read; with ``strict``, the first that cannot.
         StaleArtefact: weights whose trunk is not the one the SVMs were trained on.
     """
+    from sppcli.engine.new_images import ImageReader
     from sppcli.images import decode, digest, read_bytes
-    from sppcli.nets.maps import Extractor, choose_device
-    from sppcli.nets.windows import HeldMaps
+    from sppcli.nets.maps import choose_device
     from sppcli.proposals.compiling import prepare
     from sppcli.proposals.search import SELECTIVE_SEARCH, ProposeConfig, propose_image
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
-    svm, bbox = _models(paths, config.bbox)
-    source = svm.header.source
-    chosen = weights or source["head_weights"]
-    network = open_network(source["network"], chosen)
-    for model in (svm, bbox):
-        if model is not None and model.record.network.digest != network.digest:
-            raise StaleArtefact(
-                f"{model.path} was trained on another network than {network.weights} holds; give the right --weights"
-            )
-    stored = svm.header.summary
-    scales = tuple(stored["scales"])
-    extractor = Extractor(network, choose_device(device), stored["precision"])
-    heads = (
-        network.head if svm.record.layer != "pool5" else None,
-        network.head if bbox and bbox.record.layer != "pool5" else None,
-    )
-    detector = Detector(svm, bbox, scales, config.settings, heads)
-    propose = ProposeConfig(**stored["proposals"])
+    models = _models(paths, config.bbox)
+    propose = ProposeConfig(**_same_proposals(models))
     if not propose.methods:
         raise UsageProblem(
-            f"{paths.svm} was trained on imported windows, which new images do not have: import theirs with spp "
-            "propose --import, then run spp extract and spp detect without naming images"
+            f"{models[0].svm.path} was trained on imported windows, which new images do not have: import theirs with "
+            "spp propose --import, then run spp extract and spp detect without naming images"
         )
     if propose.imports:
         progress.warn(
-            f"{paths.svm} was trained on windows by {' and '.join(propose.methods)} and imported ones: new images get "
-            "only the former"
+            f"{models[0].svm.path} was trained on windows by {' and '.join(propose.methods)} and imported ones: new "
+            "images get only the former"
         )
+    place = choose_device(device)
+    readers = [ImageReader(svm, bbox, place, weights) for svm, bbox in models]
+    detector = Detector([reader.scorer() for reader in readers], config.settings)
+    classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
     found: list[Found] = []
     skipped: list[Skipped] = []
     digests: list[str] = []
@@ -218,48 +231,87 @@ def run_on_images(
                 raise BadInput(windows.problem)
             data = read_bytes(item.path)
             pixels = decode(data, str(item.path))
-            maps = HeldMaps(windows.size, tuple(extractor(pixels, scale, str(item.path)) for scale in scales))
+            seen = [reader.read(pixels, windows.size, str(item.path)) for reader in readers]
         except SppError as error:
             if strict:
                 raise
             progress.warn(f"skipped: {error}")
             skipped.append(Skipped(name, str(error)))
         else:
-            one = Found(item.id, name, windows.size, detector.detect(maps, windows.boxes))
+            one = Found(item.id, name, windows.size, detector.detect(seen, windows.boxes))
             if sink:
-                sink(one, svm.classes)
+                sink(one, classes)
             found.append(one)
             digests.append(digest(data))
         progress.advance()
     if not found:
         raise BadInput(f"none of the {len(images.images)} images could be read; the first: {skipped[0].reason}")
     if output:
-        inputs = {"svm": svm.header.fingerprint, "images": digest_of(digests)}
         header = Header(
             "detections",
             asdict(config),
-            {**inputs, **({"bbox": bbox.header.fingerprint} if bbox else {})},
+            {**_model_inputs(models), "images": digest_of(digests)},
             source_json(images.kind, [str(path) for path in images.sources], str(images.root)),
         )
-        _write(output, header, found, svm.classes)
+        _write(output, header, found, classes)
     count = sum(len(item.detections.scores) for item in found)
-    return DetectSummary(output, len(found), count, svm.classes, bbox is not None, tuple(skipped))
+    return DetectSummary(output, len(found), count, classes, corrected, tuple(skipped))
 
 
-def recorded_config(path: Path) -> DetectConfig | None:
-    """The options that made a detections file; None if it was made of new images, not of features.h5."""
+def recorded(path: Path) -> tuple[DetectConfig, DetectPaths] | None:
+    """The options and inputs that made a detections file; None if it was made of new images, not of features.h5."""
     with open_artefact(path, "detections") as artefact:
         if "features" not in artefact.header.inputs:
             return None
-        config = artefact.header.config
-    return DetectConfig(DetectSettings(**config["settings"]), config["split"], config["bbox"], config["recipe"])
+        config, source = artefact.header.config, artefact.header.source
+    paths = DetectPaths.from_json(source["inputs"]) if "inputs" in source else DetectPaths()
+    return DetectConfig(DetectSettings(**config["settings"]), config["split"], config["bbox"], config["recipe"]), paths
 
 
-def _models(paths: DetectPaths, bbox: str) -> tuple[SvmModel, BoxModel | None]:
-    svm = read_svm(paths.svm)
-    if bbox == "none" or (bbox == "auto" and not paths.bbox.exists()):
-        return svm, None
-    return svm, read_bbox(paths.bbox)
+class _Model(NamedTuple):
+    svm: SvmModel
+    bbox: BoxModel | None
+
+
+def _models(paths: DetectPaths, bbox: str) -> list[_Model]:
+    """The models; they know the same classes."""
+    models = []
+    for item in paths.models:
+        left_out = bbox == "none" or (bbox == "auto" and not item.bbox.exists())
+        models.append(_Model(read_svm(item.svm), None if left_out else read_bbox(item.bbox)))
+    first = models[0].svm
+    for other, _ in models[1:]:
+        # Trained classes are in order of name, whatever the order they were asked for in.
+        if other.classes != first.classes:
+            raise StaleArtefact(
+                f"{other.path} knows other classes ({', '.join(other.classes)}) than {first.path} "
+                f"({', '.join(first.classes)}); train both on the same, with spp train-svm --classes"
+            )
+    return models
+
+
+def _same_proposals(models: Sequence[_Model]) -> dict[str, Any]:
+    """How all models' windows are made; they score the same ones."""
+    first = models[0].svm
+    for other, _ in models[1:]:
+        if other.header.summary["proposals"] != first.header.summary["proposals"]:
+            raise StaleArtefact(
+                f"{other.path} was trained on windows made with other options than {first.path}; train both on the "
+                "same proposals.h5"
+            )
+    return dict(first.header.summary["proposals"])
+
+
+def _model_inputs(models: Sequence[_Model]) -> dict[str, str]:
+    return {
+        **_numbered("svm", [svm.header.fingerprint for svm, _ in models]),
+        **_numbered("bbox", [bbox.header.fingerprint if bbox else None for _, bbox in models]),
+    }
+
+
+def _numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
+    """``name``, ``name 2``, ``name 3`` … for the models in turn; None is left out."""
+    return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}
 
 
 def _head(corpus: Corpus, model: SvmModel | BoxModel) -> FcHead | None:
@@ -269,13 +321,16 @@ def _head(corpus: Corpus, model: SvmModel | BoxModel) -> FcHead | None:
     return head
 
 
-def _over_features(corpus: Corpus, detector: Detector) -> Iterator[Found]:
-    def load(row: int) -> Found:
-        maps = corpus.maps(row)
-        found = detector.detect(maps, corpus.windows(row))
-        return Found(corpus.image_id(row), corpus.features.images.paths[row], maps.size, found)
+def _over_features(corpora: Sequence[Corpus], detector: Detector) -> Iterator[Found]:
+    first = corpora[0]
 
-    yield from prefetch(load, corpus.rows, ahead=1)
+    def load(i: int) -> Found:
+        row = first.rows[i]
+        maps = [corpus.maps(corpus.rows[i]) for corpus in corpora]
+        found = detector.detect(maps, first.windows(row))
+        return Found(first.image_id(row), first.features.images.paths[row], maps[0].size, found)
+
+    yield from prefetch(load, range(len(first.rows)), ahead=1)
 
 
 def _in_order(

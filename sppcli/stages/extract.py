@@ -1,36 +1,48 @@
-"""proposals.h5 to features.h5: conv maps of every whole image, once a scale."""
+"""proposals.h5 to features.h5: conv maps of every whole image, once a scale; or R-CNN's features of every window."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from sppcli.artefacts.features import Features, NetworkRecord, map_name, open_features
+from sppcli.artefacts.features import CropRecord, Features, NetworkRecord, open_features
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
-from sppcli.engine.corpus import record_of
+from sppcli.engine.corpus import head_of, record_of, reopen_dataset
 from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError
+from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
 from sppcli.images import decode, digest, read_bytes
+from sppcli.nets.backbones import Network
+from sppcli.nets.crops import CropReader
 from sppcli.nets.maps import Extractor, choose_device, choose_precision
 from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT
-from sppcli.structures import ByteImage, FloatArray, Skipped
+from sppcli.structures import ByteImage, Skipped
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """R-CNN. ``layer`` None: the network's last fc layer, or pool5; ``side`` None: its training input's."""
+
+    layer: str | None = None
+    side: int | None = None
+    context: int = 16
+    batch: int = 64
 
 
 @dataclass(frozen=True)
 class ExtractConfig:
     """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``reads`` (how pixels are normalised, one of
-    `images.INPUTS`): None for the file's own or the default."""
+    `images.INPUTS`): None for the file's own or the default. ``crops``: R-CNN's features of windows instead of maps."""
 
     weights: str = "imagenet"
     backbone: str | None = None
@@ -39,11 +51,15 @@ class ExtractConfig:
     scales: tuple[int, ...] = DEFAULT.scales
     precision: str = "auto"
     device: str = "auto"
+    crops: CropConfig | None = None
 
 
 @dataclass(frozen=True)
 class ExtractSummary:
-    """``extracted``: images run through the network now; ``kept``: taken over. Sizes in bytes."""
+    """``extracted``: images run through the network now; ``kept``: taken over. Sizes in bytes.
+
+    ``layer``: what R-CNN's windows went through, "" for maps.
+    """
 
     path: Path
     images: int
@@ -55,6 +71,7 @@ class ExtractSummary:
     skipped: tuple[Skipped, ...]
     up_to_date: bool = False
     dry_run: bool = False
+    layer: str = ""
 
 
 def run(
@@ -67,15 +84,15 @@ def run(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ExtractSummary:
-    """Compute the conv maps of every image that ``proposals_path`` lists.
+    """Compute the conv maps of every image that ``proposals_path`` lists, or R-CNN's features of its windows.
 
-    Maps that an unfinished run already has, or an earlier ``output`` with the same network and scales, are taken
-    over; images are known by content.
+    What an unfinished run already has, or an earlier ``output`` with the same network and options, is taken over;
+    images are known by content.
 
     Raises:
         MissingInput: no proposals, no weights, or the images have gone.
         BadInput: weights that do not fit; with ``strict``, an image that has changed or cannot be read.
-        UsageProblem: a backbone, layer or device that does not exist.
+        UsageProblem: a backbone, layer or device that does not exist, or a context or side that leaves nothing.
     """
     progress = progress or NoProgress()
     proposals = read_proposals(proposals_path)
@@ -83,7 +100,10 @@ def run(
     record = record_of(network)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    settings = {"network": asdict(record), "scales": list(config.scales), "precision": precision}
+    method = _method(config, proposals, network, device, precision)
+    layer = method.settings["crops"]["layer"] if config.crops else ""
+    scales = tuple(method.settings["scales"])
+    settings = {"network": asdict(record), "precision": precision, **method.settings}
     source = {
         **proposals.header.source,
         "network": {
@@ -93,39 +113,34 @@ def run(
             "reads": config.reads,
         },
     }
-    header = Header("features", settings, {"proposals": proposals.fingerprint}, source)
+    header = Header("features", settings, {"proposals": proposals.fingerprint, **method.inputs}, source)
     if not force and is_current(output, "features", header.fingerprint):
         touch_if_older(output, [proposals_path])
         with open_features(output) as old:
             count, skipped = len(old.images), old.images.skipped
-        return ExtractSummary(
-            output, count, config.scales, record, 0, count, output.stat().st_size, skipped, up_to_date=True
-        )
+        size = output.stat().st_size
+        return ExtractSummary(output, count, scales, record, 0, count, size, skipped, up_to_date=True, layer=layer)
     with ExitStack() as stack:
         earlier = None if force else _earlier(stack, output, settings)
-        known = {value: i for i, value in enumerate(earlier.images.digests)} if earlier else {}
-        digests = proposals.images.digests
+        known = {value: i for i, value in enumerate(method.keys_in(earlier))} if earlier else {}
+        keys = method.keys()
         if dry_run:
-            todo = sum(1 for value in digests if value not in known)
-            return ExtractSummary(
-                output, len(digests), config.scales, record, todo, len(digests) - todo, 0, (), dry_run=True
-            )
+            todo = sum(1 for value in keys if value not in known)
+            kept = len(keys) - todo
+            return ExtractSummary(output, len(keys), scales, record, todo, kept, 0, (), dry_run=True, layer=layer)
         parts = Parts(output, digest_of(settings), discard=force)
-        first = {value: i for i, value in reversed(list(enumerate(digests)))}
+        first = {value: i for i, value in reversed(list(enumerate(keys)))}
         todo_rows = sorted(i for value, i in first.items() if value not in known and not parts.has(value))
-        extractor = Extractor(network, device, precision)
-        problems = _extract(proposals, todo_rows, config.scales, extractor, parts, strict, progress)
-        bad = {digests[i]: problem for i, problem in problems.items()}
-        good = [i for i, value in enumerate(digests) if value not in bad]
+        problems = _extract(proposals, todo_rows, keys, method, parts, strict, progress)
+        bad = {keys[i]: problem for i, problem in problems.items()}
+        good = [i for i, value in enumerate(keys) if value not in bad]
         if not good:
-            raise BadInput(f"none of the {len(digests)} images could be read; the first: {next(iter(bad.values()))}")
-        skipped = tuple(
-            Skipped(proposals.images.paths[i], bad[digests[i]]) for i in range(len(digests)) if digests[i] in bad
-        )
+            raise BadInput(f"none of the {len(keys)} images could be read; the first: {next(iter(bad.values()))}")
+        skipped = tuple(Skipped(proposals.images.paths[i], bad[keys[i]]) for i in range(len(keys)) if keys[i] in bad)
         table = ImageTable(
             tuple(proposals.images.ids[i] for i in good),
             tuple(proposals.images.paths[i] for i in good),
-            tuple(digests[i] for i in good),
+            tuple(proposals.images.digests[i] for i in good),
             proposals.images.sizes[good],
             (*proposals.images.skipped, *skipped),
         )
@@ -133,28 +148,48 @@ def run(
         with create(output, header) as writer:
             table.write(writer)
             for index, i in enumerate(good):
-                for scale in config.scales:
-                    target = map_name(scale, index)
-                    if digests[i] in known and earlier is not None:
-                        earlier.copy_map(writer, scale, known[digests[i]], target)
+                for name, target in method.names(index).items():
+                    if keys[i] in known and earlier is not None:
+                        earlier.copy(writer, method.names(known[keys[i]])[name], target)
                     else:
-                        with parts.open(digests[i]) as part:
-                            writer.copy_from(part, str(scale), target)
+                        with parts.open(keys[i]) as part:
+                            writer.copy_from(part, name, target)
     parts.discard()
     return ExtractSummary(
         output,
         len(good),
-        config.scales,
+        scales,
         record,
         len(todo_rows) - len(problems),
-        len(digests) - len(todo_rows),
+        len(keys) - len(todo_rows),
         output.stat().st_size,
         skipped,
+        layer=layer,
     )
 
 
-def _earlier(stack: ExitStack, output: Path, settings: Mapping[str, object]) -> Features | None:
-    """The maps already in ``output``, if they are those of the same network and scales."""
+def _method(
+    config: ExtractConfig, proposals: Proposals, network: Network, device: torch.device, precision: str
+) -> Extraction:
+    """How images are run through ``network``."""
+    crops = config.crops
+    if crops is None:
+        return MapExtraction(proposals, Extractor(network, device, precision), config.scales)
+    has = network.head.layers if network.head else {}
+    layer = crops.layer or ["pool5", *has][-1]
+    head, head_digest = head_of(network, layer)
+    # Without fc layers on top of it the map has no pooling of its own.
+    levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
+    side = crops.side or network.canonical
+    if 2 * crops.context >= side:
+        raise UsageProblem(f"--context {crops.context} on both sides leaves nothing of an input of {side} pixels")
+    record = CropRecord(layer, levels, side, crops.context, head_digest)
+    reader = CropReader(network, device, precision, levels, layer, head, side, crops.context, crops.batch)
+    return WindowExtraction(proposals, reopen_dataset(proposals), reader, record)
+
+
+def _earlier(stack: ExitStack, output: Path, settings: dict[str, object]) -> Features | None:
+    """What is already in ``output``, if it is of the same network and options."""
     try:
         features = stack.enter_context(open_features(output))
     except (MissingInput, BadArtefact):
@@ -166,15 +201,15 @@ def _earlier(stack: ExitStack, output: Path, settings: Mapping[str, object]) -> 
 def _extract(
     proposals: Proposals,
     rows: list[int],
-    scales: tuple[int, ...],
-    extractor: Extractor,
+    keys: tuple[str, ...],
+    method: Extraction,
     parts: Parts,
     strict: bool,
     progress: Progress,
 ) -> dict[int, str]:
-    """Maps of the images ``rows`` into ``parts``; returns what was wrong with the images that failed.
+    """Arrays of the images ``rows`` into ``parts``; returns what was wrong with the images that failed.
 
-    The next image is decoded and the last one's maps are compressed and written while the network runs.
+    The next image is decoded and the last one's arrays are compressed and written while the network runs.
     """
     torch.set_num_threads(cpu_threads())
     problems: dict[int, str] = {}
@@ -190,12 +225,12 @@ def _extract(
         except SppError as error:
             return row, error
 
-    def save(row: int, maps: dict[int, FloatArray]) -> None:
-        with parts.create(proposals.images.digests[row]) as part:
-            for scale, values in maps.items():
-                part.array(str(scale), values, compress=True)
+    def save(row: int, arrays: Arrays) -> None:
+        with parts.create(keys[row]) as part:
+            for name, values in arrays.items():
+                part.array(name, values, compress=True)
 
-    def all_maps() -> Iterator[tuple[int, dict[int, FloatArray]]]:
+    def all_arrays() -> Iterator[tuple[int, Arrays]]:
         for row, image in prefetch(load, rows):
             if isinstance(image, SppError):
                 if strict:
@@ -204,15 +239,14 @@ def _extract(
                 problems[row] = str(image)
                 progress.advance()
                 continue
-            name = proposals.images.paths[row]
-            yield row, {scale: np.asarray(extractor(image, scale, name)) for scale in scales}
+            yield row, method.compute(row, image)
 
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
         pending: Future[None] | None = None
-        for row, maps in all_maps():
+        for row, arrays in all_arrays():
             if pending:
                 pending.result()
-            pending = writer.submit(save, row, maps)
+            pending = writer.submit(save, row, arrays)
             progress.advance()
         if pending:
             pending.result()

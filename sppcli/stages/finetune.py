@@ -109,6 +109,10 @@ def run(
     ensure_folder(output)
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
         require_annotations(corpus.dataset)
+        if corpus.features.crops:
+            raise UsageProblem(
+                f"{features_path} holds R-CNN's features of windows, not conv maps; fine-tune on those of spp extract"
+            )
         rows, held = _divide(corpus, config)
         classes = tuple(sorted({label for row in rows for label in corpus.truth(row).labels}))
         if not classes:

@@ -144,8 +144,16 @@ def _proposals(artefact: Artefact) -> Facts:
 
 def _features(artefact: Artefact) -> Facts:
     maps = [name for name in artefact.names() if name.startswith("maps/")]
-    plain = sum(2 * math.prod(artefact.shape(name)) for name in maps)
+    windows = [name for name in artefact.names() if name.startswith("windows/")]
+    plain = sum(2 * math.prod(artefact.shape(name)) for name in maps + windows)
     stored = artefact.stored_bytes()
+    if windows:
+        return _images(artefact) | {
+            "windows": sum(artefact.shape(name)[0] for name in windows),
+            "features": artefact.shape(windows[0])[1],
+            "uncompressed_bytes": plain,
+            "compression": plain / stored if stored else 1.0,
+        }
     return _images(artefact) | {
         "scales": sorted({int(name.split("/")[1]) for name in maps}),
         "maps": len(maps),

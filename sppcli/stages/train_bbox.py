@@ -104,7 +104,7 @@ def run(
             raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
         reader = training.reader
         examples = [_examples(corpus, row, classes, config) for row in corpus.rows]
-        limit = _limit(config, reader, training.head is not None)
+        limit = _limit(config, reader, training.record().layer != "pool5")
         chosen, found = _choose(examples, len(classes), limit, config.seed)
         normaliser, features = _features(corpus, reader, examples, chosen, config.windows, progress)
     boxes = np.concatenate([example.boxes[rows] for example, rows in zip(examples, chosen, strict=True)])

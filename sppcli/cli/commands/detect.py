@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from sppcli.cli import options
 from sppcli.cli.options import Fraction, of_recipe
@@ -35,6 +36,15 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     help="Made by spp train-bbox.",
 )
 @click.option("--no-bbox", is_flag=True, help="Leave the boxes as they are.")
+@click.option(
+    "--model",
+    "models",
+    type=options.FilePath,
+    multiple=True,
+    metavar="FOLDER",
+    help="A folder with features.h5, svm.h5 and perhaps bbox.h5, instead of those here. Given twice or more, the "
+    "networks detect together: suppression goes over the union of their scored windows.",
+)
 @options.split("test")
 @click.option(
     "--format",
@@ -77,6 +87,7 @@ def command(
     svm: Path,
     bbox: Path | None,
     no_bbox: bool,
+    models: tuple[Path, ...],
     split: str,
     kind: str | None,
     output: Path | None,
@@ -105,6 +116,11 @@ def command(
 
     if bbox and no_bbox:
         raise click.UsageError("--bbox and --no-bbox exclude each other.")
+    for name in ("features", "svm", "bbox"):
+        if models and click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--model and --{name} exclude each other.")
+    if weights and len(models) > 1:
+        raise click.UsageError("--weights cannot stand for several networks; leave it out.")
     kind, output = _destination(kind, output, bool(images))
     if as_json and output is None:
         raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
@@ -112,7 +128,8 @@ def command(
         min_score = 0.0
     settings = DetectSettings(**options.chosen(recipe, {**given, "min_score": min_score}))
     config = detect.DetectConfig(settings, split, "file" if bbox else "none" if no_bbox else "auto", recipe)
-    paths = detect.DetectPaths(proposals, features, svm, bbox or Path("bbox.h5"))
+    chosen = [detect.ModelPaths.in_folder(folder) for folder in models]
+    paths = detect.DetectPaths(proposals, tuple(chosen) or (detect.ModelPaths(features, svm, bbox or Path("bbox.h5")),))
     target = output if kind == "h5" else None
     with console.progress("detect") as progress, _sink(kind, output, split) as sink:
         if images:

@@ -157,11 +157,13 @@ def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> No
     from sppcli.cli import console
     from sppcli.stages import detect
 
-    paths = detect.DetectPaths()
-    config = detect.recorded_config(detections) if detections.exists() else detect.DetectConfig(split=split)
-    if config is None or (detections.exists() and not paths.all_there()):
-        # Detections of new images, or with nothing beside them to make them from: taken as they are.
+    made = (
+        detect.recorded(detections) if detections.exists() else (detect.DetectConfig(split=split), detect.DetectPaths())
+    )
+    if made is None or (detections.exists() and not made[1].all_there()):
+        # Detections of new images, or with nothing there to make them from: taken as they are.
         return
+    config, paths = made
     with console.progress("detect") as progress:
         summary = detect.run(paths, config, output=detections, dataset=dataset, progress=progress)
     if not summary.up_to_date:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from sppcli.cli import options
 from sppcli.cli.options import of_recipe
@@ -16,6 +17,34 @@ from sppcli.cli.options import of_recipe
 @options.recipe
 @of_recipe("--scales", options.IntList(), "Lengths of the image's shorter side, in pixels.")
 @options.network
+@click.option(
+    "--method",
+    type=click.Choice(["spp", "rcnn"]),
+    default="spp",
+    show_default=True,
+    help="Conv maps of whole images; or, as R-CNN, features of every window and object by itself.",
+)
+@click.option(
+    "--layer",
+    type=click.Choice(["pool5", "fc6", "fc7"]),
+    show_default="the network's last",
+    help="R-CNN: whose output is stored.",
+)
+@click.option(
+    "--side",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    show_default="that of the network's training inputs",
+    help="R-CNN: of the square that windows are warped to.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    metavar="PIXELS",
+    help="R-CNN: of the square that show what surrounds the window, on each side.",
+)
 @options.strict
 @options.force
 @options.dry_run
@@ -32,6 +61,10 @@ def command(
     reads: str | None,
     precision: str,
     device: str,
+    method: str,
+    layer: str | None,
+    side: int | None,
+    context: int,
     strict: bool,
     force: bool,
     dry_run: bool,
@@ -39,15 +72,20 @@ def command(
 ) -> None:
     """Compute the conv maps of each whole image, once a scale.
 
-    They are the cache of the method: windows are pooled from them by every later stage.
+    They are the cache of the method: windows are pooled from them by every later stage. With --method rcnn, the
+    baseline, the later stages read the features of windows instead.
     """
     from dataclasses import asdict
 
     from sppcli.cli import console
     from sppcli.stages import extract
 
+    for name in ("scales",) if method == "rcnn" else ("layer", "side", "context"):
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} has no meaning with --method {method}.")
     scales = options.chosen(recipe, {"scales": scales})["scales"]
-    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device)
+    crops = extract.CropConfig(layer, side, context) if method == "rcnn" else None
+    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device, crops)
     with console.progress("extract") as progress:
         summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
     if as_json:
@@ -58,7 +96,8 @@ def command(
         network = summary.network
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
+        what = f"window by window, {summary.layer}" if summary.layer else f"at {len(summary.scales)} scales"
         click.echo(
-            f"{output}: {summary.images:,} images at {len(summary.scales)} scales, "
+            f"{output}: {summary.images:,} images {what}, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
         )

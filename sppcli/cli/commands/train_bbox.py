@@ -38,7 +38,7 @@ def command(
     features: Path,
     output: Path,
     recipe: str,
-    layer: str,
+    layer: str | None,
     pyramid: tuple[int, ...] | None,
     split: str,
     memory: int,

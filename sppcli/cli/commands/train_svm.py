@@ -45,7 +45,7 @@ def command(
     features: Path,
     output: Path,
     recipe: str,
-    layer: str,
+    layer: str | None,
     pyramid: tuple[int, ...] | None,
     split: str,
     classes: tuple[str, ...] | None,

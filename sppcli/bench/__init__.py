@@ -1,0 +1,1 @@
+"""Measuring how long the methods take; nothing here is part of a result."""

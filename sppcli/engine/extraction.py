@@ -1,0 +1,109 @@
+"""What is computed of one image for features.h5: SPP-net's conv maps, or R-CNN's features of its windows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.features import CropRecord, Features, boxes_name, map_name, vectors_name
+from sppcli.artefacts.proposals import Proposals
+from sppcli.datasets.base import Dataset
+from sppcli.errors import MissingInput
+from sppcli.nets.crops import CropReader
+from sppcli.nets.maps import Extractor
+from sppcli.structures import Boxes, ByteImage, as_boxes
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Extraction(Protocol):
+    """``settings``: what decides an image's arrays besides network and precision; ``inputs``: besides the proposals."""
+
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+
+    def keys(self) -> tuple[str, ...]:
+        """Of each image of the proposals: images with equal keys have equal arrays."""
+
+    def keys_in(self, features: Features) -> tuple[str, ...]:
+        """The same of the images of an earlier file with the same settings."""
+
+    def names(self, index: int) -> dict[str, str]:
+        """Name of each array of an image -> its name in the file, where the image has row ``index``."""
+
+    def compute(self, row: int, image: ByteImage) -> Arrays:
+        """The arrays of the image in ``row`` of the proposals, by their names.
+
+        Raises:
+            BadInput: an activation beyond what float16 holds.
+        """
+
+
+class MapExtraction:
+    """Conv maps of the whole image at each of ``scales``."""
+
+    def __init__(self, proposals: Proposals, extractor: Extractor, scales: tuple[int, ...]) -> None:
+        self._images = proposals.images
+        self._extractor = extractor
+        self._scales = scales
+        self.settings: dict[str, Any] = {"scales": list(scales)}
+        self.inputs: dict[str, str] = {}
+
+    def keys(self) -> tuple[str, ...]:
+        return self._images.digests
+
+    def keys_in(self, features: Features) -> tuple[str, ...]:
+        return features.images.digests
+
+    def names(self, index: int) -> dict[str, str]:
+        return {str(scale): map_name(scale, index) for scale in self._scales}
+
+    def compute(self, row: int, image: ByteImage) -> Arrays:
+        name = self._images.paths[row]
+        return {str(scale): self._extractor(image, scale, name) for scale in self._scales}
+
+
+class WindowExtraction:
+    """R-CNN's features of the image's windows: its objects, which training asks for, and its proposals."""
+
+    def __init__(self, proposals: Proposals, dataset: Dataset, reader: CropReader, record: CropRecord) -> None:
+        self._proposals = proposals
+        self._reader = reader
+        self._objects = [_objects(dataset, image_id) for image_id in proposals.images.ids]
+        self.settings: dict[str, Any] = {"scales": [], "crops": record.to_json()}
+        joined = hashlib.sha256(b"".join(boxes.tobytes() for boxes in self._objects))
+        joined.update(str([len(boxes) for boxes in self._objects]).encode())
+        self.inputs = {"objects": joined.hexdigest()}
+
+    def keys(self) -> tuple[str, ...]:
+        digests = self._proposals.images.digests
+        return tuple(_key(digest, self._boxes(row)) for row, digest in enumerate(digests))
+
+    def keys_in(self, features: Features) -> tuple[str, ...]:
+        return tuple(_key(digest, features.boxes(i)) for i, digest in enumerate(features.images.digests))
+
+    def names(self, index: int) -> dict[str, str]:
+        return {"windows": vectors_name(index), "boxes": boxes_name(index)}
+
+    def compute(self, row: int, image: ByteImage) -> Arrays:
+        boxes = self._boxes(row)
+        return {"windows": self._reader(image, boxes, self._proposals.images.paths[row]), "boxes": boxes}
+
+    def _boxes(self, row: int) -> Boxes:
+        return np.concatenate([self._objects[row], self._proposals.of(row)])
+
+
+def _objects(dataset: Dataset, image_id: str) -> Boxes:
+    """Boxes (N, 4) of the image's objects; none where it has no annotation."""
+    try:
+        return dataset.annotations(image_id).boxes if dataset.has_annotations else as_boxes([])
+    except MissingInput:
+        return as_boxes([])
+
+
+def _key(digest: str, boxes: Boxes) -> str:
+    return hashlib.sha256(digest.encode() + np.ascontiguousarray(boxes).tobytes()).hexdigest()

@@ -1,0 +1,72 @@
+"""A new image as the scorer of a trained model sees it."""
+
+from __future__ import annotations
+
+import torch
+
+from sppcli.artefacts.models import BoxModel, SvmModel, described_crops
+from sppcli.engine.corpus import head_of, open_network
+from sppcli.engine.detector import Scorer
+from sppcli.errors import StaleArtefact
+from sppcli.nets.crops import CropReader, CropVectors
+from sppcli.nets.maps import Extractor
+from sppcli.nets.windows import HeldMaps, Maps, Vectors
+from sppcli.structures import ByteImage
+
+
+class ImageReader:
+    """The network that a model was trained on, run the way it was run for the training.
+
+    ``weights``: where the network is now, if not where the training found it.
+
+    Raises:
+        StaleArtefact: weights that are not those the model was trained on, or box regressors of other features.
+    """
+
+    def __init__(self, svm: SvmModel, bbox: BoxModel | None, device: torch.device, weights: str | None = None) -> None:
+        source = svm.header.source
+        chosen = weights or source["head_weights"]
+        self.network = open_network(source["network"], chosen)
+        for model in (svm, bbox):
+            if model is not None and model.record.network.digest != self.network.digest:
+                raise StaleArtefact(
+                    f"{model.path} was trained on another network than {self.network.weights} holds; give the right "
+                    "--weights"
+                )
+        self.svm = svm
+        self.bbox = bbox
+        self.scales = tuple(svm.header.summary["scales"])
+        precision = svm.header.summary["precision"]
+        crops = svm.record.crops
+        if bbox and bbox.record.crops != crops:
+            raise StaleArtefact(
+                f"{bbox.path} was trained on {described_crops(bbox.record.crops)}, {svm.path} on "
+                f"{described_crops(crops)}; run spp train-bbox again"
+            )
+        self._crops: CropReader | None = None
+        if crops:
+            head, digest = head_of(self.network, crops.layer)
+            if digest != crops.head_digest:
+                raise StaleArtefact(
+                    f"{svm.path} was trained on other fc layers than {self.network.weights} holds; train it again"
+                )
+            self._crops = CropReader(
+                self.network, device, precision, crops.levels, crops.layer, head, crops.side, crops.context
+            )
+        else:
+            self._extractor = Extractor(self.network, device, precision)
+
+    def scorer(self) -> Scorer:
+        """The model over what `read` gives."""
+        head = self.network.head
+        heads = (
+            head if self.svm.record.layer != "pool5" else None,
+            head if self.bbox and self.bbox.record.layer != "pool5" else None,
+        )
+        return Scorer(self.svm, self.bbox, self.scales, heads)
+
+    def read(self, image: ByteImage, size: tuple[int, int], name: str) -> Maps | Vectors:
+        """What the scorer reads of ``image`` (H, W, 3); ``size``: the height and width its windows refer to."""
+        if self._crops:
+            return CropVectors(self._crops, image, size, name)
+        return HeldMaps(size, tuple(self._extractor(image, scale, name) for scale in self.scales))

@@ -33,8 +33,6 @@ LINE_FRACTION = 0.1
 LINE_GAP = 2.0
 # The rate is that of the last so many seconds.
 RATE_SECONDS = 30.0
-# Items reported within this time of the start were there already (a resumed run) and are no measure of speed.
-FOUND_SECONDS = 0.2
 
 
 def level() -> int:
@@ -150,7 +148,7 @@ def progress(label: str) -> Iterator[Progress]:
 class _Quiet:
     """Nothing but warnings."""
 
-    def start(self, total: int, unit: str) -> None:
+    def start(self, total: int, unit: str, found: int = 0) -> None:
         pass
 
     def advance(self, n: int = 1) -> None:
@@ -169,20 +167,18 @@ class Meter:
     Args:
         total: items of the work; 0 if unknown.
         clock: seconds, any origin.
+        found: items done before, which are no measure of speed.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic, found: int = 0) -> None:
         self.total = total
-        self.done = 0
-        self.found = 0
+        self.done = self.found = found
         self._clock = clock
         self._started = clock()
         self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
 
     def advance(self, n: int) -> None:
         now = self._clock()
-        if now - self._started < FOUND_SECONDS and n > 1:
-            self.found += n
         self.done += n
         self._samples.append((now, self.done - self.found))
         while len(self._samples) > 2 and now - self._samples[1][0] > RATE_SECONDS:
@@ -225,13 +221,13 @@ class _Plain:
         self._line_time = 0.0
         self._line_done = 0
 
-    def start(self, total: int, unit: str) -> None:
+    def start(self, total: int, unit: str, found: int = 0) -> None:
         self.finish()
         self.unit = unit
-        self.meter = Meter(total, self._clock)
+        self.meter = Meter(total, self._clock, found)
         self._note = ""
         self._line_time = self._clock()
-        self._line_done = 0
+        self._line_done = found
 
     def advance(self, n: int = 1) -> None:
         if self.meter is None:
@@ -290,8 +286,8 @@ class _Live(_Plain):
         self._bar = bar
         self._task: rich.progress.TaskID | None = None
 
-    def start(self, total: int, unit: str) -> None:
-        super().start(total, unit)
+    def start(self, total: int, unit: str, found: int = 0) -> None:
+        super().start(total, unit, found)
         self._task = self._bar.add_task(self.label, total=total or None)
 
     def finish(self) -> None:

@@ -297,6 +297,13 @@ memory = click.option(
 )
 
 
+def training(function: F) -> F:
+    """What every training on windows takes: memory, seed, weights, data set, force, JSON, -q and -v."""
+    for decorator in reversed((memory, seed, network_weights, dataset, force, as_json, verbosity)):
+        function = decorator(function)
+    return function
+
+
 def split(default: str) -> Decorator[Any]:
     """``--split NAME``: train, val, trainval, test, whatever the data set has, or all."""
     return click.option(
@@ -322,6 +329,13 @@ jobs = click.option(
 device = click.option(
     "--device", type=Device(), default="auto", help="Where networks run: auto takes a GPU if there is one."
 )
+precision = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
+)
 _NETWORK = (
     click.option(
         "--backbone",
@@ -345,13 +359,7 @@ _NETWORK = (
         help="What the weights were trained on: RGB by ImageNet's mean and deviation; BGR minus Caffe's mean pixel; "
         "BGR minus 128, as the paper's release.",
     ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16"]),
-        default="auto",
-        show_default=True,
-        help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
-    ),
+    precision,
     device,
 )
 

@@ -12,12 +12,13 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives what a stage has to say while it works. Every method returns at once and never raises."""
 
-    def start(self, total: int, unit: str) -> None:
+    def start(self, total: int, unit: str, found: int = 0) -> None:
         """A new piece of work begins, ``total`` items long; a piece under way is over.
 
         Args:
             total: number of items, 0 if it cannot be known.
             unit: what an item is, in the plural: ``images``, ``classes``, ``windows``.
+            found: items of ``total`` that an earlier run has done; they are no measure of speed.
         """
 
     def advance(self, n: int = 1) -> None:
@@ -33,7 +34,7 @@ class Progress(Protocol):
 class NoProgress:
     """Says nothing. The default of every stage."""
 
-    def start(self, total: int, unit: str) -> None:
+    def start(self, total: int, unit: str, found: int = 0) -> None:
         """Ignored."""
 
     def advance(self, n: int = 1) -> None:

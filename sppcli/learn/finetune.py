@@ -122,8 +122,7 @@ def finetune(
     if keeper and (kept := keeper.load()):
         run.restore(*kept)
     at = run.at
-    progress.start(config.steps, "mini-batches")
-    progress.advance(at.step)
+    progress.start(config.steps, "mini-batches", at.step)
     if not at.history:
         run.look(validation)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -157,9 +157,7 @@ class _Training:
 
     def run(self) -> list[Epoch]:
         config, count = self.config, len(self.samples.labels)
-        self.progress.start(config.epochs * count, "images")
-        if self.at.epoch or self.at.step:
-            self.progress.advance(self.at.epoch * count + self.at.step * config.batch)
+        self.progress.start(config.epochs * count, "images", self.at.epoch * count + self.at.step * config.batch)
         while self.at.epoch < config.epochs and not (config.schedule == "plateau" and self.plateau.over):
             self._epoch()
         return self.at.history

@@ -178,7 +178,7 @@ def _trained(path: Path, recipe: dict[str, Any]) -> dict[int, float] | None:
 def _train(
     path: Path, config: DemoConfig, training: TrainingConfig, recipe: dict[str, Any], progress: Progress
 ) -> dict[int, float]:
-    progress.start(2 * config.crops, "rounds of crops")
+    progress.start(config.crops, "rounds of crops")
     samples = crops(Part.TRAINING, config.crops, config.seed, progress.advance)
     model, history = train(ARCHITECTURE, samples, training, progress)
     unseen = crops(Part.HELD_OUT, 1, config.seed)

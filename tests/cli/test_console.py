@@ -163,8 +163,7 @@ def test_progress_of_slow_items_speaks_every_ten_seconds_and_names_them(capsys: 
 
 def test_items_found_do_not_count_as_speed() -> None:
     clock = Clock()
-    meter = console.Meter(1000, clock)
-    meter.advance(900)
+    meter = console.Meter(1000, clock, 900)
     for _ in range(10):
         clock.now += 1
         meter.advance(1)

@@ -126,8 +126,8 @@ class Counting:
     def __init__(self) -> None:
         self.total = self.done = 0
 
-    def start(self, total: int, unit: str) -> None:
-        self.total, self.done = total, 0
+    def start(self, total: int, unit: str, found: int = 0) -> None:
+        self.total, self.done = total, found
 
     def advance(self, n: int = 1) -> None:
         self.done += n

@@ -55,13 +55,7 @@ if TYPE_CHECKING:
 @click.option("--split", metavar="NAME", help="Folder to classify: train, val, test.  [default: val, else test]")
 @click.option("--predictions", is_flag=True, help="The classes of each image even where the folders say them.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to name.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
-)
+@options.precision
 @options.device
 @options.strict
 @options.as_json

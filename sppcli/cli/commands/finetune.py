@@ -52,14 +52,8 @@ from sppcli.paper import RECIPES
     metavar="N",
     help="Steps to validation.",
 )
-@options.network_weights
-@options.dataset
-@options.memory
-@options.seed
 @options.device
-@options.force
-@options.as_json
-@options.verbosity
+@options.training
 def command(
     proposals: Path,
     features: Path,

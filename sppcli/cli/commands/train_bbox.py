@@ -26,13 +26,7 @@ from sppcli.cli.options import Fraction, PositiveFloat, of_recipe
     click.Choice(["half-open", "inclusive"]),
     "Whether pixels 3 to 5 are 3 wide, or 2 as the release computes it.",
 )
-@options.memory
-@options.seed
-@options.network_weights
-@options.dataset
-@options.force
-@options.as_json
-@options.verbosity
+@options.training
 def command(
     proposals: Path,
     features: Path,

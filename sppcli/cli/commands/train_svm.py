@@ -33,13 +33,7 @@ from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
 @of_recipe("--hard-score", Number(-1), "Windows that score above it are hard.")
 @of_recipe("--evict-score", Number(-1.2), "Negatives that score below it after a training are dropped.")
 @of_recipe("--retrain-after", click.IntRange(min=1), "More new negatives make a single pass train.", metavar="N")
-@options.memory
-@options.seed
-@options.network_weights
-@options.dataset
-@options.force
-@options.as_json
-@options.verbosity
+@options.training
 def command(
     proposals: Path,
     features: Path,

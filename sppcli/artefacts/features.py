@@ -64,8 +64,8 @@ class CropRecord:
         return {**asdict(self), "levels": list(self.levels)}
 
 
-def map_name(scale: int, index: int) -> str:
-    return f"maps/{scale}/{index:06d}"
+def map_name(scale: int, index: int, mirrored: bool = False) -> str:
+    return f"{'mirrored' if mirrored else 'maps'}/{scale}/{index:06d}"
 
 
 def vectors_name(index: int) -> str:
@@ -82,9 +82,11 @@ class ImageMaps:
     ``size``: (height, width) of the image; ``map_sizes``: (height, width) of the map at each scale.
     """
 
-    def __init__(self, artefact: Artefact, scales: tuple[int, ...], index: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self, artefact: Artefact, scales: tuple[int, ...], index: int, size: tuple[int, int], mirrored: bool = False
+    ) -> None:
         self._artefact = artefact
-        self._names = [map_name(scale, index) for scale in scales]
+        self._names = [map_name(scale, index, mirrored) for scale in scales]
         self.size = size
         for name in self._names:
             if name not in artefact:
@@ -159,9 +161,14 @@ class Features:
     def root(self) -> Path:
         return Path(self.header.source["root"])
 
-    def maps(self, index: int) -> ImageMaps:
+    @property
+    def mirrored(self) -> bool:
+        """Whether the maps of the mirror images are here too."""
+        return bool(self.header.config.get("flip", False))
+
+    def maps(self, index: int, mirrored: bool = False) -> ImageMaps:
         height, width = self.images.sizes[index]
-        return ImageMaps(self._artefact, self.scales, index, (int(height), int(width)))
+        return ImageMaps(self._artefact, self.scales, index, (int(height), int(width)), mirrored)
 
     def vectors(self, index: int) -> ImageVectors:
         height, width = self.images.sizes[index]

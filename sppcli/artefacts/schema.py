@@ -68,6 +68,7 @@ SCHEMAS: dict[str, Schema] = {
                     "maps/<scale>/<image index, 6 digits>",
                     "conv map, float16 (height, width, channels), one compressed chunk",
                 ),
+                ("mirrored/<scale>/<image index, 6 digits>", "with --flip: the same of the mirror image"),
                 (
                     "windows/<image index, 6 digits>",
                     "R-CNN's, instead of maps: a layer's output for each window, float16 (windows, features)",

@@ -297,6 +297,9 @@ memory = click.option(
 )
 
 
+flip = click.option("--flip", is_flag=True, help="Learn from mirror images too; they need spp extract --flip.")
+
+
 def training(function: F) -> F:
     """What every training on windows takes: memory, seed, weights, data set, force, JSON, -q and -v."""
     for decorator in reversed((memory, seed, network_weights, dataset, force, as_json, verbosity)):

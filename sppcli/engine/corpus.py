@@ -17,6 +17,7 @@ from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
 from sppcli.engine.progress import Progress
 from sppcli.errors import BadInput, MissingInput, StaleArtefact, UsageProblem
+from sppcli.geometry.boxes import flip
 from sppcli.geometry.projection import CellGrid
 from sppcli.nets.windows import WindowReader
 from sppcli.paper import DEFAULT
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corpus:
-    """``rows``: indices into ``features.images`` of the images of the split, in order of id."""
+    """``rows``: indices into ``features.images`` of the images of the split, in order of id.
+
+    The row ``~i`` is the mirror image of ``i``; see `with_mirrors`.
+    """
 
     proposals: Proposals
     features: Features
@@ -38,7 +42,20 @@ class Corpus:
     missing: tuple[str, ...]
 
     def image_id(self, row: int) -> str:
-        return self.features.images.ids[row]
+        return self.features.images.ids[max(row, ~row)]
+
+    def with_mirrors(self) -> Corpus:
+        """The same images and their mirror images.
+
+        Raises:
+            UsageProblem: the features hold no maps of them.
+        """
+        if not self.features.mirrored:
+            raise UsageProblem(f"{self.features.path} holds no mirror images; run spp extract --flip first")
+        return replace(self, rows=(*self.rows, *(~row for row in self.rows)))
+
+    def _mirrored(self, row: int, boxes: Boxes) -> Boxes:
+        return flip(boxes, int(self.features.images.sizes[~row][1])) if row < 0 else boxes
 
     @cached_property
     def _proposal_rows(self) -> dict[str, int]:
@@ -46,14 +63,17 @@ class Corpus:
 
     def windows(self, row: int) -> Boxes:
         """Proposals (N, 4) of the image."""
-        return self.proposals.of(self._proposal_rows[self.image_id(row)])
+        return self._mirrored(row, self.proposals.of(self._proposal_rows[self.image_id(row)]))
 
     def maps(self, row: int) -> ImageMaps | ImageVectors:
         """The image's conv maps, or R-CNN's features of its windows: what a `WindowReader` reads."""
-        return self.features.vectors(row) if self.features.crops else self.features.maps(row)
+        if self.features.crops:
+            return self.features.vectors(row)
+        return self.features.maps(max(row, ~row), mirrored=row < 0)
 
     def truth(self, row: int) -> Annotations:
-        return self.dataset.annotations(self.image_id(row))
+        truth = self.dataset.annotations(self.image_id(row))
+        return replace(truth, boxes=self._mirrored(row, truth.boxes))
 
     def annotation_digest(self) -> str:
         return self.dataset.annotation_digest(self.image_id(row) for row in self.rows)

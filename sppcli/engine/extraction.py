@@ -44,13 +44,14 @@ class Extraction(Protocol):
 
 
 class MapExtraction:
-    """Conv maps of the whole image at each of ``scales``."""
+    """Conv maps of the whole image at each of ``scales``, and with ``flip`` those of its mirror image."""
 
-    def __init__(self, proposals: Proposals, extractor: Extractor, scales: tuple[int, ...]) -> None:
+    def __init__(self, proposals: Proposals, extractor: Extractor, scales: tuple[int, ...], flip: bool = False) -> None:
         self._images = proposals.images
         self._extractor = extractor
         self._scales = scales
-        self.settings: dict[str, Any] = {"scales": list(scales)}
+        self._sides = (False, True) if flip else (False,)
+        self.settings: dict[str, Any] = {"scales": list(scales), **({"flip": True} if flip else {})}
         self.inputs: dict[str, str] = {}
 
     def keys(self) -> tuple[str, ...]:
@@ -60,11 +61,19 @@ class MapExtraction:
         return features.images.digests
 
     def names(self, index: int) -> dict[str, str]:
-        return {str(scale): map_name(scale, index) for scale in self._scales}
+        return {
+            map_name(scale, 0, mirrored): map_name(scale, index, mirrored)
+            for mirrored in self._sides
+            for scale in self._scales
+        }
 
     def compute(self, row: int, image: ByteImage) -> Arrays:
         name = self._images.paths[row]
-        return {str(scale): self._extractor(image, scale, name) for scale in self._scales}
+        return {
+            map_name(scale, 0, mirrored): self._extractor(image[:, ::-1] if mirrored else image, scale, name)
+            for mirrored in self._sides
+            for scale in self._scales
+        }
 
 
 class WindowExtraction:

@@ -47,6 +47,31 @@ def clip(boxes: Boxes, height: int, width: int) -> Boxes:
     return np.clip(boxes, np.float32(0), limits).astype(np.float32)
 
 
+def jittered(
+    boxes: Boxes, count: int, height: int, width: int, rng: np.random.Generator, least_iou: float = 0.7
+) -> Boxes:
+    """``count`` boxes near each of ``boxes`` (N, 4): (N * count, 4), those of the first box first.
+
+    Shifted by up to 15 % of the box's width and height and scaled by up to 15 %, cut to an image of ``height`` x
+    ``width``; drawn anew until the IoU with the box is at least ``least_iou``, at most ten times, else the box itself.
+    """
+    own = np.repeat(boxes, count, axis=0)
+    out = own.copy()
+    waiting = np.arange(len(own))
+    for _ in range(10):
+        if not len(waiting):
+            break
+        mine = own[waiting].astype(np.float64)
+        centre, side = (mine[:, :2] + mine[:, 2:]) / 2, mine[:, 2:] - mine[:, :2]
+        centre += rng.uniform(-0.15, 0.15, centre.shape) * side
+        side *= np.exp(rng.uniform(-np.log(1.15), np.log(1.15), side.shape))
+        drawn = clip(np.concatenate([centre - side / 2, centre + side / 2], axis=1).astype(np.float32), height, width)
+        near = np.array([iou(a[None], b[None])[0, 0] for a, b in zip(drawn, own[waiting], strict=True)]) >= least_iou
+        out[waiting[near]] = drawn[near]
+        waiting = waiting[~near]
+    return out
+
+
 def flip(boxes: Boxes, width: int) -> Boxes:
     """Boxes (N, 4) in the horizontally mirrored image of ``width`` pixels; its own inverse."""
     flipped = boxes.copy()

@@ -52,6 +52,7 @@ class ExtractConfig:
     precision: str = "auto"
     device: str = "auto"
     crops: CropConfig | None = None
+    flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _method(
     """How images are run through ``network``."""
     crops = config.crops
     if crops is None:
-        return MapExtraction(proposals, Extractor(network, device, precision), config.scales)
+        return MapExtraction(proposals, Extractor(network, device, precision), config.scales, config.flip)
     has = network.head.layers if network.head else {}
     layer = crops.layer or ["pool5", *has][-1]
     head, head_digest = head_of(network, layer)

@@ -51,6 +51,7 @@ class FinetuneStageConfig:
     | split | of the images; ``held_out`` of them validate, or those of the split ``validation`` |
     | schedule | (mini-batches, rate) in turn; () goes six times through the objects' windows, the last at a tenth |
     | fc | widths of fc6, fc7 … for a network that has none |
+    | flip | draw from mirror images too |
     | batch, check, seed | see `learn.finetune.FinetuneConfig` |
     | memory | bytes for drawn windows |
     """
@@ -63,6 +64,7 @@ class FinetuneStageConfig:
     fc: tuple[int, ...] = (1024, 1024)
     batch: int = 128
     check: int = 100
+    flip: bool = False
     memory: int = 5 * 2**29
     seed: int = 0
     device: str = "auto"
@@ -138,7 +140,9 @@ def run(
             model = with_new_classes(network, (BACKGROUND, *classes), levels, config.fc)
         record = config.windows.record(corpus.features.network, levels, "")
         source = _Source(corpus, window_reader(corpus.features.scales, record, None), classes, config, progress)
-        source.find(rows)
+        if config.flip:
+            source.corpus = corpus.with_mirrors()
+        source.find([*rows, *(~row for row in rows)] if config.flip else rows)
         validation = source.validation(held)
         # New fc layers learn on windows of unit mean square, which is then made part of their weights.
         factor = 1.0

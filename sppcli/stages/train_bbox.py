@@ -31,7 +31,10 @@ MINIMUM_EXAMPLES = 10
 
 @dataclass(frozen=True)
 class TrainBboxConfig:
-    """``memory``: bytes for examples and solver together. What is not said here is as in `paper.Recipe`."""
+    """``flip``: learn from mirror images too; ``memory``: bytes for examples and solver together.
+
+    What is not said here is as in `paper.Recipe`.
+    """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
     split: str = "trainval"
@@ -39,6 +42,7 @@ class TrainBboxConfig:
     strict_iou: bool = DEFAULT.strict_iou
     ridge: float = DEFAULT.ridge
     box_width: str = DEFAULT.box_width
+    flip: bool = False
     memory: int = 5 * 2**29
     seed: int = 0
     recipe: str = DEFAULT.name
@@ -99,6 +103,8 @@ def run(
             touch_if_older(output, [proposals_path, features_path])
             return _summary(output, up_to_date=True)
         training.warn_of_data(progress)
+        if config.flip:
+            corpus = corpus.with_mirrors()
         classes = tuple(sorted({label for row in corpus.rows for label in corpus.truth(row).labels}))
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
@@ -114,7 +120,7 @@ def run(
     arrays, rows = _fit(features, targets, labels, classes, found, config.ridge, progress)
     summary = {
         "features": training.record(normaliser.factor).to_json(),
-        "images": len(corpus.rows),
+        "images": len(training.corpus.rows),
         "classes": [asdict(row) for row in rows],
     }
     write_bbox(output, Header("bbox", training.settings, training.inputs, training.source, summary), classes, arrays)

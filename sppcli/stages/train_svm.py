@@ -16,8 +16,8 @@ from sppcli.artefacts.store import Header, is_current, touch_if_older
 from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, MissingInput
-from sppcli.geometry.boxes import iou
+from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.geometry.boxes import iou, jittered
 from sppcli.geometry.nms import nms
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
@@ -33,6 +33,8 @@ Float64 = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class TrainSvmConfig:
     """``classes``: () for all that the split shows. ``memory``: bytes for samples and solver together.
+
+    ``flip``: learn from mirror images too; ``jitter``: windows near each object that are positives with it.
 
     What is not said here is as in `paper.Recipe`.
     """
@@ -50,6 +52,8 @@ class TrainSvmConfig:
     hard_score: float = DEFAULT.hard_score
     evict_score: float = DEFAULT.evict_score
     retrain_after: int = DEFAULT.retrain_after
+    flip: bool = False
+    jitter: int = 0
     memory: int = 5 * 2**29
     seed: int = 0
     recipe: str = DEFAULT.name
@@ -107,6 +111,8 @@ def run(
     """
     progress = progress or NoProgress()
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
+        if config.jitter and corpus.features.crops:
+            raise UsageProblem("--jitter draws windows that R-CNN's features do not have; leave it out")
         training = plan_training(corpus, config.windows, asdict(config), weights)
         classes = _classes(corpus, config.classes, progress)
         settings = {**training.settings, "classes": list(classes)}
@@ -115,7 +121,7 @@ def run(
             touch_if_older(output, [proposals_path, features_path])
             return _summary(output, up_to_date=True)
         training.warn_of_data(progress)
-        trainer = _Trainer(corpus, training.reader, config, classes, progress)
+        trainer = _Trainer(corpus.with_mirrors() if config.flip else corpus, training.reader, config, classes, progress)
         normaliser, miners = trainer.train()
     rows = tuple(
         ClassSummary(miner.name, len(miner.positives), miner.negatives, miner.trainings, miner.dropped)
@@ -238,12 +244,15 @@ class _Trainer:
             # Drawn among windows that are negatives of some class, most often of all.
             candidates = np.flatnonzero((overlap < self.config.negative_iou).any(axis=1))
             chosen = np.sort(self.random.permutation(candidates)[:per_image])
-            wanted = np.concatenate([np.arange(len(truth.labels)), chosen])
-            features = normaliser.apply(self.reader.features(self.corpus.maps(row), boxes[wanted]))
-            for i, label in enumerate(truth.labels):
+            maps = self.corpus.maps(row)
+            near = jittered(truth.boxes, self.config.jitter, *maps.size, self.random)
+            labels = (*truth.labels, *(label for label in truth.labels for _ in range(self.config.jitter)))
+            read = np.concatenate([truth.boxes, near, boxes[chosen]])
+            features = normaliser.apply(self.reader.features(maps, read))
+            for i, label in enumerate(labels):
                 if label in positives:
                     positives[label].append(features[i : i + 1])
-            negatives.append((row, chosen, overlap[chosen], features[len(truth.labels) :]))
+            negatives.append((row, chosen, overlap[chosen], features[len(labels) :]))
             self.progress.advance()
         svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
         limit = self._sample_limit(negatives[0][3].shape[1])

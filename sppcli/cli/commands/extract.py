@@ -45,6 +45,7 @@ from sppcli.cli.options import of_recipe
     metavar="PIXELS",
     help="R-CNN: of the square that show what surrounds the window, on each side.",
 )
+@click.option("--flip", is_flag=True, help="The maps of the mirror images too, for trainings with --flip.")
 @options.strict
 @options.force
 @options.dry_run
@@ -65,6 +66,7 @@ def command(
     layer: str | None,
     side: int | None,
     context: int,
+    flip: bool,
     strict: bool,
     force: bool,
     dry_run: bool,
@@ -80,12 +82,12 @@ def command(
     from sppcli.cli import console
     from sppcli.stages import extract
 
-    for name in ("scales",) if method == "rcnn" else ("layer", "side", "context"):
+    for name in ("scales", "flip") if method == "rcnn" else ("layer", "side", "context"):
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} has no meaning with --method {method}.")
     scales = options.chosen(recipe, {"scales": scales})["scales"]
     crops = extract.CropConfig(layer, side, context) if method == "rcnn" else None
-    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device, crops)
+    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device, crops, flip)
     with console.progress("extract") as progress:
         summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
     if as_json:

@@ -52,6 +52,7 @@ from sppcli.paper import RECIPES
     metavar="N",
     help="Steps to validation.",
 )
+@options.flip
 @options.device
 @options.training
 def command(

@@ -26,6 +26,7 @@ from sppcli.cli.options import Fraction, PositiveFloat, of_recipe
     click.Choice(["half-open", "inclusive"]),
     "Whether pixels 3 to 5 are 3 wide, or 2 as the release computes it.",
 )
+@options.flip
 @options.training
 def command(
     proposals: Path,
@@ -35,6 +36,7 @@ def command(
     layer: str | None,
     pyramid: tuple[int, ...] | None,
     split: str,
+    flip: bool,
     memory: int,
     seed: int,
     weights: str | None,
@@ -52,7 +54,7 @@ def command(
 
     values = options.chosen(recipe, given)
     windows = WindowSettings(layer, pyramid, **{name: values.pop(name) for name in options.WINDOW_VALUES})
-    config = train_bbox.TrainBboxConfig(windows, split, memory=memory, seed=seed, recipe=recipe, **values)
+    config = train_bbox.TrainBboxConfig(windows, split, flip=flip, memory=memory, seed=seed, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
         summary = train_bbox.run(
             proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress

@@ -33,6 +33,15 @@ from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
 @of_recipe("--hard-score", Number(-1), "Windows that score above it are hard.")
 @of_recipe("--evict-score", Number(-1.2), "Negatives that score below it after a training are dropped.")
 @of_recipe("--retrain-after", click.IntRange(min=1), "More new negatives make a single pass train.", metavar="N")
+@options.flip
+@click.option(
+    "--jitter",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Windows near each object (IoU 0.7 or more) that are positives too.",
+)
 @options.training
 def command(
     proposals: Path,
@@ -42,6 +51,8 @@ def command(
     layer: str | None,
     pyramid: tuple[int, ...] | None,
     split: str,
+    flip: bool,
+    jitter: int,
     classes: tuple[str, ...] | None,
     memory: int,
     seed: int,
@@ -64,7 +75,9 @@ def command(
 
     values = options.chosen(recipe, given)
     windows = WindowSettings(layer, pyramid, **{name: values.pop(name) for name in options.WINDOW_VALUES})
-    config = train_svm.TrainSvmConfig(windows, split, classes or (), memory=memory, seed=seed, recipe=recipe, **values)
+    config = train_svm.TrainSvmConfig(
+        windows, split, classes or (), flip=flip, jitter=jitter, memory=memory, seed=seed, recipe=recipe, **values
+    )
     with console.progress("train-svm") as progress:
         summary = train_svm.run(
             proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, siblings
+from sppcli.datasets.coco import CocoDataset, annotation_files
 from sppcli.datasets.folder import PlainImages
 from sppcli.datasets.voc import VocDataset, is_voc_root
 from sppcli.errors import BadInput, MissingInput, UsageProblem
@@ -22,6 +23,7 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> D
     - One folder with JPEGImages and Annotations (or ImageSets) is a VOC data set, without JPEGImages too if
       ``images_needed`` is False (evaluation reads annotations only); so is a devkit: a folder
       with one such folder called VOC2007, VOC2012 … in it, or in its VOCdevkit.
+    - One folder with annotations/instances_*.json, or one such file, is a COCO data set (`coco`).
     - Any other folder is searched through for images.
     - Image files, or files and folders together, are images with ids relative to their common parent.
 
@@ -47,7 +49,19 @@ def _open(paths: Sequence[Path], images_needed: bool) -> Dataset:
             raise UsageProblem(f"{roots[0]} is a VOC data set: give it alone, or give its JPEGImages folder")
         if roots:
             return VocDataset(roots[0], paths[0], images_needed)
+        reader = _reader(path)
+        if reader and len(paths) > 1:
+            raise UsageProblem(f"{path} is an annotated data set: give it alone, or give the folder of its images")
+        if reader:
+            return reader(path, images_needed)
     return PlainImages(paths)
+
+
+def _reader(path: Path) -> Callable[[Path, bool], Dataset] | None:
+    """What reads ``path``, if it is an annotated data set other than VOC."""
+    if path.suffix.lower() == ".json" if path.is_file() else annotation_files(path):
+        return CocoDataset
+    return None
 
 
 def _existing(source: Path | str) -> Path:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sppcli.artefacts.detections import read_detections
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
+from sppcli.datasets.coco import bbox_of
+from sppcli.datasets.records import record_of
 from sppcli.datasets.voc_results import read_results, result_classes
 from sppcli.engine.corpus import require_annotations
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
+from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
 from sppcli.structures import Detections
 
@@ -34,6 +39,13 @@ class EvaluateSummary:
     source: Path
 
 
+@dataclass(frozen=True)
+class CocoSummary:
+    result: CocoResult
+    images: int
+    split: str
+
+
 def run(
     detections_path: Path,
     config: EvaluateConfig,
@@ -48,6 +60,49 @@ def run(
         BadInput: no annotations.
     """
     progress = progress or NoProgress()
+    stored, opened, wanted = _opened(detections_path, config.split, dataset, progress)
+    return _evaluate(stored, opened, wanted, config, detections_path, progress)
+
+
+def run_coco(
+    detections_path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+) -> CocoSummary:
+    """As `run`, by COCO's rules: AP over IoU 0.50:0.95, by size, and AR.
+
+    Raises:
+        MissingInput, BadInput: as `run`.
+    """
+    progress = progress or NoProgress()
+    detections, opened, wanted = _opened(detections_path, split, dataset, progress)
+    truth = {image_id: _coco_truth(opened, image_id) for image_id in wanted}
+    for warning in dict.fromkeys(opened.warnings):
+        progress.warn(warning)
+    shown = {label for image in truth.values() for label in image.labels}
+    if not shown:
+        raise BadInput(f"there is no object in split {split} of {opened.root}: nothing to evaluate against")
+    result = evaluate_coco(detections, truth, tuple(sorted(shown | set(detections.classes))))
+    return CocoSummary(result, len(wanted), split)
+
+
+def _coco_truth(dataset: Dataset, image_id: str) -> CocoTruth:
+    """Boxes and areas as written: COCO's rules do not clip."""
+    record = record_of(dataset, image_id)
+    if record.objects is None:
+        raise BadInput(f"image {image_id!r} of {dataset.root} has no annotation; evaluate another --split")
+    return CocoTruth(
+        np.array([bbox_of(thing) for thing in record.objects], dtype=np.float64).reshape(-1, 4),
+        tuple(thing.label for thing in record.objects),
+        np.array([thing.own_area for thing in record.objects], dtype=np.float64),
+        np.array([thing.crowd for thing in record.objects], dtype=np.bool_),
+        np.array([thing.difficult for thing in record.objects], dtype=np.bool_),
+        record.number,
+    )
+
+
+def _opened(
+    detections_path: Path, split: str, dataset: Path | None, progress: Progress
+) -> tuple[Detections, Dataset, tuple[str, ...]]:
+    """The detections, the data set they were made of, and the ids of its split; says which of these were not seen."""
     stored = read_detections(detections_path)
     sources = [dataset] if dataset else [Path(path) for path in stored.header.source["paths"]]
     gone = [source for source in sources if not source.exists()]
@@ -55,18 +110,16 @@ def run(
         raise MissingInput(f"{gone[0]}: the images of {detections_path} are no longer there; give the folder first")
     opened = open_dataset(sources, images_needed=False)
     require_annotations(opened)
-    wanted = opened.split(config.split)
+    wanted = opened.split(split)
     unseen = sorted(set(wanted) - set(stored.detections.image_ids))
     if len(unseen) == len(wanted):
-        raise MissingInput(
-            f"{detections_path} covers no image of split {config.split}; run spp detect --split {config.split}"
-        )
+        raise MissingInput(f"{detections_path} covers no image of split {split}; run spp detect --split {split}")
     if unseen:
         progress.warn(
-            f"{len(unseen)} images of split {config.split} are not in {detections_path} and count as searched in vain, "
+            f"{len(unseen)} images of split {split} are not in {detections_path} and count as searched in vain, "
             f"the first: {unseen[0]}"
         )
-    return _evaluate(stored.detections, opened, wanted, config, detections_path, progress)
+    return stored.detections, opened, wanted
 
 
 def run_on_results(

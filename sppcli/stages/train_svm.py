@@ -17,7 +17,7 @@ from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_train
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
-from sppcli.geometry.boxes import iou
+from sppcli.geometry.boxes import covered, iou
 from sppcli.geometry.nms import nms
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
@@ -153,8 +153,9 @@ def _classes(corpus: Corpus, wanted: tuple[str, ...], progress: Progress) -> tup
     """The classes to train, in order of name; each has at least one object in the split."""
     counts: dict[str, int] = dict.fromkeys(corpus.dataset.classes, 0)
     for row in corpus.rows:
-        for label in corpus.truth(row).labels:
-            counts[label] += 1
+        truth = corpus.truth(row)
+        for label, crowd in zip(truth.labels, truth.crowd, strict=True):
+            counts[label] += not crowd
     where = f"split {corpus.split} of {corpus.dataset.root}"
     for name in wanted:
         if name not in counts:
@@ -241,7 +242,7 @@ class _Trainer:
             wanted = np.concatenate([np.arange(len(truth.labels)), chosen])
             features = normaliser.apply(self.reader.features(self.corpus.maps(row), boxes[wanted]))
             for i, label in enumerate(truth.labels):
-                if label in positives:
+                if label in positives and not truth.crowd[i]:
                     positives[label].append(features[i : i + 1])
             negatives.append((row, chosen, overlap[chosen], features[len(truth.labels) :]))
             self.progress.advance()
@@ -290,6 +291,8 @@ class _Trainer:
         boxes = np.concatenate([truth.boxes, self.corpus.windows(row)])
         overlap = np.zeros((len(boxes), len(self.classes)))
         pairs = iou(boxes, truth.boxes)
+        # A window inside a crowd is likely to hold one of its objects: no negative.
+        pairs[:, truth.crowd] = covered(boxes, truth.boxes[truth.crowd])
         for k, name in enumerate(self.classes):
             mask = truth.of_class(name)
             if mask.any():

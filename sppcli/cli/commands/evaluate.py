@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
 @click.option("--voc2007", "protocol", flag_value="voc2007", default="voc2007", help="11-point AP.  [default]")
 @click.option("--voc2010", "protocol", flag_value="voc2010", help="Area under the precision-recall curve.")
+@click.option("--coco", "protocol", flag_value="coco", help="AP over IoU 0.50:0.95, by object size, and AR.")
 @click.option(
     "--detections",
     type=options.FilePath,
@@ -60,7 +61,7 @@ def command(
     points: Points,
     as_json: bool,
 ) -> None:
-    """Average precision of each class and their mean (mAP), by the PASCAL VOC devkit's rules.
+    """Average precision of each class and their mean (mAP), by the rules of the PASCAL VOC devkit or of COCO.
 
     DATASET is only needed with --results, or if the images have moved since spp propose.
     """
@@ -69,6 +70,11 @@ def command(
 
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
+    if protocol == "coco":
+        if results:
+            raise click.UsageError("--coco scores --detections; --results are scored with --voc2007 or --voc2010.")
+        _coco(detections, split, dataset, as_json)
+        return
     config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
     with console.progress("evaluate") as progress:
         if results and dataset:
@@ -99,20 +105,38 @@ def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> No
         console.say(f"{detections}: {summary.detections:,} detections in {summary.images:,} images")
 
 
+def _coco(detections: Path, split: str, dataset: Path | None, as_json: bool) -> None:
+    from sppcli.cli import console
+    from sppcli.stages import evaluate
+
+    with console.progress("evaluate") as progress:
+        _ensure_detections(detections, split, dataset)
+        summary = evaluate.run_coco(detections, split, dataset=dataset, progress=progress)
+    result = summary.result
+    if as_json:
+        console.print_json({"protocol": "coco", **result.stats, "ap": result.ap})
+        return
+    rows = [(name, _shown(ap), result.npos[name], result.n_detections[name]) for name, ap in result.ap.items()]
+    console.table(("class", "AP", "objects", "detections"), rows, footer=("mean", _shown(result.stats["AP"]), "", ""))
+    click.echo()
+    console.table(tuple(result.stats), [tuple(map(_shown, result.stats.values()))])
+    click.echo(f"coco, IoU 0.50:0.95, {summary.images:,} images of {summary.split}")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
 def _print_table(summary: EvaluateSummary) -> None:
     from sppcli.cli import console
 
     result = summary.result
-
-    def shown(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
     rows = [
-        (name, shown(value), shown(result.max_recall[name]), result.npos[name], result.n_detections[name])
+        (name, _shown(value), _shown(result.max_recall[name]), result.npos[name], result.n_detections[name])
         for name, value in result.ap.items()
     ]
     console.table(
-        ("class", "AP", "recall", "objects", "detections"), rows, footer=("mAP", shown(result.mAP), "", "", "")
+        ("class", "AP", "recall", "objects", "detections"), rows, footer=("mAP", _shown(result.mAP), "", "", "")
     )
     rule = "11-point" if result.protocol == "voc2007" else "area"
     click.echo(f"{result.protocol} ({rule}), IoU {result.iou:g}, {summary.images:,} images of {summary.split}")

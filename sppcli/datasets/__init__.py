@@ -9,7 +9,9 @@ from pathlib import Path
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, siblings
 from sppcli.datasets.coco import CocoDataset, annotation_files
 from sppcli.datasets.folder import PlainImages
+from sppcli.datasets.table import CsvDataset, table_files
 from sppcli.datasets.voc import VocDataset, is_voc_root
+from sppcli.datasets.yolo import YoloDataset, names_file
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 
 __all__ = ["ALL", "IMAGE_EXTENSIONS", "Dataset", "open_dataset"]
@@ -24,6 +26,8 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> D
       ``images_needed`` is False (evaluation reads annotations only); so is a devkit: a folder
       with one such folder called VOC2007, VOC2012 … in it, or in its VOCdevkit.
     - One folder with annotations/instances_*.json, or one such file, is a COCO data set (`coco`).
+    - One folder with labels/ and data.yaml or classes.txt, or one such .yaml, is a YOLO data set (`yolo`).
+    - One folder with annotations.csv, or other .csv files of boxes, or one .csv, is a CSV data set (`table`).
     - Any other folder is searched through for images.
     - Image files, or files and folders together, are images with ids relative to their common parent.
 
@@ -59,9 +63,15 @@ def _open(paths: Sequence[Path], images_needed: bool) -> Dataset:
 
 def _reader(path: Path) -> Callable[[Path, bool], Dataset] | None:
     """What reads ``path``, if it is an annotated data set other than VOC."""
-    if path.suffix.lower() == ".json" if path.is_file() else annotation_files(path):
+    if path.is_file():
+        return {".json": CocoDataset, ".yaml": YoloDataset, ".yml": YoloDataset, ".csv": CsvDataset}.get(
+            path.suffix.lower()
+        )
+    if annotation_files(path):
         return CocoDataset
-    return None
+    if not (path / "annotations.csv").is_file() and names_file(path):
+        return YoloDataset
+    return CsvDataset if table_files(path) else None
 
 
 def _existing(source: Path | str) -> Path:

@@ -238,7 +238,7 @@ def bbox_of(thing: LabelledBox) -> list[float]:
 
 def _plain(value: float) -> float:
     """A whole number as int, so that 5.0 is written as 5."""
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value
 
 
 def write_coco(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
-from sppcli.datasets.base import IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
+from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, Boxes, ImageItem, as_boxes
 
@@ -96,7 +96,9 @@ class VocDataset(Dataset):
         images = [ImageItem(image_id, files[image_id]) for image_id in ids]
         super().__init__("voc", [source or folder], folder, images, warnings)
         self._ids = frozenset(ids)
-        self._splits = {name: tuple(sorted(self._ids.intersection(listed[name]))) for name in sorted(listed)}
+        self._splits = {
+            name: tuple(sorted(self._ids.intersection(listed[name]))) for name in sorted(listed) if name != ALL
+        }
         self._files = {image_id: path for image_id, path in annotated.items() if image_id in self._ids}
         self._places = {item.id: item.path for item in images}
         self._parsed: dict[str, Annotations] = {}

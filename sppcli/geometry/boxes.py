@@ -39,7 +39,7 @@ def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
 
 
 def covered(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
-    """Share (N, M) float64 of each box of ``a`` (N, 4) that lies in each of ``b`` (M, 4): COCO's overlap with crowds."""
+    """Share (N, M) float64 of each box of ``a`` (N, 4) in each of ``b`` (M, 4): COCO's overlap with crowds."""
     a64 = np.asarray(a, dtype=np.float64)
     inter = _intersection(a64, np.asarray(b, dtype=np.float64))
     return np.divide(inter, area(a64)[:, None], out=np.zeros_like(inter), where=inter > 0)

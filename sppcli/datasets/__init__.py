@@ -9,6 +9,7 @@ from pathlib import Path
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, siblings
 from sppcli.datasets.coco import CocoDataset, annotation_files
 from sppcli.datasets.folder import PlainImages
+from sppcli.datasets.ilsvrc import IlsvrcDataset, tasks_of
 from sppcli.datasets.table import CsvDataset, table_files
 from sppcli.datasets.voc import VocDataset, is_voc_root
 from sppcli.datasets.yolo import YoloDataset, names_file
@@ -28,6 +29,7 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> D
     - One folder with annotations/instances_*.json, or one such file, is a COCO data set (`coco`).
     - One folder with labels/ and data.yaml or classes.txt, or one such .yaml, is a YOLO data set (`yolo`).
     - One folder with annotations.csv, or other .csv files of boxes, or one .csv, is a CSV data set (`table`).
+    - One folder with Annotations/DET and Data/DET (or CLS-LOC) is an ILSVRC data set (`ilsvrc`).
     - Any other folder is searched through for images.
     - Image files, or files and folders together, are images with ids relative to their common parent.
 
@@ -46,13 +48,19 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> D
 
 def _open(paths: Sequence[Path], images_needed: bool) -> Dataset:
     for path in paths:
-        roots = _voc_roots(path, images_needed) if path.is_dir() else []
+        tasks = tasks_of(path) if path.is_dir() else []
+        roots = _voc_roots(path, images_needed) if path.is_dir() and not tasks else []
         if len(roots) > 1:
             raise UsageProblem(f"{path} holds several VOC data sets: choose one of {', '.join(map(str, roots))}")
         if roots and len(paths) > 1:
             raise UsageProblem(f"{roots[0]} is a VOC data set: give it alone, or give its JPEGImages folder")
         if roots:
             return VocDataset(roots[0], paths[0], images_needed)
+        if len(tasks) > 1:
+            choices = " or ".join(str(root / "Data" / task) for root, task in tasks)
+            raise UsageProblem(f"{path} holds two ILSVRC data sets: give {choices}")
+        if tasks and len(paths) == 1:
+            return IlsvrcDataset(*tasks[0], paths[0])
         reader = _reader(path)
         if reader and len(paths) > 1:
             raise UsageProblem(f"{path} is an annotated data set: give it alone, or give the folder of its images")

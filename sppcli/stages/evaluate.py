@@ -11,14 +11,18 @@ from sppcli.artefacts.detections import read_detections
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.coco import bbox_of
+from sppcli.datasets.guesses import read_guesses
+from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.datasets.records import record_of
 from sppcli.datasets.voc_results import read_results, result_classes
 from sppcli.engine.corpus import require_annotations
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
 from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
+from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
+from sppcli.evaluation.localisation import LocalisationResult, localisation_error
 from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
-from sppcli.structures import Detections
+from sppcli.structures import Annotations, Detections
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,16 @@ class EvaluateSummary:
     images: int
     split: str
     source: Path
+
+
+@dataclass(frozen=True)
+class IlsvrcSummary:
+    """``blacklisted``: pairs of image and class that the data set's blacklist names, in all its splits."""
+
+    result: IlsvrcResult
+    images: int
+    split: str
+    blacklisted: int
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,53 @@ def run_coco(
         raise BadInput(f"there is no object in split {split} of {opened.root}: nothing to evaluate against")
     result = evaluate_coco(detections, truth, tuple(sorted(shown | set(detections.classes))))
     return CocoSummary(result, len(wanted), split)
+
+
+def run_ilsvrc(
+    detections_path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+) -> IlsvrcSummary:
+    """As `run`, by the rules of ILSVRC's detection task.
+
+    Raises:
+        MissingInput, BadInput: as `run`.
+    """
+    progress = progress or NoProgress()
+    detections, opened, wanted = _opened(detections_path, split, dataset, progress)
+    truth, shown = _truth(opened, wanted, split, progress)
+    blacklist = opened.blacklist if isinstance(opened, IlsvrcDataset) else frozenset()
+    result = evaluate_ilsvrc(detections, truth, tuple(sorted(shown | set(detections.classes))), blacklist)
+    return IlsvrcSummary(result, len(wanted), split, len(blacklist))
+
+
+def run_localisation(
+    guesses: Path, split: str, dataset: Path, *, progress: Progress | None = None
+) -> LocalisationResult:
+    """Score five guesses an image (`datasets.guesses`) against the objects of ``dataset``.
+
+    Raises:
+        MissingInput, BadInput: no annotations or objects in the split, or guesses that cannot be read.
+    """
+    progress = progress or NoProgress()
+    opened = open_dataset([dataset], images_needed=False)
+    require_annotations(opened)
+    wanted = opened.split(split)
+    names = {number: name for name, number in opened.wordnet.items()} if isinstance(opened, IlsvrcDataset) else {}
+    found = read_guesses(guesses, wanted, names)
+    truth, _ = _truth(opened, wanted, split, progress)
+    return localisation_error(found, truth)
+
+
+def _truth(
+    dataset: Dataset, ids: tuple[str, ...], split: str, progress: Progress
+) -> tuple[dict[str, Annotations], set[str]]:
+    """Annotations of the images, and the classes that they show, of which there is at least one."""
+    truth = {image_id: dataset.annotations(image_id) for image_id in ids}
+    for warning in dataset.warnings:
+        progress.warn(warning)
+    shown = {label for annotations in truth.values() for label in annotations.labels}
+    if not shown:
+        raise BadInput(f"there is no object in split {split} of {dataset.root}: nothing to evaluate against")
+    return truth, shown
 
 
 def _coco_truth(dataset: Dataset, image_id: str) -> CocoTruth:

@@ -11,7 +11,6 @@ from sppcli.cli import options
 
 if TYPE_CHECKING:
     from sppcli.evaluation.voc_ap import Points
-    from sppcli.stages.evaluate import EvaluateSummary
 
 
 @click.command("evaluate")
@@ -19,6 +18,13 @@ if TYPE_CHECKING:
 @click.option("--voc2007", "protocol", flag_value="voc2007", default="voc2007", help="11-point AP.  [default]")
 @click.option("--voc2010", "protocol", flag_value="voc2010", help="Area under the precision-recall curve.")
 @click.option("--coco", "protocol", flag_value="coco", help="AP over IoU 0.50:0.95, by object size, and AR.")
+@click.option("--ilsvrc", "protocol", flag_value="ilsvrc", help="Area, with a lower IoU for small objects; blacklist.")
+@click.option(
+    "--localization",
+    type=options.FilePath,
+    metavar="FILE",
+    help="ILSVRC's top-5 localisation error instead: CSV of ImageId,PredictionString with five guesses an image.",
+)
 @click.option(
     "--detections",
     type=options.FilePath,
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
 def command(
     dataset: Path | None,
     protocol: str,
+    localization: Path | None,
     detections: Path,
     results: Path | None,
     split: str,
@@ -65,15 +72,29 @@ def command(
 
     DATASET is only needed with --results, or if the images have moved since spp propose.
     """
-    from sppcli.cli import console
+    from sppcli.cli import console, scores
     from sppcli.stages import evaluate
 
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
-    if protocol == "coco":
+    if localization:
+        if not dataset:
+            raise click.UsageError("--localization needs the DATASET to score against.")
+        with console.progress("evaluate") as progress:
+            error = evaluate.run_localisation(localization, split, dataset, progress=progress)
+        scores.print_localisation(error, split, as_json)
+        return
+    if protocol in ("coco", "ilsvrc"):
         if results:
-            raise click.UsageError("--coco scores --detections; --results are scored with --voc2007 or --voc2010.")
-        _coco(detections, split, dataset, as_json)
+            raise click.UsageError(
+                f"--{protocol} scores --detections; --results are scored with --voc2007 or --voc2010."
+            )
+        with console.progress("evaluate") as progress:
+            _ensure_detections(detections, split, dataset)
+            if protocol == "coco":
+                scores.print_coco(evaluate.run_coco(detections, split, dataset=dataset, progress=progress), as_json)
+            else:
+                scores.print_ilsvrc(evaluate.run_ilsvrc(detections, split, dataset=dataset, progress=progress), as_json)
         return
     config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
     with console.progress("evaluate") as progress:
@@ -86,7 +107,7 @@ def command(
         result = summary.result
         console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
     else:
-        _print_table(summary)
+        scores.print_voc(summary)
 
 
 def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> None:
@@ -103,40 +124,3 @@ def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> No
         summary = detect.run(paths, config, output=detections, dataset=dataset, progress=progress)
     if not summary.up_to_date:
         console.say(f"{detections}: {summary.detections:,} detections in {summary.images:,} images")
-
-
-def _coco(detections: Path, split: str, dataset: Path | None, as_json: bool) -> None:
-    from sppcli.cli import console
-    from sppcli.stages import evaluate
-
-    with console.progress("evaluate") as progress:
-        _ensure_detections(detections, split, dataset)
-        summary = evaluate.run_coco(detections, split, dataset=dataset, progress=progress)
-    result = summary.result
-    if as_json:
-        console.print_json({"protocol": "coco", **result.stats, "ap": result.ap})
-        return
-    rows = [(name, _shown(ap), result.npos[name], result.n_detections[name]) for name, ap in result.ap.items()]
-    console.table(("class", "AP", "objects", "detections"), rows, footer=("mean", _shown(result.stats["AP"]), "", ""))
-    click.echo()
-    console.table(tuple(result.stats), [tuple(map(_shown, result.stats.values()))])
-    click.echo(f"coco, IoU 0.50:0.95, {summary.images:,} images of {summary.split}")
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _print_table(summary: EvaluateSummary) -> None:
-    from sppcli.cli import console
-
-    result = summary.result
-    rows = [
-        (name, _shown(value), _shown(result.max_recall[name]), result.npos[name], result.n_detections[name])
-        for name, value in result.ap.items()
-    ]
-    console.table(
-        ("class", "AP", "recall", "objects", "detections"), rows, footer=("mAP", _shown(result.mAP), "", "", "")
-    )
-    rule = "11-point" if result.protocol == "voc2007" else "area"
-    click.echo(f"{result.protocol} ({rule}), IoU {result.iou:g}, {summary.images:,} images of {summary.split}")

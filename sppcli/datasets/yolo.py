@@ -45,15 +45,14 @@ def names_file(folder: Path) -> Path | None:
     """The file with the class names of ``folder``, if it is a YOLO data set: names, and labels where they belong."""
     if not folder.is_dir():
         return None
-    labelled = (folder / "labels").is_dir() or any(path.is_dir() for path in folder.glob("*/labels"))
-    entries = sorted(path for path in folder.iterdir() if path.is_file())
-    described = sorted((path for path in entries if path.suffix in _YAML), key=lambda path: path.stem != "data")
-    plain = [folder / "classes.txt", folder / "labels" / "classes.txt", *(p for p in entries if p.suffix == ".names")]
-    if labelled:
-        plain = [*(path for path in described if _has_names(path)), *plain]
-    elif not any(is_image_name(path.name) and path.with_suffix(".txt").is_file() for path in entries):
+    plain = [folder / "classes.txt", folder / "labels" / "classes.txt", *sorted(folder.glob("*.names"))]
+    found = [path for path in plain if path.is_file()]
+    if (folder / "labels").is_dir() or any(path.is_dir() for path in folder.glob("*/labels")):
+        described = [path for path in folder.iterdir() if path.suffix in _YAML and path.is_file() and _has_names(path)]
+        found = [*sorted(described, key=lambda path: (path.stem != "data", path.name)), *found]
+    elif found and not any(path.with_suffix(".txt").is_file() for path in folder.iterdir() if is_image_name(path.name)):
         return None
-    return next((path for path in plain if path.is_file()), None)
+    return found[0] if found else None
 
 
 def _has_names(path: Path) -> bool:

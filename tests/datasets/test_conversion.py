@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sppcli.cli.main import main
 from sppcli.datasets import open_dataset
 from sppcli.datasets.annotated import AnnotatedImage, AnnotatedSet, LabelledBox
+from sppcli.datasets.classification import open_classified
 from sppcli.datasets.records import collect, losses
 from sppcli.datasets.voc_write import whole
 from tests.conftest import Voc
@@ -197,6 +199,20 @@ def test_convert_needs_annotations(tmp_path: Path, capsys: pytest.CaptureFixture
     image_file(tmp_path / "plain" / "a.png")
     assert main(["convert", str(tmp_path / "plain"), str(tmp_path / "out"), "--to", "coco"]) == 3
     assert "has no annotations to convert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to", ["coco", "yolo", "csv"])
+def test_images_are_labelled_by_their_objects_in_every_format(make_voc: Callable[..., Voc], to: str) -> None:
+    voc = make_voc(8, difficult_every=2)
+    expected = open_classified([voc.root])
+    assert main(["convert", str(voc.root), str(voc.root.parent / to), "--to", to, "-q"]) == 0
+    found = open_classified([voc.root.parent / to])
+    assert (found.kind, found.classes, found.splits) == (to, expected.classes, expected.splits)
+    assert np.array_equal(found.in_split, expected.in_split)
+    # YOLO has no difficult flags: what only difficult objects show is there.
+    wanted = np.where(expected.labels == 0, 1, expected.labels) if to == "yolo" else expected.labels
+    assert np.array_equal(found.labels, wanted)
+    assert (expected.labels == 0).any()
 
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason="BCCD is not beside the project")

@@ -170,10 +170,10 @@ def _objects(data: Mapping[str, Any], file: _File) -> dict[int, list[LabelledBox
         if label is None:
             raise BadInput(f"{where} has category_id {row.get('category_id')!r}, which the file does not list")
         values = row["bbox"]
-        if not (isinstance(values, list) and len(values) == 4 and all(map(_number, values))) or min(values[2:]) < 0:
+        if not (isinstance(values, list) and len(values) == 4 and all(map(is_number, values))) or min(values[2:]) < 0:
             raise BadInput(f"{where}: bbox is {values!r}, not x, y, width, height")
         area = row.get("area")
-        if area is not None and not _number(area):
+        if area is not None and not is_number(area):
             raise BadInput(f"{where}: area is {area!r}, not a number")
         x, y, width, height = map(float, values)
         thing = LabelledBox(
@@ -226,7 +226,7 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

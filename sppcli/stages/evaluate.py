@@ -10,14 +10,15 @@ import numpy as np
 from sppcli.artefacts.detections import read_detections
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
-from sppcli.datasets.coco import bbox_of
+from sppcli.datasets.coco import CocoDataset, bbox_of
+from sppcli.datasets.coco_results import read_coco_results
 from sppcli.datasets.guesses import read_guesses
 from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.datasets.records import record_of
 from sppcli.datasets.voc_results import read_results, result_classes
 from sppcli.engine.corpus import require_annotations
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationResult, localisation_error
@@ -88,6 +89,27 @@ def run_coco(
     """
     progress = progress or NoProgress()
     detections, opened, wanted = _opened(detections_path, split, dataset, progress)
+    return _coco(detections, opened, wanted, split, progress)
+
+
+def run_coco_on_results(dataset: Path, results: Path, split: str, *, progress: Progress | None = None) -> CocoSummary:
+    """Score a COCO result file against the COCO data set ``dataset``, by COCO's rules.
+
+    Raises:
+        UsageProblem: another kind of data set, whose images and classes have no COCO ids.
+        MissingInput, BadInput: no such split or file, or one that cannot be read.
+    """
+    progress = progress or NoProgress()
+    opened = open_dataset([dataset], images_needed=False)
+    if not isinstance(opened, CocoDataset):
+        raise UsageProblem(f"{dataset} is no COCO data set, whose ids {results} could name; spp convert makes it one")
+    wanted = opened.split(split)
+    return _coco(read_coco_results(results, opened, wanted), opened, wanted, split, progress)
+
+
+def _coco(
+    detections: Detections, opened: Dataset, wanted: tuple[str, ...], split: str, progress: Progress
+) -> CocoSummary:
     truth = {image_id: _coco_truth(opened, image_id) for image_id in wanted}
     for warning in dict.fromkeys(opened.warnings):
         progress.warn(warning)

@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from sppcli.artefacts.detections import read_detections
 from sppcli.evaluation.coco_ap import STATS
 from tests.conftest import Voc
+from tests.datasets.annotated_sets import image_file, write_coco_file
 from tests.small_artefacts import write_detections
 from tests.stages.conftest import SCALES, Run, Work
 
@@ -89,10 +90,50 @@ def test_the_table_of_a_voc_data_set(make_voc: object, tmp_path: Path, run: Run)
     assert out.endswith("coco, IoU 0.50:0.95, 2 images of test\n")
 
 
-def test_results_are_not_scored_by_coco_s_rules(voc: Voc, tmp_path: Path, run: Run) -> None:
-    code, _, err = run("evaluate", str(voc.root), "--coco", "--results", str(tmp_path))
+def test_result_files_of_others(tmp_path: Path, run: Run) -> None:
+    """Categories 3 and 7, images 40 and 41 in two splits: ids as the files have them, not as we would number them."""
+    names = {3: "cat", 7: "dog"}
+    for number, split in ((40, "val"), (41, "test")):
+        image_file(tmp_path / split / "a.jpg")
+        rows = [{"image_id": number, "category_id": 7, "bbox": [1.5, 2, 20, 20], "area": 400, "iscrowd": 0}]
+        path = tmp_path / "annotations" / f"instances_{split}.json"
+        write_coco_file(path, [{"id": number, "file_name": "a.jpg", "width": 64, "height": 48}], rows, names)
+    results = tmp_path / "results.json"
+    # The same id in another split is another image.
+    image_file(tmp_path / "train" / "b.jpg")
+    rows = [{"id": 40, "file_name": "b.jpg"}]
+    write_coco_file(tmp_path / "annotations" / "instances_train.json", rows, [], names)
+    good = {"image_id": 40, "category_id": 7, "bbox": [1.5, 2, 20, 20], "score": 0.5}
+    elsewhere = {"image_id": 41, "category_id": 3, "bbox": [1, 1, 5, 5], "score": 0.9}
+    arguments = ["evaluate", str(tmp_path), "--coco", "--results", str(results), "--split"]
+    results.write_text(json.dumps([good, elsewhere]))
+    code, out, err = run(*arguments, "val", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["ap"]["dog"] == pytest.approx(1)
+    assert json.loads(run(*arguments, "test", "--json")[1])["AP"] == 0
+    for content, message in (
+        ("{}", "is not a list of COCO results"),
+        ("[", "is not JSON"),
+        (json.dumps([{**good, "score": "x"}]), "entry 0 needs image_id"),
+        (json.dumps([good, {**good, "image_id": 4}]), "entry 1: "),
+        (json.dumps([{**good, "category_id": 4}]), "has no category of id 4"),
+    ):
+        results.write_text(content)
+        code, _, err = run(*arguments, "val")
+        assert code == 3
+        assert str(results) in err
+        assert message in err
+    results.unlink()
+    assert run(*arguments, "val")[0] == 3
+
+
+def test_what_coco_and_ilsvrc_do_not_score(voc: Voc, tmp_path: Path, run: Run) -> None:
+    code, _, err = run("evaluate", str(voc.root), "--coco", "--results", str(tmp_path / "results.json"))
     assert code == 2
-    assert "--coco scores --detections" in err
+    assert "is no COCO data set" in err
+    code, _, err = run("evaluate", str(voc.root), "--ilsvrc", "--results", str(tmp_path))
+    assert code == 2
+    assert "--ilsvrc scores --detections" in err
 
 
 def test_crowds_are_no_positives_and_what_lies_in_them_no_negative(

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @click.option(
     "--results",
     type=options.FilePath,
-    metavar="FOLDER",
-    help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt) against DATASET instead.",
+    metavar="FOLDER|FILE",
+    help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt), or with --coco this JSON, against DATASET instead.",
 )
 @options.split("test")
 @click.option(
@@ -85,11 +85,15 @@ def command(
         scores.print_localisation(error, split, as_json)
         return
     if protocol in ("coco", "ilsvrc"):
-        if results:
+        if results and protocol == "ilsvrc":
             raise click.UsageError(
-                f"--{protocol} scores --detections; --results are scored with --voc2007 or --voc2010."
+                "--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco."
             )
         with console.progress("evaluate") as progress:
+            if results and dataset:
+                coco = evaluate.run_coco_on_results(dataset, results, split, progress=progress)
+                scores.print_coco(coco, as_json)
+                return
             _ensure_detections(detections, split, dataset)
             if protocol == "coco":
                 scores.print_coco(evaluate.run_coco(detections, split, dataset=dataset, progress=progress), as_json)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ByteImage, FloatArray
@@ -135,6 +135,22 @@ def problem_with(path: Path) -> str:
         return ""
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"{path}: damaged image ({error}); replace it or remove it"
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image as `read_image` gives it, from its header alone where Pillow knows the format.
+
+    Raises:
+        MissingInput: no such file.
+        BadInput: not an image.
+    """
+    try:
+        with _quiet, Image.open(path) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        height, width = read_image(path).shape[:2]
+        return width, height
 
 
 def _decode_with_opencv(data: bytes, name: str) -> ByteImage:

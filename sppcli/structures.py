@@ -55,16 +55,20 @@ class ImageItem:
 class Annotations:
     """Ground truth of one image.
 
-    ``boxes`` (N, 4) float32; ``labels`` N class names; ``difficult`` (N,) bool, VOC's flag.
+    ``boxes`` (N, 4) float32; ``labels`` N class names; ``difficult`` (N,) bool, VOC's flag; ``crowd`` (N,) bool, a
+    group of objects in one box (COCO's iscrowd), by default none: crowds are difficult too, and no positives.
     """
 
     boxes: Boxes
     labels: tuple[str, ...]
     difficult: BoolArray
+    crowd: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
-        if not len(self.boxes) == len(self.labels) == len(self.difficult):
-            raise ValueError("boxes, labels and difficult differ in length")
+        if not len(self.crowd):
+            object.__setattr__(self, "crowd", np.zeros(len(self.labels), dtype=np.bool_))
+        if not len(self.boxes) == len(self.labels) == len(self.difficult) == len(self.crowd):
+            raise ValueError("boxes, labels, difficult and crowd differ in length")
 
     @classmethod
     def empty(cls) -> Annotations:

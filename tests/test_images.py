@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sppcli.errors import BadInput, MissingInput
-from sppcli.images import Normalisation, decode, digest, read_bytes, read_image, resize, shrink, size_at
+from sppcli.images import Normalisation, decode, digest, read_bytes, read_image, resize, shrink, size_at, upright_size
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (11, 7, 3), dtype=np.uint8)
@@ -407,3 +407,25 @@ def test_normalisation_by_hand():
     np.testing.assert_allclose(rgb, [[[2, -1, -3], [-2, 0, 5]]], atol=1e-6)
     bgr = Normalisation((104, 117, 123), (1, 1, 2), 1.0, "bgr").apply(pixels)
     np.testing.assert_allclose(bgr, [[[-104, -66, 66], [100, -15, -61.5]]], atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_the_upright_size_is_that_of_the_pixels(tmp_path: Path, orientation: int, form: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{form.lower()}"
+    Image.new("RGB", (7, 11)).save(path, form, exif=exif)
+    height, width = read_image(path).shape[:2]
+    assert upright_size(path) == (width, height) == ((7, 11) if orientation < 5 else (11, 7))
+
+
+def test_the_upright_size_of_what_pillow_does_not_know_and_of_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    assert cv2.imwrite(str(path), np.zeros((11, 7, 3), dtype=np.uint16))
+    assert upright_size(path) == (7, 11)
+    (tmp_path / "b.jpg").write_bytes(b"text")
+    with pytest.raises(BadInput, match="not an image"):
+        upright_size(tmp_path / "b.jpg")
+    with pytest.raises(MissingInput, match="there is no such image"):
+        upright_size(tmp_path / "c.jpg")

@@ -36,6 +36,8 @@ COMMANDS = {
     "show": "sppcli.cli.commands.show",
     "features": "sppcli.cli.commands.features",
     "probe": "sppcli.cli.commands.probe",
+    "fetch": "sppcli.cli.commands.fetch",
+    "convert": "sppcli.cli.commands.convert",
     "info": "sppcli.cli.commands.info",
     "import-caffe": "sppcli.cli.commands.import_caffe",
     "bench": "sppcli.cli.commands.bench",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, siblings
+from sppcli.datasets.coco import CocoDataset, annotation_files
 from sppcli.datasets.folder import PlainImages
+from sppcli.datasets.ilsvrc import IlsvrcDataset, tasks_of
+from sppcli.datasets.table import CsvDataset, table_files
 from sppcli.datasets.voc import VocDataset, is_voc_root
+from sppcli.datasets.yolo import YoloDataset, names_file
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 
 __all__ = ["ALL", "IMAGE_EXTENSIONS", "Dataset", "open_dataset"]
@@ -22,6 +26,10 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> D
     - One folder with JPEGImages and Annotations (or ImageSets) is a VOC data set, without JPEGImages too if
       ``images_needed`` is False (evaluation reads annotations only); so is a devkit: a folder
       with one such folder called VOC2007, VOC2012 … in it, or in its VOCdevkit.
+    - One folder with annotations/instances_*.json, or one such file, is a COCO data set (`coco`).
+    - One folder with labels/ and data.yaml or classes.txt, or one such .yaml, is a YOLO data set (`yolo`).
+    - One folder with annotations.csv, or other .csv files of boxes, or one .csv, is a CSV data set (`table`).
+    - One folder with Annotations/DET and Data/DET (or CLS-LOC) is an ILSVRC data set (`ilsvrc`).
     - Any other folder is searched through for images.
     - Image files, or files and folders together, are images with ids relative to their common parent.
 
@@ -40,14 +48,38 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True) -> D
 
 def _open(paths: Sequence[Path], images_needed: bool) -> Dataset:
     for path in paths:
-        roots = _voc_roots(path, images_needed) if path.is_dir() else []
+        tasks = tasks_of(path) if path.is_dir() else []
+        roots = _voc_roots(path, images_needed) if path.is_dir() and not tasks else []
         if len(roots) > 1:
             raise UsageProblem(f"{path} holds several VOC data sets: choose one of {', '.join(map(str, roots))}")
         if roots and len(paths) > 1:
             raise UsageProblem(f"{roots[0]} is a VOC data set: give it alone, or give its JPEGImages folder")
         if roots:
             return VocDataset(roots[0], paths[0], images_needed)
+        if len(tasks) > 1:
+            choices = " or ".join(str(root / "Data" / task) for root, task in tasks)
+            raise UsageProblem(f"{path} holds two ILSVRC data sets: give {choices}")
+        if tasks and len(paths) == 1:
+            return IlsvrcDataset(*tasks[0], paths[0])
+        reader = _reader(path)
+        if reader and len(paths) > 1:
+            raise UsageProblem(f"{path} is an annotated data set: give it alone, or give the folder of its images")
+        if reader:
+            return reader(path, images_needed)
     return PlainImages(paths)
+
+
+def _reader(path: Path) -> Callable[[Path, bool], Dataset] | None:
+    """What reads ``path``, if it is an annotated data set other than VOC."""
+    if path.is_file():
+        return {".json": CocoDataset, ".yaml": YoloDataset, ".yml": YoloDataset, ".csv": CsvDataset}.get(
+            path.suffix.lower()
+        )
+    if annotation_files(path):
+        return CocoDataset
+    if not (path / "annotations.csv").is_file() and names_file(path):
+        return YoloDataset
+    return CsvDataset if table_files(path) else None
 
 
 def _existing(source: Path | str) -> Path:

@@ -25,7 +25,7 @@ class Dataset(ABC):
 
     | attribute | type | meaning |
     |---|---|---|
-    | kind | str | "voc", "folder" or "files" |
+    | kind | str | "voc", "coco", "yolo", "csv", "ilsvrc", "folder" or "files" |
     | sources | tuple of absolute paths | what the user gave |
     | root | absolute path | the folder that image paths are relative to |
     | images | tuple of ImageItem | sorted by id; ids are unique |
@@ -87,7 +87,7 @@ class Dataset(ABC):
     def annotation_digest(self, ids: Iterable[str]) -> str:
         """SHA-256 (hex) of the annotations of the images ``ids``, so that a result can record its ground truth.
 
-        It depends on the boxes, labels and difficult flags as they are used, not on the order of ``ids`` nor on
+        It depends on the boxes, labels, difficult and crowd flags as they are used, not on the order of ``ids`` nor on
         spaces or unused fields in the files.
 
         Raises:
@@ -97,6 +97,8 @@ class Dataset(ABC):
         for image_id in sorted(set(ids)):
             truth = self.annotations(image_id)
             record = [image_id, truth.boxes.tolist(), list(truth.labels), truth.difficult.tolist()]
+            if truth.crowd.any():
+                record.append(truth.crowd.tolist())
             digest.update(json.dumps(record).encode("ascii") + b"\n")
         return digest.hexdigest()
 

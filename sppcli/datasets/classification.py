@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sppcli.datasets import open_dataset
+from sppcli.datasets.annotated import AnnotatedDataset
 from sppcli.datasets.base import Dataset, find_images, is_image_name
 from sppcli.datasets.folder import named
 from sppcli.datasets.imagefolder import LabelledImages, open_labelled, splits_of
@@ -22,7 +23,8 @@ CLASS_FOLDERS = "class folders"
 class ClassifiedImages:
     """Images, in order of id, with their classes and splits.
 
-    ``kind``: voc, class folders, folder or files (the last two without labels); ``root``: what paths are relative to.
+    ``kind``: voc, coco, yolo, csv, ilsvrc, class folders, folder or files (the last two without labels); ``root``: what
+    paths are relative to.
     ``labels`` (images, classes) int8: 1 present, -1 absent, 0 counts neither way (see `voc_classes.image_classes`).
     ``in_split`` (images, splits) bool.
     """
@@ -41,7 +43,7 @@ class ClassifiedImages:
 def open_classified(sources: Sequence[Path | str]) -> ClassifiedImages:
     """Open ``sources`` with the labels they come with.
 
-    - A VOC data set: see `voc_classes.image_classes`; its splits are its lists.
+    - A VOC data set: see `voc_classes.image_classes`; its splits are its lists. Other annotated ones likewise.
     - A folder with train/, val/ or test/ of class folders, or one of two or more class folders and no image beside
       them.
     - Anything else is images without labels.
@@ -50,7 +52,7 @@ def open_classified(sources: Sequence[Path | str]) -> ClassifiedImages:
         MissingInput, BadInput, UsageProblem: as `open_dataset`, `open_labelled` and `image_classes`.
     """
     dataset = open_dataset(sources)
-    if dataset.kind == "voc":
+    if dataset.kind == "voc" or isinstance(dataset, AnnotatedDataset):
         classes, labels = image_classes(dataset)
         return _of_dataset(dataset, classes, labels)
     if dataset.kind == "folder":

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.datasets.base import IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
+from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
+from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, Boxes, ImageItem, as_boxes
 
@@ -94,8 +96,11 @@ class VocDataset(Dataset):
         images = [ImageItem(image_id, files[image_id]) for image_id in ids]
         super().__init__("voc", [source or folder], folder, images, warnings)
         self._ids = frozenset(ids)
-        self._splits = {name: tuple(sorted(self._ids.intersection(listed[name]))) for name in sorted(listed)}
+        self._splits = {
+            name: tuple(sorted(self._ids.intersection(listed[name]))) for name in sorted(listed) if name != ALL
+        }
         self._files = {image_id: path for image_id, path in annotated.items() if image_id in self._ids}
+        self._places = {item.id: item.path for item in images}
         self._parsed: dict[str, Annotations] = {}
 
     @property
@@ -122,6 +127,19 @@ class VocDataset(Dataset):
             self._parsed[image_id], warnings = read_annotation(self._files[image_id])
             self.warnings += warnings
         return self._parsed[image_id]
+
+    def record(self, image_id: str) -> AnnotatedImage:
+        """The annotation of one of the images as written; its ``objects`` are None where there is none.
+
+        Raises:
+            BadInput: as `read_annotation`.
+        """
+        image = self._places[image_id]
+        if image_id not in self._files:
+            return AnnotatedImage(image_id, image, None)
+        record, warnings = read_record(self._files[image_id], image_id, image)
+        self.warnings += warnings
+        return record
 
 
 def _image_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -188,47 +206,96 @@ def read_annotation(path: Path) -> tuple[Annotations, list[str]]:
     Raises:
         BadInput: not XML, or a field that is missing or no number; the text names file, object and field.
     """
+    root = _root(path)
+    size = _image_size(root, path)
+    extent = np.array((*size, *size) if size else np.full(4, np.inf), dtype=np.float32)
+    boxes, labels, difficult, warnings = [], [], [], []
+    for thing in _objects(root, path):
+        if thing.empty:
+            warnings.append(f"{thing.shown}, has no extent and was skipped")
+            continue
+        box = from_voc(thing.corners)
+        inside = np.clip(box, np.float32(0), extent)
+        if (inside[:, 2:] <= inside[:, :2]).any():
+            warnings.append(f"{thing.shown}, lies outside the image and was skipped")
+            continue
+        if (inside != box).any():
+            warnings.append(f"{thing.shown}, reaches outside the image and was clipped")
+        boxes.append(inside)
+        labels.append(thing.label)
+        difficult.append(thing.difficult)
+    stacked = np.concatenate(boxes) if boxes else as_boxes([])
+    return Annotations(stacked, tuple(labels), np.array(difficult, dtype=np.bool_)), warnings
+
+
+def read_record(path: Path, image_id: str, image: Path) -> tuple[AnnotatedImage, list[str]]:
+    """One annotation file as written, neither clipped nor rounded, and warnings about boxes without extent, left out.
+
+    Raises:
+        BadInput: as `read_annotation`.
+    """
+    root = _root(path)
+    size = _image_size(root, path)
+    things = list(_objects(root, path))
+    boxes = tuple(
+        LabelledBox(
+            thing.label,
+            (thing.corners[0] - 1, thing.corners[1] - 1, thing.corners[2], thing.corners[3]),
+            thing.difficult,
+            thing.truncated,
+        )
+        for thing in things
+        if not thing.empty
+    )
+    warnings = [f"{thing.shown}, has no extent and was left out" for thing in things if thing.empty]
+    return AnnotatedImage(image_id, image, boxes, (int(size[0]), int(size[1])) if size else None), warnings
+
+
+@dataclass(frozen=True)
+class _Object:
+    """An object as the file has it: ``corners`` xmin ymin xmax ymax, 1-based inclusive; ``shown``: for messages."""
+
+    label: str
+    corners: tuple[float, ...]
+    difficult: bool
+    truncated: bool
+    shown: str
+
+    @property
+    def empty(self) -> bool:
+        return self.corners[2] <= self.corners[0] or self.corners[3] <= self.corners[1]
+
+
+def _root(path: Path) -> ET.Element:
     try:
         root = ET.parse(path).getroot()
     except (OSError, ET.ParseError, ValueError, LookupError) as error:
         raise BadInput(f"{path} is not a readable annotation: {error}") from error
     if root.tag != "annotation":
         raise BadInput(f"{path} is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
-    extent = _image_size(root, path)
-    boxes, labels, difficult, warnings = [], [], [], []
+    return root
+
+
+def _objects(root: ET.Element, path: Path) -> Iterator[_Object]:
     for number, element in enumerate(root.iterfind("object"), start=1):
         where = f"{path}: object {number}"
         label = (element.findtext("name") or "").strip()
         if not label:
             raise BadInput(f"{where} has no <name>: write its class there")
-        corners = [_number(element, f"bndbox/{corner}", where) for corner in _CORNERS]
-        flag = _flag(element, where)
+        corners = tuple(_number(element, f"bndbox/{corner}", where) for corner in _CORNERS)
+        difficult = _flag(element, where)
+        # Anything but 1 is no: some sets write a share there.
+        truncated = (element.findtext("truncated") or "").strip() == "1"
         shown = f"{where} ({label}), box {' '.join(f'{value:g}' for value in corners)}"
-        if corners[2] <= corners[0] or corners[3] <= corners[1]:
-            warnings.append(f"{shown}, has no extent and was skipped")
-            continue
-        box = from_voc(corners)
-        inside = np.clip(box, np.float32(0), extent)
-        if (inside[:, 2:] <= inside[:, :2]).any():
-            warnings.append(f"{shown}, lies outside the image and was skipped")
-            continue
-        if (inside != box).any():
-            warnings.append(f"{shown}, reaches outside the image and was clipped")
-        boxes.append(inside)
-        labels.append(label)
-        difficult.append(flag)
-    stacked = np.concatenate(boxes) if boxes else as_boxes([])
-    return Annotations(stacked, tuple(labels), np.array(difficult, dtype=np.bool_)), warnings
+        yield _Object(label, corners, difficult, truncated, shown)
 
 
-def _image_size(root: ET.Element, path: Path) -> npt.NDArray[np.float32]:
-    """Largest x0 y0 x1 y1 that the stated size allows; infinite where no size, or 0, is stated."""
+def _image_size(root: ET.Element, path: Path) -> tuple[float, float] | None:
+    """Width and height as stated; None where no size, or 0, is."""
     if root.find("size") is None:
-        return np.full(4, np.inf, dtype=np.float32)
+        return None
     width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
-    if width <= 0 or height <= 0:
-        return np.full(4, np.inf, dtype=np.float32)
-    return np.array([width, height, width, height], dtype=np.float32)
+    return (width, height) if width > 0 and height > 0 else None
 
 
 def _number(element: ET.Element, field: str, where: str) -> float:

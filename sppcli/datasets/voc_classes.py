@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.datasets.base import Dataset
+from sppcli.datasets.base import ALL, Dataset
 from sppcli.errors import BadInput, MissingInput
 
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
@@ -34,7 +34,7 @@ def image_classes(dataset: Dataset) -> tuple[tuple[str, ...], Labels]:
         BadInput: a list or annotation that cannot be read, or two lists that disagree; the text names the file.
     """
     rows = {item.id: row for row, item in enumerate(dataset.images)}
-    lists = _class_lists(dataset)
+    lists = class_lists(dataset)
     flags: dict[tuple[int, str], tuple[int, Path]] = {}
     for name, paths in lists.items():
         for path in paths:
@@ -61,10 +61,10 @@ def image_classes(dataset: Dataset) -> tuple[tuple[str, ...], Labels]:
     return classes, labels
 
 
-def _class_lists(dataset: Dataset) -> dict[str, list[Path]]:
+def class_lists(dataset: Dataset) -> dict[str, list[Path]]:
     """Class -> its lists, of the splits that the data set has."""
     found: dict[str, list[Path]] = {}
-    splits = dataset.split_names()
+    splits = (*dataset.split_names(), ALL)
     for path in sorted((dataset.root / "ImageSets" / "Main").glob("*.txt")):
         if path.name.startswith(".") or path.stem in splits:
             continue

@@ -136,7 +136,7 @@ def require_annotations(dataset: Dataset) -> None:
     if not dataset.has_annotations:
         raise BadInput(
             f"{dataset.root} has no annotations: training and evaluation need a PASCAL VOC folder "
-            "(JPEGImages, Annotations, ImageSets)"
+            "(JPEGImages, Annotations, ImageSets) or a COCO, YOLO or CSV data set"
         )
 
 

@@ -33,12 +33,22 @@ def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
     """
     a64 = np.asarray(a, dtype=np.float64)
     b64 = np.asarray(b, dtype=np.float64)
-    width = np.minimum(a64[:, None, 2], b64[None, :, 2]) - np.maximum(a64[:, None, 0], b64[None, :, 0])
-    height = np.minimum(a64[:, None, 3], b64[None, :, 3]) - np.maximum(a64[:, None, 1], b64[None, :, 1])
-    overlapping = (width > 0) & (height > 0)
-    inter = np.where(overlapping, width * height, 0.0)
+    inter = _intersection(a64, b64)
     union = area(a64)[:, None] + area(b64)[None, :] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=overlapping)
+    return np.divide(inter, union, out=np.zeros_like(inter), where=inter > 0)
+
+
+def covered(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
+    """Share (N, M) float64 of each box of ``a`` (N, 4) in each of ``b`` (M, 4): COCO's overlap with crowds."""
+    a64 = np.asarray(a, dtype=np.float64)
+    inter = _intersection(a64, np.asarray(b, dtype=np.float64))
+    return np.divide(inter, area(a64)[:, None], out=np.zeros_like(inter), where=inter > 0)
+
+
+def _intersection(a: Float64, b: Float64) -> Float64:
+    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
+    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    return np.where((width > 0) & (height > 0), width * height, 0.0)
 
 
 def clip(boxes: Boxes, height: int, width: int) -> Boxes:

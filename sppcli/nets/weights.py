@@ -140,7 +140,12 @@ def _reason(error: Exception) -> str:
     return lines[0][:120] if lines else type(error).__name__
 
 
-def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
+def fetch_imagenet(backbone: str) -> tuple[Path, int]:
+    """The file of torchvision's ImageNet weights in torch's cache, and the bytes downloaded: 0 if it was there.
+
+    Raises:
+        MissingInput: no network connection; says what to fetch.
+    """
     entry = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
     kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
     if not kept.exists():
@@ -155,6 +160,12 @@ def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
                 f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
                 f"({reason}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
             ) from None
+        return kept, kept.stat().st_size
+    return kept, 0
+
+
+def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
+    kept, _ = fetch_imagenet(backbone)
     try:
         return _read_file(kept)[0]
     except BadInput as error:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sppcli.artefacts.detections import read_detections
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
+from sppcli.datasets.coco import CocoDataset, bbox_of
+from sppcli.datasets.coco_results import read_coco_results
+from sppcli.datasets.guesses import read_guesses
+from sppcli.datasets.ilsvrc import IlsvrcDataset
+from sppcli.datasets.records import record_of
 from sppcli.datasets.voc_results import read_results, result_classes
 from sppcli.engine.corpus import require_annotations
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
+from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
+from sppcli.evaluation.localisation import LocalisationResult, localisation_error
 from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
-from sppcli.structures import Detections
+from sppcli.structures import Annotations, Detections
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,23 @@ class EvaluateSummary:
     source: Path
 
 
+@dataclass(frozen=True)
+class IlsvrcSummary:
+    """``blacklisted``: pairs of image and class that the data set's blacklist names, in all its splits."""
+
+    result: IlsvrcResult
+    images: int
+    split: str
+    blacklisted: int
+
+
+@dataclass(frozen=True)
+class CocoSummary:
+    result: CocoResult
+    images: int
+    split: str
+
+
 def run(
     detections_path: Path,
     config: EvaluateConfig,
@@ -48,6 +75,117 @@ def run(
         BadInput: no annotations.
     """
     progress = progress or NoProgress()
+    stored, opened, wanted = _opened(detections_path, config.split, dataset, progress)
+    return _evaluate(stored, opened, wanted, config, detections_path, progress)
+
+
+def run_coco(
+    detections_path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+) -> CocoSummary:
+    """As `run`, by COCO's rules: AP over IoU 0.50:0.95, by size, and AR.
+
+    Raises:
+        MissingInput, BadInput: as `run`.
+    """
+    progress = progress or NoProgress()
+    detections, opened, wanted = _opened(detections_path, split, dataset, progress)
+    return _coco(detections, opened, wanted, split, progress)
+
+
+def run_coco_on_results(dataset: Path, results: Path, split: str, *, progress: Progress | None = None) -> CocoSummary:
+    """Score a COCO result file against the COCO data set ``dataset``, by COCO's rules.
+
+    Raises:
+        UsageProblem: another kind of data set, whose images and classes have no COCO ids.
+        MissingInput, BadInput: no such split or file, or one that cannot be read.
+    """
+    progress = progress or NoProgress()
+    opened = open_dataset([dataset], images_needed=False)
+    if not isinstance(opened, CocoDataset):
+        raise UsageProblem(f"{dataset} is no COCO data set, whose ids {results} could name; spp convert makes it one")
+    wanted = opened.split(split)
+    return _coco(read_coco_results(results, opened, wanted), opened, wanted, split, progress)
+
+
+def _coco(
+    detections: Detections, opened: Dataset, wanted: tuple[str, ...], split: str, progress: Progress
+) -> CocoSummary:
+    truth = {image_id: _coco_truth(opened, image_id) for image_id in wanted}
+    for warning in dict.fromkeys(opened.warnings):
+        progress.warn(warning)
+    shown = {label for image in truth.values() for label in image.labels}
+    if not shown:
+        raise BadInput(f"there is no object in split {split} of {opened.root}: nothing to evaluate against")
+    result = evaluate_coco(detections, truth, tuple(sorted(shown | set(detections.classes))))
+    return CocoSummary(result, len(wanted), split)
+
+
+def run_ilsvrc(
+    detections_path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+) -> IlsvrcSummary:
+    """As `run`, by the rules of ILSVRC's detection task.
+
+    Raises:
+        MissingInput, BadInput: as `run`.
+    """
+    progress = progress or NoProgress()
+    detections, opened, wanted = _opened(detections_path, split, dataset, progress)
+    truth, shown = _truth(opened, wanted, split, progress)
+    blacklist = opened.blacklist if isinstance(opened, IlsvrcDataset) else frozenset()
+    result = evaluate_ilsvrc(detections, truth, tuple(sorted(shown | set(detections.classes))), blacklist)
+    return IlsvrcSummary(result, len(wanted), split, len(blacklist))
+
+
+def run_localisation(
+    guesses: Path, split: str, dataset: Path, *, progress: Progress | None = None
+) -> LocalisationResult:
+    """Score five guesses an image (`datasets.guesses`) against the objects of ``dataset``.
+
+    Raises:
+        MissingInput, BadInput: no annotations or objects in the split, or guesses that cannot be read.
+    """
+    progress = progress or NoProgress()
+    opened = open_dataset([dataset], images_needed=False)
+    require_annotations(opened)
+    wanted = opened.split(split)
+    names = {number: name for name, number in opened.wordnet.items()} if isinstance(opened, IlsvrcDataset) else {}
+    found = read_guesses(guesses, wanted, names)
+    truth, _ = _truth(opened, wanted, split, progress)
+    return localisation_error(found, truth)
+
+
+def _truth(
+    dataset: Dataset, ids: tuple[str, ...], split: str, progress: Progress
+) -> tuple[dict[str, Annotations], set[str]]:
+    """Annotations of the images, and the classes that they show, of which there is at least one."""
+    truth = {image_id: dataset.annotations(image_id) for image_id in ids}
+    for warning in dataset.warnings:
+        progress.warn(warning)
+    shown = {label for annotations in truth.values() for label in annotations.labels}
+    if not shown:
+        raise BadInput(f"there is no object in split {split} of {dataset.root}: nothing to evaluate against")
+    return truth, shown
+
+
+def _coco_truth(dataset: Dataset, image_id: str) -> CocoTruth:
+    """Boxes and areas as written: COCO's rules do not clip."""
+    record = record_of(dataset, image_id)
+    if record.objects is None:
+        raise BadInput(f"image {image_id!r} of {dataset.root} has no annotation; evaluate another --split")
+    return CocoTruth(
+        np.array([bbox_of(thing) for thing in record.objects], dtype=np.float64).reshape(-1, 4),
+        tuple(thing.label for thing in record.objects),
+        np.array([thing.own_area for thing in record.objects], dtype=np.float64),
+        np.array([thing.crowd for thing in record.objects], dtype=np.bool_),
+        np.array([thing.difficult for thing in record.objects], dtype=np.bool_),
+        record.number,
+    )
+
+
+def _opened(
+    detections_path: Path, split: str, dataset: Path | None, progress: Progress
+) -> tuple[Detections, Dataset, tuple[str, ...]]:
+    """The detections, the data set they were made of, and the ids of its split; says which of these were not seen."""
     stored = read_detections(detections_path)
     sources = [dataset] if dataset else [Path(path) for path in stored.header.source["paths"]]
     gone = [source for source in sources if not source.exists()]
@@ -55,18 +193,16 @@ def run(
         raise MissingInput(f"{gone[0]}: the images of {detections_path} are no longer there; give the folder first")
     opened = open_dataset(sources, images_needed=False)
     require_annotations(opened)
-    wanted = opened.split(config.split)
+    wanted = opened.split(split)
     unseen = sorted(set(wanted) - set(stored.detections.image_ids))
     if len(unseen) == len(wanted):
-        raise MissingInput(
-            f"{detections_path} covers no image of split {config.split}; run spp detect --split {config.split}"
-        )
+        raise MissingInput(f"{detections_path} covers no image of split {split}; run spp detect --split {split}")
     if unseen:
         progress.warn(
-            f"{len(unseen)} images of split {config.split} are not in {detections_path} and count as searched in vain, "
+            f"{len(unseen)} images of split {split} are not in {detections_path} and count as searched in vain, "
             f"the first: {unseen[0]}"
         )
-    return _evaluate(stored.detections, opened, wanted, config, detections_path, progress)
+    return stored.detections, opened, wanted
 
 
 def run_on_results(

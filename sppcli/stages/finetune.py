@@ -26,7 +26,7 @@ from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.files import ensure_folder
-from sppcli.geometry.boxes import iou
+from sppcli.geometry.boxes import covered, iou
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune, sort_out
 from sppcli.nets.maps import choose_device
@@ -273,9 +273,12 @@ class _Source:
         for row in rows:
             truth = self.corpus.truth(row)
             labels = np.array([1 + self.classes.index(n) if n in self.classes else 0 for n in truth.labels], np.int64)
-            known = labels > 0
-            overlap = iou(self._boxes(row), truth.boxes[known])
-            foreground, classes, background = sort_out(overlap, labels[known])
+            known = (labels > 0) & ~truth.crowd
+            boxes = self._boxes(row)
+            foreground, classes, background = sort_out(iou(boxes, truth.boxes[known]), labels[known])
+            # A window inside a crowd is likely to hold one of its objects: no background.
+            in_crowd = np.any(covered(boxes, truth.boxes[truth.crowd]) >= 0.5, axis=1)
+            background = background[~in_crowd[background]]
             objects.append(Candidates(np.full(len(foreground), row, np.int64), foreground, classes))
             zeros = np.zeros(len(background), np.int64)
             rest.append(Candidates(zeros + row, background, zeros))

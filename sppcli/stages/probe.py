@@ -114,7 +114,7 @@ def run(path: Path, config: ProbeConfig, *, progress: Progress | None = None) ->
 
 
 def _protocol_of(file: ImageFeatures) -> str:
-    if file.kind == "voc":
+    if file.kind in ("voc", "coco", "yolo", "csv", "ilsvrc"):
         return "voc2007"
     return "split" if file.splits else "caltech"
 

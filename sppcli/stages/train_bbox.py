@@ -146,7 +146,7 @@ def _examples(corpus: Corpus, row: int, classes: tuple[str, ...], config: TrainB
     sides = widened(boxes, config.box_width)
     solid = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
     mine = overlap[np.arange(len(boxes)), best]
-    good = ((mine > config.min_iou) if config.strict_iou else (mine >= config.min_iou)) & solid
+    good = ((mine > config.min_iou) if config.strict_iou else (mine >= config.min_iou)) & solid & ~truth.crowd[best]
     labels = np.array([classes.index(label) for label in truth.labels], dtype=np.int64)
     return Examples(row, boxes[good], truth.boxes[best[good]], labels[best[good]])
 

@@ -17,7 +17,7 @@ from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_train
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.geometry.boxes import iou, jittered
+from sppcli.geometry.boxes import covered, iou, jittered
 from sppcli.geometry.nms import nms
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
@@ -159,8 +159,9 @@ def _classes(corpus: Corpus, wanted: tuple[str, ...], progress: Progress) -> tup
     """The classes to train, in order of name; each has at least one object in the split."""
     counts: dict[str, int] = dict.fromkeys(corpus.dataset.classes, 0)
     for row in corpus.rows:
-        for label in corpus.truth(row).labels:
-            counts[label] += 1
+        truth = corpus.truth(row)
+        for label, crowd in zip(truth.labels, truth.crowd, strict=True):
+            counts[label] += not crowd
     where = f"split {corpus.split} of {corpus.dataset.root}"
     for name in wanted:
         if name not in counts:
@@ -246,13 +247,14 @@ class _Trainer:
             chosen = np.sort(self.random.permutation(candidates)[:per_image])
             maps = self.corpus.maps(row)
             near = jittered(truth.boxes, self.config.jitter, *maps.size, self.random)
-            labels = (*truth.labels, *(label for label in truth.labels for _ in range(self.config.jitter)))
             read = np.concatenate([truth.boxes, near, boxes[chosen]])
             features = normaliser.apply(self.reader.features(maps, read))
-            for i, label in enumerate(labels):
-                if label in positives:
+            owner = [*range(len(truth.labels)), *np.repeat(np.arange(len(truth.labels)), self.config.jitter).tolist()]
+            for i, of in enumerate(owner):
+                label = truth.labels[of]
+                if label in positives and not truth.crowd[of]:
                     positives[label].append(features[i : i + 1])
-            negatives.append((row, chosen, overlap[chosen], features[len(labels) :]))
+            negatives.append((row, chosen, overlap[chosen], features[len(owner) :]))
             self.progress.advance()
         svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
         limit = self._sample_limit(negatives[0][3].shape[1])
@@ -299,6 +301,8 @@ class _Trainer:
         boxes = np.concatenate([truth.boxes, self.corpus.windows(row)])
         overlap = np.zeros((len(boxes), len(self.classes)))
         pairs = iou(boxes, truth.boxes)
+        # A window inside a crowd is likely to hold one of its objects: no negative.
+        pairs[:, truth.crowd] = covered(boxes, truth.boxes[truth.crowd])
         for k, name in enumerate(self.classes):
             mask = truth.of_class(name)
             if mask.any():

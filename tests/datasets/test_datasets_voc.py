@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from sppcli.datasets import open_dataset
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from tests.conftest import build_voc
 
 BCCD = Path(__file__).parents[2] / "../shared/data/BCCD"
 
@@ -283,3 +285,35 @@ def test_bccd():
         "BloodImage_00338.xml: object 13 (RBC), box 504 337 504 337, has no extent and was skipped",
         "BloodImage_00343.xml: object 4 (RBC), box 181 329 181 329, has no extent and was skipped",
     ]
+
+
+def test_the_devkits_of_three_years(tmp_path):
+    """2007: trainval and test annotated. 2010 and 2012: test lists without annotations, class lists, other tasks."""
+    for year in ("2007", "2010", "2012"):
+        voc = build_voc(tmp_path / year / "VOCdevkit" / f"VOC{year}", 8)
+        main = voc.root / "ImageSets" / "Main"
+        for name, ids in voc.splits.items():
+            (main / f"aeroplane_{name}.txt").write_text("".join(f"{one} -1\n" for one in ids))
+        for task in ("Layout", "Segmentation", "Action"):
+            (voc.root / "ImageSets" / task).mkdir()
+            (voc.root / "ImageSets" / task / "train.txt").write_text("000001 1\n")
+        (voc.root / "SegmentationClass").mkdir()
+        if year != "2007":
+            for name in voc.splits["test"]:
+                voc.annotation(name).unlink()
+            # VOC2010 and later write fractions here and there
+            path = voc.annotation("000001")
+            path.write_text(re.sub(r"<xmin>(\d+)</xmin>", r"<xmin>\1.5</xmin>", path.read_text(), count=1))
+        dataset = open_dataset([tmp_path / year])
+        assert dataset.root == voc.root
+        assert {name: dataset.split(name) for name in dataset.split_names()} == voc.splits
+        for name in voc.splits["trainval"]:
+            assert len(dataset.annotations(name).labels) == len(voc.things[name])
+        first = voc.things["000001"][0].box[0]
+        assert dataset.annotations("000001").boxes[0, 0] == first + (0.5 if year != "2007" else 0)
+        test = voc.splits["test"][0]
+        if year == "2007":
+            assert len(dataset.annotations(test).labels) == len(voc.things[test])
+        else:
+            with pytest.raises(MissingInput, match=rf"{test}.xml is not there"):
+                dataset.annotations(test)

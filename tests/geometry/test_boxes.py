@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppcli.errors import BadInput
-from sppcli.geometry.boxes import area, clip, flip, iou
+from sppcli.geometry.boxes import area, clip, covered, flip, iou
 from sppcli.structures import as_boxes
 
 # Eighths of a pixel: sums and differences are exact in float32, so the laws hold to the last bit.
@@ -140,3 +140,18 @@ def test_bad_boxes_are_named(values: list, message: str):
 def test_no_boxes_are_boxes():
     assert as_boxes([]).shape == (0, 4)
     assert as_boxes(np.zeros((0, 4))).dtype == np.float32
+
+
+@laws
+@given(boxes(), boxes())
+def test_iou_follows_from_what_each_covers_of_the_other(a: np.ndarray, b: np.ndarray):
+    inter = covered(a, b) * area(a)[:, None]
+    np.testing.assert_allclose(inter, (covered(b, a) * area(b)[:, None]).T, rtol=1e-12)
+    union = area(a)[:, None] + area(b)[None, :] - inter
+    np.testing.assert_allclose(iou(a, b) * union, inter, rtol=1e-12)
+
+
+def test_a_window_inside_a_crowd_is_covered_though_its_iou_is_small():
+    crowd, window = as_boxes([[0, 0, 100, 100]]), as_boxes([[10, 10, 20, 20], [95, 0, 105, 10], [200, 0, 201, 1]])
+    assert covered(window, crowd)[:, 0].tolist() == [1.0, 0.5, 0.0]
+    assert iou(window, crowd)[0, 0] == 0.01

@@ -11,14 +11,20 @@ from sppcli.cli import options
 
 if TYPE_CHECKING:
     from sppcli.evaluation.voc_ap import Points
-    from sppcli.stages.evaluate import EvaluateSummary
-    from sppcli.stages.recall import RecallSummary
 
 
 @click.command("evaluate")
 @click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
 @click.option("--voc2007", "protocol", flag_value="voc2007", default="voc2007", help="11-point AP.  [default]")
 @click.option("--voc2010", "protocol", flag_value="voc2010", help="Area under the precision-recall curve.")
+@click.option("--coco", "protocol", flag_value="coco", help="AP over IoU 0.50:0.95, by object size, and AR.")
+@click.option("--ilsvrc", "protocol", flag_value="ilsvrc", help="Area, with a lower IoU for small objects; blacklist.")
+@click.option(
+    "--localization",
+    type=options.FilePath,
+    metavar="FILE",
+    help="ILSVRC's top-5 localisation error instead: CSV of ImageId,PredictionString with five guesses an image.",
+)
 @click.option(
     "--detections",
     type=options.FilePath,
@@ -30,8 +36,8 @@ if TYPE_CHECKING:
 @click.option(
     "--results",
     type=options.FilePath,
-    metavar="FOLDER",
-    help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt) against DATASET instead.",
+    metavar="FOLDER|FILE",
+    help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt), or with --coco this JSON, against DATASET instead.",
 )
 @click.option(
     "--proposals",
@@ -66,6 +72,7 @@ if TYPE_CHECKING:
 def command(
     dataset: Path | None,
     protocol: str,
+    localization: Path | None,
     detections: Path,
     results: Path | None,
     proposals: tuple[Path, ...],
@@ -75,14 +82,14 @@ def command(
     points: Points,
     as_json: bool,
 ) -> None:
-    """Average precision of each class and their mean (mAP), by the PASCAL VOC devkit's rules.
+    """Average precision of each class and their mean (mAP), by the rules of the PASCAL VOC devkit or of COCO.
 
     DATASET is only needed with --results, or if the images have moved since spp propose.
 
     With --proposals: the share of the objects that one of the first N windows of their image overlaps by an IoU of
     0.5 to 0.9, and average recall (AR), twice the area under recall from IoU 0.5 to 1.
     """
-    from sppcli.cli import console
+    from sppcli.cli import console, scores
     from sppcli.stages import evaluate
 
     if results and not dataset:
@@ -92,6 +99,29 @@ def command(
         return
     if plot:
         raise click.UsageError("--plot draws the recall of windows: give --proposals too.")
+    if localization:
+        if not dataset:
+            raise click.UsageError("--localization needs the DATASET to score against.")
+        with console.progress("evaluate") as progress:
+            error = evaluate.run_localisation(localization, split, dataset, progress=progress)
+        scores.print_localisation(error, split, as_json)
+        return
+    if protocol in ("coco", "ilsvrc"):
+        if results and protocol == "ilsvrc":
+            raise click.UsageError(
+                "--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco."
+            )
+        with console.progress("evaluate") as progress:
+            if results and dataset:
+                coco = evaluate.run_coco_on_results(dataset, results, split, progress=progress)
+                scores.print_coco(coco, as_json)
+                return
+            _ensure_detections(detections, split, dataset)
+            if protocol == "coco":
+                scores.print_coco(evaluate.run_coco(detections, split, dataset=dataset, progress=progress), as_json)
+            else:
+                scores.print_ilsvrc(evaluate.run_ilsvrc(detections, split, dataset=dataset, progress=progress), as_json)
+        return
     config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
     with console.progress("evaluate") as progress:
         if results and dataset:
@@ -103,7 +133,7 @@ def command(
         result = summary.result
         console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
     else:
-        _print_table(summary)
+        scores.print_voc(summary)
 
 
 def _recall(
@@ -114,42 +144,14 @@ def _recall(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    from sppcli.cli import console
+    from sppcli.cli import console, scores
     from sppcli.stages import recall
 
     if results:
         raise click.UsageError("--results and --proposals exclude each other.")
     with console.progress("evaluate") as progress:
         summary = recall.run(proposals, split, dataset=dataset, plot=plot, progress=progress)
-    if as_json:
-        console.print_json(summary.to_json())
-    else:
-        _print_recall(summary)
-
-
-def _print_recall(summary: RecallSummary) -> None:
-    from sppcli.cli import console
-    from sppcli.evaluation.recall import THRESHOLDS
-
-    ious = tuple(f"IoU {value:g}" for value in THRESHOLDS)
-    rows: list[tuple[object, ...]] = []
-    per_class: list[tuple[object, ...]] = []
-    for file in summary.files:
-        table = zip((*file.reach.counts, "all"), file.reach.recall().T, file.reach.average_recall(), strict=True)
-        rows += [(file.path, count, *(f"{value:.3f}" for value in (*line, ar))) for count, line, ar in table]
-        for name in file.reach.classes:
-            one = file.reach.of_class(name)
-            values = (*one.recall()[:, -1], one.average_recall()[-1])
-            per_class.append((file.path, name, len(one.labels), *(f"{value:.3f}" for value in values)))
-    console.table(("file", "windows", *ious, "AR"), rows)
-    click.echo()
-    console.table(("file", "class", "objects", *ious, "AR"), per_class)
-    click.echo()
-    for file in summary.files:
-        click.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} windows an image")
-    click.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
-    if summary.plot:
-        console.say(f"curves drawn into {summary.plot}")
+    scores.print_recall(summary, as_json)
 
 
 def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> None:
@@ -168,22 +170,3 @@ def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> No
         summary = detect.run(paths, config, output=detections, dataset=dataset, progress=progress)
     if not summary.up_to_date:
         console.say(f"{detections}: {summary.detections:,} detections in {summary.images:,} images")
-
-
-def _print_table(summary: EvaluateSummary) -> None:
-    from sppcli.cli import console
-
-    result = summary.result
-
-    def shown(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    rows = [
-        (name, shown(value), shown(result.max_recall[name]), result.npos[name], result.n_detections[name])
-        for name, value in result.ap.items()
-    ]
-    console.table(
-        ("class", "AP", "recall", "objects", "detections"), rows, footer=("mAP", shown(result.mAP), "", "", "")
-    )
-    rule = "11-point" if result.protocol == "voc2007" else "area"
-    click.echo(f"{result.protocol} ({rule}), IoU {result.iou:g}, {summary.images:,} images of {summary.split}")

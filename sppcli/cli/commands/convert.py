@@ -1,0 +1,47 @@
+"""``spp convert``: a data set in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sppcli.cli import options
+
+if TYPE_CHECKING:
+    from sppcli.datasets.records import Format
+
+
+@click.command("convert")
+@click.argument("source", metavar="SOURCE", type=options.FilePath)
+@click.argument("destination", metavar="DEST", type=options.FilePath)
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice(["voc", "coco", "yolo", "csv"]),
+    help="VOC XML; COCO JSON; YOLO text files; a CSV table.",
+)
+@click.option("--link/--copy", default=False, help="Link the images to the originals, or copy them.  [default: copy]")
+@options.as_json
+@options.verbosity
+def command(source: Path, destination: Path, to: Format, link: bool, as_json: bool) -> None:
+    """Write the annotated data set SOURCE in another format to the new folder DEST.
+
+    Boxes, classes, splits and flags are kept as far as the format can hold them; what it cannot is said.
+    """
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+    from sppcli.stages import convert
+
+    with console.progress("convert") as progress:
+        summary = convert.run(source, destination, convert.ConvertConfig(to, link), progress=progress)
+    if as_json:
+        console.print_json(asdict(summary))
+    else:
+        splits = ", ".join(f"{name} {count:,}" for name, count in summary.splits.items()) or "none"
+        click.echo(
+            f"{destination}: {to}, {summary.images:,} images, {summary.objects:,} objects of "
+            f"{len(summary.classes)} classes; splits: {splits}"
+        )

@@ -1,0 +1,47 @@
+"""``spp fetch``: public data sets and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sppcli.cli import options
+
+# As in stages.fetch, which --help does not import.
+NAMES = (
+    *(f"voc{year}" for year in range(2007, 2013)),
+    *("alexnet", "vgg16", "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet50", "googlenet", "mobilenet_v3_large"),
+)
+
+
+@click.command("fetch")
+@click.argument("name", metavar="NAME", type=click.Choice(NAMES))
+@click.option(
+    "-o",
+    "--output",
+    type=options.FilePath,
+    default=".",
+    metavar="FOLDER",
+    help="Where archives of data sets are put and unpacked.  [default: here]",
+)
+@options.as_json
+@options.verbosity
+def command(name: str, output: Path, as_json: bool) -> None:
+    """Download a data set or ImageNet weights, check it, and unpack it.
+
+    NAME is voc2007 (trainval and test) to voc2012 (trainval), or the name of a backbone: alexnet, vgg16, resnet50 ...
+    What is there already is not fetched again; a download that was cut off is gone on with.
+    """
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+    from sppcli.stages import fetch
+
+    with console.progress("fetch") as progress:
+        summary = fetch.run(name, output, progress=progress)
+    if as_json:
+        console.print_json(asdict(summary))
+    else:
+        came = f"{summary.downloaded / 1e6:,.1f} MB downloaded" if summary.downloaded else "there already"
+        click.echo(f"{summary.path}: {name}, {came}")

@@ -1,0 +1,99 @@
+"""What ``spp evaluate`` prints: a table of each protocol's figures, or the same as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from sppcli.cli import console
+
+if TYPE_CHECKING:
+    from sppcli.evaluation.localisation import LocalisationResult
+    from sppcli.stages.evaluate import CocoSummary, EvaluateSummary, IlsvrcSummary
+    from sppcli.stages.recall import RecallSummary
+
+
+def print_coco(summary: CocoSummary, as_json: bool) -> None:
+    result = summary.result
+    if as_json:
+        console.print_json({"protocol": "coco", **result.stats, "ap": result.ap})
+        return
+    rows = [(name, _shown(ap), result.npos[name], result.n_detections[name]) for name, ap in result.ap.items()]
+    console.table(("class", "AP", "objects", "detections"), rows, footer=("mean", _shown(result.stats["AP"]), "", ""))
+    click.echo()
+    console.table(tuple(result.stats), [tuple(map(_shown, result.stats.values()))])
+    click.echo(f"coco, IoU 0.50:0.95, {summary.images:,} images of {summary.split}")
+
+
+def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
+    result = summary.result
+    if as_json:
+        console.print_json({"protocol": "ilsvrc", "mAP": result.mAP, "ap": result.ap})
+        return
+    _table(summary)
+    blacklist = f", {summary.blacklisted} pairs blacklisted" if summary.blacklisted else ""
+    click.echo(f"ilsvrc (area), IoU by object size, {summary.images:,} images of {summary.split}{blacklist}")
+
+
+def print_localisation(result: LocalisationResult, split: str, as_json: bool) -> None:
+    if as_json:
+        console.print_json(asdict(result))
+        return
+    rows = [
+        ("class and box", f"{result.top1:.4f}", f"{result.top5:.4f}"),
+        ("class", f"{result.class_top1:.4f}", f"{result.class_top5:.4f}"),
+    ]
+    console.table(("error", "top-1", "top-5"), rows)
+    none = f", {result.unguessed:,} without a guess" if result.unguessed else ""
+    click.echo(f"IoU 0.5, {result.images:,} images of {split}{none}")
+
+
+def print_voc(summary: EvaluateSummary) -> None:
+    result = summary.result
+    _table(summary)
+    rule = "11-point" if result.protocol == "voc2007" else "area"
+    click.echo(f"{result.protocol} ({rule}), IoU {result.iou:g}, {summary.images:,} images of {summary.split}")
+
+
+def _table(summary: EvaluateSummary | IlsvrcSummary) -> None:
+    result = summary.result
+    rows = [
+        (name, _shown(ap), _shown(result.max_recall[name]), result.npos[name], result.n_detections[name])
+        for name, ap in result.ap.items()
+    ]
+    headers = ("class", "AP", "recall", "objects", "detections")
+    console.table(headers, rows, footer=("mAP", _shown(result.mAP), "", "", ""))
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def print_recall(summary: RecallSummary, as_json: bool) -> None:
+    """Recall by number of windows and IoU, of all objects and by class."""
+    from sppcli.evaluation.recall import THRESHOLDS
+
+    if as_json:
+        console.print_json(summary.to_json())
+        return
+    ious = tuple(f"IoU {value:g}" for value in THRESHOLDS)
+    rows: list[tuple[object, ...]] = []
+    per_class: list[tuple[object, ...]] = []
+    for file in summary.files:
+        table = zip((*file.reach.counts, "all"), file.reach.recall().T, file.reach.average_recall(), strict=True)
+        rows += [(file.path, count, *(f"{value:.3f}" for value in (*line, ar))) for count, line, ar in table]
+        for name in file.reach.classes:
+            one = file.reach.of_class(name)
+            values = (*one.recall()[:, -1], one.average_recall()[-1])
+            per_class.append((file.path, name, len(one.labels), *(f"{value:.3f}" for value in values)))
+    console.table(("file", "windows", *ious, "AR"), rows)
+    click.echo()
+    console.table(("file", "class", "objects", *ious, "AR"), per_class)
+    click.echo()
+    for file in summary.files:
+        click.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} windows an image")
+    click.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
+    if summary.plot:
+        console.say(f"curves drawn into {summary.plot}")

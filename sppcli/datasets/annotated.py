@@ -1,0 +1,238 @@
+"""Annotations as a file states them, and data sets that are made of these: COCO, YOLO and CSV.
+
+`LabelledBox` holds what the formats have between them, in float64 and as written, so that a conversion loses nothing.
+`Dataset.annotations` gives what training and evaluation use: clipped to the image, without boxes that have no extent.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sppcli.datasets.base import ALL, Dataset, did_you_mean
+from sppcli.errors import BadInput, MissingInput
+from sppcli.structures import Annotations, ImageItem, as_boxes
+
+Corners = tuple[float, float, float, float]
+_NAMED_ONE_BY_ONE = 10
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """An object: ``box`` x0 y0 x1 y1, 0-based half-open, pixels; ``crowd``: a group in one box (COCO's iscrowd).
+
+    ``area``: of the object in square pixels where the format has it (COCO's, of the segmentation), else None.
+    """
+
+    label: str
+    box: Corners
+    difficult: bool = False
+    truncated: bool = False
+    crowd: bool = False
+    area: float | None = None
+
+    @property
+    def has_extent(self) -> bool:
+        return self.box[2] > self.box[0] and self.box[3] > self.box[1]
+
+    @property
+    def own_area(self) -> float:
+        """``area``, or that of the box."""
+        x0, y0, x1, y1 = self.box
+        return (x1 - x0) * (y1 - y0) if self.area is None else self.area
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """An image with its objects; None where it is not annotated, as in test sets.
+
+    ``size``: width, height as the annotation states them, or None; ``number``: COCO's image id.
+    """
+
+    id: str
+    path: Path
+    objects: tuple[LabelledBox, ...] | None
+    size: tuple[int, int] | None = None
+    number: int | None = None
+
+
+class AnnotatedDataset(Dataset):
+    """A data set whose images have an `AnnotatedImage` each. Readers say where that comes from (`record`).
+
+    ``declared``: class names in the format's order, those without objects too.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        source: Path,
+        root: Path,
+        images: Iterable[ImageItem],
+        splits: Mapping[str, Iterable[str]],
+        declared: Sequence[str],
+        warnings: Iterable[str] = (),
+    ) -> None:
+        super().__init__(kind, [source], root, images, warnings)
+        self.declared = tuple(declared)
+        self._ids = frozenset(item.id for item in self.images)
+        chosen = {name: sorted(self._ids.intersection(splits[name])) for name in sorted(splits) if name != ALL}
+        self._splits = {name: tuple(ids) for name, ids in chosen.items()}
+        self._cut: dict[str, Annotations] = {}
+
+    @abstractmethod
+    def record(self, image_id: str) -> AnnotatedImage:
+        """The annotation of one of the images, as written.
+
+        Raises:
+            BadInput: it cannot be read; the text names the file and line.
+        """
+
+    @property
+    def has_annotations(self) -> bool:
+        return any(self.record(item.id).objects is not None for item in self.images)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        objects = (thing for item in self.images for thing in self.record(item.id).objects or ())
+        return tuple(sorted({thing.label for thing in objects if thing.has_extent}))
+
+    def split_names(self) -> tuple[str, ...]:
+        return tuple(self._splits)
+
+    def _split(self, name: str) -> tuple[str, ...]:
+        return self._splits[name]
+
+    def annotations(self, image_id: str) -> Annotations:
+        if image_id not in self._cut:
+            if image_id not in self._ids:
+                raise MissingInput(f"{self.root} has no image {image_id!r}{did_you_mean(image_id, self._ids)}")
+            record = self.record(image_id)
+            if record.objects is None:
+                raise MissingInput(f"image {image_id!r} of {self.sources[0]} has no annotation")
+            self._cut[image_id], skipped = as_annotations(record.objects, record.size)
+            for thing, why in skipped:
+                self.warnings.append(f"{image_id}: {thing.label}, box {_shown(thing.box)}, {why} and was skipped")
+        return self._cut[image_id]
+
+
+def as_annotations(
+    objects: Sequence[LabelledBox], size: tuple[int, int] | None
+) -> tuple[Annotations, list[tuple[LabelledBox, str]]]:
+    """Boxes as they are trained on and scored against, and those left out with the reason.
+
+    Boxes are clipped to ``size`` (width, height), if it is known. Crowds count as difficult too.
+    """
+    kept: list[tuple[LabelledBox, Corners]] = []
+    skipped = []
+    for thing in objects:
+        box = clipped(thing.box, size) if size else thing.box
+        if not thing.has_extent:
+            skipped.append((thing, "has no extent"))
+        elif box[2] <= box[0] or box[3] <= box[1]:
+            skipped.append((thing, "lies outside the image"))
+        else:
+            kept.append((thing, box))
+    annotations = Annotations(
+        as_boxes([box for _, box in kept]),
+        tuple(thing.label for thing, _ in kept),
+        np.array([thing.difficult or thing.crowd for thing, _ in kept], dtype=np.bool_),
+        np.array([thing.crowd for thing, _ in kept], dtype=np.bool_),
+    )
+    return annotations, skipped
+
+
+def clipped(box: Corners, size: tuple[int, int]) -> Corners:
+    """``box`` cut to an image of ``size`` (width, height)."""
+    width, height = size
+    x0, y0, x1, y1 = box
+    return min(max(x0, 0.0), width), min(max(y0, 0.0), height), min(max(x1, 0.0), width), min(max(y1, 0.0), height)
+
+
+def locate(names: Sequence[str], folders: Sequence[Path], where: str) -> dict[str, Path]:
+    """Image name in an annotation -> file, for those found below one of ``folders``; the first folder that has it.
+
+    A name may lead through folders. One that is absolute, or leads out of a folder, is looked for by its last part.
+
+    Raises:
+        MissingInput: none of the names is found; the text names ``where``, one of them, and the folders.
+    """
+    found: dict[str, Path] = {}
+    folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    for name in names:
+        given = Path(name)
+        tail = given.name if given.is_absolute() or ".." in given.parts else name
+        for position, folder in enumerate(folders):
+            if (folder / tail).is_file():
+                found[name] = folder / tail
+                folders.insert(0, folders.pop(position))  # the next one is most often there too
+                break
+    if names and not found:
+        tried = ", ".join(str(folder) for folder in sorted(folders)) or "no folder"
+        raise MissingInput(f"{where}: none of its {len(names)} images is there, {names[0]!r} for one; tried {tried}")
+    return found
+
+
+def ids_of(paths: Iterable[Path], root: Path) -> dict[Path, str]:
+    """Each image's id: its path below ``root``, or below the folder images/ if all lie there, without extension."""
+    from sppcli.datasets.folder import named
+
+    listed = list(paths)
+    base = root / "images"
+    inside = base if all(path.is_relative_to(base) for path in listed) else root
+    return {item.path: item.id for item in named(listed, inside)}
+
+
+def unfound(names: Sequence[str], where: Path) -> list[str]:
+    """Warnings about images that an annotation names and that are not there."""
+    shown = [f"{where} names image {name!r}, which is not there" for name in names[:_NAMED_ONE_BY_ONE]]
+    more = len(names) - len(shown)
+    return [*shown, f"{more} more images that {where} names are not there"] if more else shown
+
+
+def memoised_size() -> Callable[[Path], tuple[int, int]]:
+    """A function image file -> (width, height), upright, that opens each file once."""
+    known: dict[Path, tuple[int, int]] = {}
+
+    def size(path: Path) -> tuple[int, int]:
+        if path not in known:
+            from sppcli.images import upright_size
+
+            known[path] = upright_size(path)
+        return known[path]
+
+    return size
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file of an annotation format.
+
+    Raises:
+        BadInput: not there, not readable or not UTF-8; ``what`` it should be is in the text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as {what}: {error}") from error
+
+
+def _shown(box: Corners) -> str:
+    return " ".join(f"{value:g}" for value in box)
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """All of a data set in memory, as a writer needs it. ``classes``: in the order in which formats number them."""
+
+    classes: tuple[str, ...]
+    images: tuple[AnnotatedImage, ...]
+    splits: Mapping[str, tuple[str, ...]]
+
+    def lists(self) -> dict[str, tuple[str, ...]]:
+        """The splits, and "all" with every image if there is no split or an image that is in none."""
+        named = {image_id for ids in self.splits.values() for image_id in ids}
+        everything = tuple(image.id for image in self.images)
+        return dict(self.splits) | ({} if named.issuperset(everything) and self.splits else {ALL: everything})

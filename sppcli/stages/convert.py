@@ -1,0 +1,78 @@
+"""An annotated data set written in another format, its images copied or linked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from sppcli.datasets import open_dataset
+from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
+from sppcli.engine.progress import NoProgress, Progress
+from sppcli.errors import BadInput, MissingInput, UsageProblem
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """``link``: images become symbolic links to the originals instead of copies."""
+
+    to: Format
+    link: bool = False
+
+
+@dataclass(frozen=True)
+class ConvertSummary:
+    """``losses``: what the format cannot hold, a sentence a kind."""
+
+    path: Path
+    format: Format
+    images: int
+    objects: int
+    classes: tuple[str, ...]
+    splits: dict[str, int]
+    losses: tuple[str, ...]
+
+
+def run(source: Path, destination: Path, config: ConvertConfig, *, progress: Progress | None = None) -> ConvertSummary:
+    """Write ``source`` to the new folder ``destination``, which is there complete or not at all.
+
+    Raises:
+        UsageProblem: ``destination`` is there already, or a name that the format cannot hold.
+        MissingInput, BadInput: no data set, no annotations, or one that cannot be read.
+    """
+    progress = progress or NoProgress()
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise UsageProblem(f"{destination} is there already and nothing is overwritten; name a new folder")
+    if not destination.absolute().parent.is_dir():
+        raise MissingInput(f"{destination}: the folder {destination.parent} does not exist; create it first")
+    dataset = open_dataset([source])
+    if not dataset.has_annotations:
+        raise BadInput(f"{source} has no annotations to convert: give a VOC, COCO, YOLO or CSV data set")
+    progress.note("reading annotations")
+    data = collect(dataset)
+    for warning in dict.fromkeys(dataset.warnings):
+        progress.warn(warning)
+    lost = losses(data, config.to)
+    for text in lost:
+        progress.warn(f"{text} ({config.to})")
+    names = {image.id: f"{image.id}{image.path.suffix}" for image in data.images}
+    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        WRITERS[config.to](temporary, data, names)
+        progress.start(len(data.images), "images")
+        for image in data.images:
+            place = temporary / IMAGE_FOLDERS[config.to] / names[image.id]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if config.link:
+                place.symlink_to(image.path.resolve())
+            else:
+                shutil.copyfile(image.path, place)
+            progress.advance()
+        temporary.rename(destination)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    objects = sum(len(image.objects or ()) for image in data.images)
+    splits = {name: len(ids) for name, ids in data.splits.items()}
+    return ConvertSummary(destination, config.to, len(data.images), objects, data.classes, splits, tuple(lost))

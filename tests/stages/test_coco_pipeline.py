@@ -1,0 +1,172 @@
+"""The commands on a COCO data set, and spp evaluate --coco beside pycocotools on the same files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from sppcli.artefacts.detections import read_detections
+from sppcli.evaluation.coco_ap import STATS
+from tests.conftest import Voc
+from tests.datasets.annotated_sets import image_file, write_coco_file
+from tests.small_artefacts import write_detections
+from tests.stages.conftest import SCALES, Run, Work
+
+
+def test_from_windows_to_ap_on_coco_files(work: Work, run: Run) -> None:
+    assert run("convert", "shapes", "coco", "--to", "coco", "-q")[0] == 0
+    path = Path("coco/annotations/instances_trainval.json")
+    body = json.loads(path.read_text())
+    # A crowd in a class of its own is nothing to train on.
+    body["categories"].append({"id": 9, "name": "swarm"})
+    body["annotations"].append(
+        {"id": 999, "image_id": body["images"][0]["id"], "category_id": 9, "bbox": [0, 0, 90, 60], "iscrowd": 1}
+    )
+    path.write_text(json.dumps(body))
+    for name in ("train", "val"):
+        Path(f"coco/annotations/instances_{name}.json").unlink()
+    for name in ("proposals.h5", "features.h5", "svm.h5", "bbox.h5"):
+        Path(name).unlink()
+    assert run("propose", "coco", "-j", "1", "-q")[0] == 0
+    code, _, err = run("extract", "-q", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32")
+    assert code == 0, err
+    code, out, err = run("train-svm", "-q")
+    assert code == 0, err
+    assert "swarm" not in out
+    assert run("train-bbox", "-q")[0] == 0
+    assert run("detect", "-q")[0] == 0
+    code, out, err = run("evaluate", "--coco", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+
+    truth = json.loads(Path("coco/annotations/instances_test.json").read_text())
+    numbers = {Path(image["file_name"]).stem: image["id"] for image in truth["images"]}
+    categories = {row["name"]: row["id"] for row in truth["categories"]}
+    found = read_detections(Path("detections.h5")).detections
+    rows = []
+    for image, label, box, score in zip(found.image, found.label, found.boxes, found.scores, strict=True):
+        x0, y0, x1, y1 = map(float, box)
+        rows.append(
+            {
+                "image_id": numbers[found.image_ids[image]],
+                "category_id": categories[found.classes[label]],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "score": float(score),
+            }
+        )
+    Path("results.json").write_text(json.dumps(rows))
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO("coco/annotations/instances_test.json")
+        evaluation = COCOeval(coco, coco.loadRes("results.json"), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert [-1 if result[name] is None else result[name] for name in STATS] == evaluation.stats.tolist()
+    assert 0.05 < result["AP"] < 1
+
+
+def test_the_table_of_a_voc_data_set(make_voc: object, tmp_path: Path, run: Run) -> None:
+    voc: Voc = make_voc(8, difficult_every=3)  # type: ignore[operator]
+    found = {name: [(thing.label, thing.box, 0.5) for thing in voc.things[name]] for name in voc.splits["test"]}
+    write_detections(tmp_path / "detections.h5", voc, found)
+    code, out, err = run("evaluate", "--coco", "--detections", str(tmp_path / "detections.h5"))
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["class", "AP", "objects", "detections"]
+    things = [thing for name in voc.splits["test"] for thing in voc.things[name]]
+    for line in lines[1:4]:
+        mine = [thing for thing in things if thing.label == line[0]]
+        counted = sum(not thing.difficult for thing in mine)
+        assert line[1:] == ["1.0000" if counted else "-", str(counted), str(len(mine))]
+    assert lines[4] == ["mean", "1.0000"]
+    assert lines[6] == list(STATS)
+    assert out.endswith("coco, IoU 0.50:0.95, 2 images of test\n")
+
+
+def test_result_files_of_others(tmp_path: Path, run: Run) -> None:
+    """Categories 3 and 7, images 40 and 41 in two splits: ids as the files have them, not as we would number them."""
+    names = {3: "cat", 7: "dog"}
+    for number, split in ((40, "val"), (41, "test")):
+        image_file(tmp_path / split / "a.jpg")
+        rows = [{"image_id": number, "category_id": 7, "bbox": [1.5, 2, 20, 20], "area": 400, "iscrowd": 0}]
+        path = tmp_path / "annotations" / f"instances_{split}.json"
+        write_coco_file(path, [{"id": number, "file_name": "a.jpg", "width": 64, "height": 48}], rows, names)
+    results = tmp_path / "results.json"
+    # The same id in another split is another image.
+    image_file(tmp_path / "train" / "b.jpg")
+    rows = [{"id": 40, "file_name": "b.jpg"}]
+    write_coco_file(tmp_path / "annotations" / "instances_train.json", rows, [], names)
+    good = {"image_id": 40, "category_id": 7, "bbox": [1.5, 2, 20, 20], "score": 0.5}
+    elsewhere = {"image_id": 41, "category_id": 3, "bbox": [1, 1, 5, 5], "score": 0.9}
+    arguments = ["evaluate", str(tmp_path), "--coco", "--results", str(results), "--split"]
+    results.write_text(json.dumps([good, elsewhere]))
+    code, out, err = run(*arguments, "val", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["ap"]["dog"] == pytest.approx(1)
+    assert json.loads(run(*arguments, "test", "--json")[1])["AP"] == 0
+    for content, message in (
+        ("{}", "is not a list of COCO results"),
+        ("[", "is not JSON"),
+        (json.dumps([{**good, "score": "x"}]), "entry 0 needs image_id"),
+        (json.dumps([good, {**good, "image_id": 4}]), "entry 1: "),
+        (json.dumps([{**good, "category_id": 4}]), "has no category of id 4"),
+    ):
+        results.write_text(content)
+        code, _, err = run(*arguments, "val")
+        assert code == 3
+        assert str(results) in err
+        assert message in err
+    results.unlink()
+    assert run(*arguments, "val")[0] == 3
+
+
+def test_what_coco_and_ilsvrc_do_not_score(voc: Voc, tmp_path: Path, run: Run) -> None:
+    code, _, err = run("evaluate", str(voc.root), "--coco", "--results", str(tmp_path / "results.json"))
+    assert code == 2
+    assert "is no COCO data set" in err
+    code, _, err = run("evaluate", str(voc.root), "--ilsvrc", "--results", str(tmp_path))
+    assert code == 2
+    assert "--ilsvrc scores --detections" in err
+
+
+def test_crowds_are_no_positives_and_what_lies_in_them_no_negative(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd over the whole image leaves the other images' windows as the only negatives of its class."""
+    from sppcli.stages import train_svm
+
+    assert run("convert", "shapes", "coco", "--to", "coco", "-q")[0] == 0
+    ids = [row["id"] for row in json.loads(Path("coco/annotations/instances_trainval.json").read_text())["images"]]
+    for path in Path("coco/annotations").glob("*.json"):
+        body = json.loads(path.read_text())
+        category = next(row["id"] for row in body["categories"] if row["name"] == "disc")
+        if any(row["id"] == ids[0] for row in body["images"]):
+            body["annotations"].append(
+                {"id": 999, "image_id": ids[0], "category_id": category, "bbox": [0, 0, 128, 96], "iscrowd": 1}
+            )
+        path.write_text(json.dumps(body))
+    seen: dict[str, list[tuple[int, int]]] = {}
+    add = train_svm.ClassMiner.add
+
+    def spy(self: train_svm.ClassMiner, image: int, windows: np.ndarray, features: np.ndarray) -> int:
+        seen.setdefault(self.name, []).append((image, len(windows)))
+        return add(self, image, windows, features)
+
+    monkeypatch.setattr(train_svm.ClassMiner, "add", spy)
+    plain = train_svm.run(Path("proposals.h5"), Path("features.h5"), Path("a.h5"), train_svm.TrainSvmConfig())
+    count = {name: dict(rows) for name, rows in seen.items()}
+    assert count["disc"][0] > 0
+    seen.clear()
+    crowd = train_svm.run(
+        Path("proposals.h5"), Path("features.h5"), Path("b.h5"), train_svm.TrainSvmConfig(), dataset=Path("coco")
+    )
+    assert [row.positives for row in plain.classes] == [row.positives for row in crowd.classes]
+    assert {windows for image, windows in seen["disc"] if image == 0} == {0}
+    assert any(windows for image, windows in seen["square"] if image == 0)

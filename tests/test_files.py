@@ -16,9 +16,14 @@ from sppcli.files import replacing
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_text("old")
-    with pytest.raises(ValueError, match="half"), replacing(path) as temporary:
-        temporary.write_text("new, in part")
-        raise ValueError("half")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("new, in part")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        write_half()
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["a.bin"]
 

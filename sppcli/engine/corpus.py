@@ -261,7 +261,9 @@ def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any
         "annotations": corpus.annotation_digest(),
     }
     settings = {**config, "windows": asdict(windows), "pyramid": list(levels), "head": head_digest}
-    source = {**corpus.features.header.source, "head_weights": weights}
+    # A file is found again from any folder.
+    where = str(Path(weights).resolve()) if weights and weights != "imagenet" else weights
+    source = {**corpus.features.header.source, "head_weights": where}
     return Training(corpus, windows, levels, head, head_digest, settings, inputs, source)
 
 

@@ -39,7 +39,9 @@ def run_json(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_trunk_stays_and_the_windows_are_told_apart(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_trunk_stays_and_the_windows_are_told_apart(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     summary = run_json(capsys, ["finetune", "--iterations", "200", "--rate", "0.02", "--check", "50", "-q"])
     assert summary["images"] + summary["validation_images"] == 12
     first, last = summary["checks"][0], summary["checks"][-1]
@@ -60,6 +62,11 @@ def test_the_trunk_stays_and_the_windows_are_told_apart(work: Path, capsys: pyte
     ):
         assert main([*command, "-q"]) == 0
     assert run_json(capsys, ["evaluate", "-q"])["mAP"] > 0.7
+    # From another folder the models find their network again.
+    elsewhere = work / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["detect", "--model", "..", "--proposals", "../proposals.h5", "-o", "d.h5", "-q"]) == 0
 
 
 def test_again_it_is_up_to_date_and_other_options_are_not(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,9 @@ def with_spp(folder: Path) -> dict[str, str]:
     script = folder / "bin" / "spp"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m sppcli "$@"\n')
     script.chmod(0o755)
-    return {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    # The tests may themselves be run by make, whose own settings are not for the make under test.
+    outer = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return {**outer, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
 
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from sppcli.errors import BadInput, MissingInput
 from sppcli.evaluation.recall import Reach
+from sppcli.files import replacing
 
 _IOUS = np.linspace(0.5, 1, 101)
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -61,11 +62,6 @@ def draw_recall(path: Path, curves: Sequence[tuple[str, Reach]]) -> None:
         axes.set_ylim(0, 1)
         axes.grid(color="0.9")
         axes.legend(fontsize=8)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         # Without matplotlib's version in it the same numbers give the same file.
-        with temporary.open("wb") as stream:
-            figure.savefig(stream, format="png", metadata={"Software": None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -13,6 +13,7 @@ import torch
 
 from sppcli.datasets import open_dataset
 from sppcli.datasets.imagefolder import open_labelled, splits_of
+from sppcli.engine.batches import same_shape
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
@@ -26,6 +27,8 @@ from sppcli.structures import ByteImage, FloatArray, IntArray
 
 # Pixels of original images that are judged together: enough small ones at once, and large ones one by one.
 _TOGETHER = 2_000_000
+# Images that may wait for others of their size.
+_HELD = 128
 
 
 @dataclass(frozen=True)
@@ -174,26 +177,23 @@ def _groups(
         except SppError as error:
             return row, error
 
-    waiting: dict[tuple[int, ...], list[tuple[int, ByteImage]]] = {}
-    for row, image in prefetch(load, range(len(paths)), ahead=8):
-        if isinstance(image, SppError):
-            if strict:
-                raise image
-            progress.warn(f"skipped: {image}")
-            progress.advance()
-            good[row] = False
-            skipped.append(str(image))
-            continue
-        group = waiting.setdefault(image.shape, [])
-        group.append((row, image))
-        if len(group) * image.shape[0] * image.shape[1] >= min(_TOGETHER, 128 * image.shape[0] * image.shape[1]):
-            yield _together(waiting.pop(image.shape))
-    for group in waiting.values():
-        yield _together(group)
+    def readable() -> Iterator[tuple[int, ByteImage]]:
+        for row, image in prefetch(load, range(len(paths)), ahead=8):
+            if isinstance(image, SppError):
+                if strict:
+                    raise image
+                progress.warn(f"skipped: {image}")
+                progress.advance()
+                good[row] = False
+                skipped.append(str(image))
+            else:
+                yield row, image
 
+    def at_once(shape: tuple[int, ...]) -> int:
+        return min(_HELD, -(-_TOGETHER // (shape[0] * shape[1])))
 
-def _together(group: list[tuple[int, ByteImage]]) -> tuple[IntArray, list[ByteImage]]:
-    return np.array([row for row, _ in group], dtype=np.int64), [image for _, image in group]
+    for group in same_shape(readable(), lambda item: item[1].shape, at_once, _HELD):
+        yield np.array([row for row, _ in group], dtype=np.int64), [image for _, image in group]
 
 
 def _result(name: str, views: int, source: str, scores: FloatArray, labels: IntArray | None, seconds: float) -> Result:

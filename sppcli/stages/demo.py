@@ -11,18 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from sppcli.demo import scenes
 from sppcli.demo.crops import SIDE, crops
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem
+from sppcli.files import replacing
 from sppcli.images import Normalisation
 from sppcli.learn.digits import Part
 from sppcli.learn.multisize import accuracy, train
 from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.classifier import Architecture, Layer
-from sppcli.nets.weights import METADATA_KEY, save_network
+from sppcli.nets.weights import recorded_training, save_network
 
 MARKER, DATASET, NETWORK = "demo.json", "digits", "digits.safetensors"
 
@@ -149,9 +148,8 @@ def _claim(folder: Path, config: DemoConfig) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise BadInput(f"{folder} holds other things; name a new or empty folder: spp demo FOLDER")
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{MARKER}.tmp"
-    temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(marker)
+    with replacing(marker) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 def _difference(found: Any, wanted: dict[str, int]) -> str:
@@ -163,15 +161,12 @@ def _difference(found: Any, wanted: dict[str, int]) -> str:
 
 def _trained(path: Path, recipe: dict[str, Any]) -> dict[int, float] | None:
     """The recorded accuracies, if ``path`` is a network trained by this recipe."""
-    if not path.exists():
+    training = recorded_training(path)
+    if training.get("config") != json.loads(json.dumps(recipe)):
         return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            training = json.loads(file.metadata()[METADATA_KEY])["training"]
-        if training["config"] != json.loads(json.dumps(recipe)):
-            return None
         return {int(size): float(share) for size, share in training["held_out"].items()}
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -344,7 +344,7 @@ _NETWORK = (
         "--backbone",
         metavar="NAME",
         show_default="the weights file's own, else alexnet",
-        help="alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18 or resnet50.",
+        help="alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18, resnet50, googlenet or mobilenet_v3_large.",
     ),
     click.option(
         "--weights",

@@ -280,7 +280,7 @@ def load_head(features: Features, layer: str, weights: str | None = None) -> tup
         return None, features.crops.head_digest
     if layer == "pool5":
         return None, ""
-    network = network_of(features, weights)
+    network = network_of_maps(features, weights)
     return head_of(network, layer)
 
 
@@ -293,7 +293,7 @@ def open_network(source: Mapping[str, Any], weights: str | None = None) -> Netwo
     return load_network(**{**source, **({"weights": weights} if weights else {})})
 
 
-def network_of(features: Features, weights: str | None = None) -> Network:
+def network_of_maps(features: Features, weights: str | None = None) -> Network:
     """The network that made the maps, or ``weights`` of one with the same trunk.
 
     Raises:

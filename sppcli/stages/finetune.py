@@ -15,7 +15,7 @@ from sppcli.engine.corpus import (
     WindowSettings,
     choose_levels,
     head_of,
-    network_of,
+    network_of_maps,
     open_corpus,
     record_of,
     require_annotations,
@@ -119,7 +119,7 @@ def run(
         classes = tuple(sorted({label for row in rows for label in corpus.truth(row).labels}))
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
-        network = network_of(corpus.features, weights)
+        network = network_of_maps(corpus.features, weights)
         has_fc = network.head is not None and bool(network.head.layers)
         fingerprint = digest_of(
             {

@@ -60,6 +60,10 @@ class Recipe:
 
     # Fine-tuning (section 4.1): (mini-batches, learning rate), one after the other; () for what the data call for.
     finetune_schedule: tuple[tuple[int, float], ...] = ((250_000, 1e-4), (50_000, 1e-5))
+    # "sgd", "adamw", or None: adamw for new fc layers, sgd for those that are tuned.
+    finetune_optimiser: str | None = "sgd"
+    # Whether windows of each class are drawn as often; else each window is, and rare classes are seldom seen.
+    finetune_even_classes: bool = False
 
     # Box regression (section 4.1, after R-CNN).
     # Windows whose IoU with their object is at least this are examples; strictly above it with strict_iou.
@@ -99,6 +103,8 @@ RELEASE = replace(
     nms_again=True,
 )
 # Chosen on the validation images of real data (docs/recipes.md).
-DEFAULT = replace(PAPER, name="default", normalize="sqrt-l2", c=0.01, nms_again=True, finetune_schedule=())
+DEFAULT = replace(
+    PAPER, name="default", normalize="sqrt-l2", c=0.01, nms_again=True, finetune_schedule=(), finetune_even_classes=True
+)
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, RELEASE)}

@@ -2,7 +2,8 @@
 
 fc6, fc7 and a new fc8 of one output a class and one for the background. A mini-batch is a quarter windows with an IoU
 of at least 0.5 with an object, the rest with one in [0.1, 0.5). SGD with momentum; biases learn at twice the rate and
-do not decay, as in the release. The weights with the lowest loss on validation windows are kept.
+do not decay, as in the release. New fc layers, which the paper does not have, learn in a fraction of the mini-batches
+with AdamW (Loshchilov and Hutter 2019). The weights with the lowest loss on validation windows are kept.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from sppcli.structures import IntArray
 Half = npt.NDArray[np.float16]
 
 
+USUAL_DECAY = {"sgd": 5e-4, "adamw": 1e-2}
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """How to fine-tune.
@@ -31,15 +35,18 @@ class FinetuneConfig:
     Args:
         schedule: (mini-batches, learning rate), one after the other.
         batch: windows a mini-batch.
-        momentum, weight_decay: of SGD.
+        optimiser: sgd or adamw.
+        momentum: of SGD.
+        weight_decay: None for the optimiser's usual one, `USUAL_DECAY`.
         check: mini-batches between two looks at the validation windows.
         seed: of the draws and the dropout.
     """
 
     schedule: tuple[tuple[int, float], ...]
     batch: int = 128
+    optimiser: str = "sgd"
     momentum: float = 0.9
-    weight_decay: float = 5e-4
+    weight_decay: float | None = None
     check: int = 200
     seed: int = 0
 
@@ -154,8 +161,16 @@ class _Run:
         self.head = nn.ModuleDict({**model.fc, "last": model.last})
         weights = [p for name, p in self.head.named_parameters() if name.endswith("weight")]
         biases = [p for name, p in self.head.named_parameters() if name.endswith("bias")]
-        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": config.weight_decay}, {"params": biases}]
-        self.optimiser = torch.optim.SGD(groups, 0.0, config.momentum)
+        decay = USUAL_DECAY[config.optimiser] if config.weight_decay is None else config.weight_decay
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": decay},
+            {"params": biases, "weight_decay": 0.0},
+        ]
+        self.optimiser: torch.optim.Optimizer = (
+            torch.optim.SGD(groups, 0.0, config.momentum)
+            if config.optimiser == "sgd"
+            else torch.optim.AdamW(groups, 0.0)
+        )
         self.at = _Position()
         self.best: Tensors = {}
 
@@ -193,9 +208,9 @@ class _Run:
         tensors = {f"now.{name}": tensor for name, tensor in self.head.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for name, parameter in self.head.named_parameters():
-            momentum = self.optimiser.state.get(parameter, {}).get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{name}"] = momentum
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                if value is not None:
+                    tensors[f"{key}.{name}"] = value
         return tensors
 
     def restore(self, position: Mapping[str, Any], tensors: Tensors) -> None:
@@ -204,8 +219,11 @@ class _Run:
         self.head.load_state_dict(_named(tensors, "now."))
         self.best = {name: tensor.to(self.device) for name, tensor in _named(tensors, "best.").items()}
         for name, parameter in self.head.named_parameters():
-            if f"momentum.{name}" in tensors:
-                self.optimiser.state[parameter]["momentum_buffer"] = tensors[f"momentum.{name}"].to(self.device)
+            for key in ("momentum_buffer", "exp_avg", "exp_avg_sq", "step"):
+                if f"{key}.{name}" in tensors:
+                    value = tensors[f"{key}.{name}"]
+                    # AdamW counts its steps on the CPU.
+                    self.optimiser.state[parameter][key] = value if key == "step" else value.to(self.device)
 
 
 def _named(tensors: Tensors, prefix: str) -> Tensors:
@@ -267,16 +285,23 @@ def sort_out(
 
 
 def draw_round(
-    foreground: Candidates, background: Candidates, batch: int, batches: int, rng: np.random.Generator
+    foreground: Candidates,
+    background: Candidates,
+    batch: int,
+    batches: int,
+    rng: np.random.Generator,
+    evenly: bool = False,
 ) -> Candidates:
     """``batches`` mini-batches of ``batch`` windows, a quarter of each objects.
 
     As in the release without repetition, as far as there are enough; small data sets, where its draw fails, go through
-    all of their windows again in another order.
+    all of their windows again in another order. ``evenly``: each class has an even part of the objects, however few
+    windows show it.
     """
     part = max(1, round(0.25 * batch)) if len(background.labels) else batch
-    rows = _laps(len(foreground.labels), part * batches, rng)
-    objects = foreground.take(rows)
+    wanted = part * batches
+    laps = _even_laps(foreground.labels, wanted, rng) if evenly else _laps(len(foreground.labels), wanted, rng)
+    objects = foreground.take(laps)
     if not len(background.labels):
         return objects
     rest = background.take(_laps(len(background.labels), (batch - part) * batches, rng))
@@ -294,3 +319,11 @@ def draw_round(
 def _laps(count: int, wanted: int, rng: np.random.Generator) -> IntArray:
     laps = [rng.permutation(count) for _ in range(-(-wanted // count))]
     return np.concatenate(laps)[:wanted].astype(np.int64)
+
+
+def _even_laps(labels: IntArray, wanted: int, rng: np.random.Generator) -> IntArray:
+    """Rows of ``labels`` (N,), a class after the other in turn."""
+    present = np.unique(labels)
+    each = -(-wanted // len(present))
+    rows = [np.flatnonzero(labels == label) for label in present]
+    return np.stack([mine[_laps(len(mine), each, rng)] for mine in rows], axis=1).ravel()[:wanted]

@@ -37,6 +37,9 @@ from sppcli.structures import Boxes, FloatArray, IntArray
 
 BACKGROUND = "background"
 
+# Learning rates to start at.
+RATES = {"sgd": 1e-3, "adamw": 3e-4}
+
 # Mini-batches of windows to validate on, and bounds of a schedule made for the data.
 _VALIDATION, _FEWEST, _MOST = 16, 300, 300_000
 
@@ -50,6 +53,9 @@ class FinetuneStageConfig:
     | windows | how windows are read; only pyramid, slack and window side matter, the scale is drawn |
     | split | of the images; ``held_out`` of them validate, or those of the split ``validation`` |
     | schedule | (mini-batches, rate) in turn; () goes six times through the objects' windows, the last at a tenth |
+    | iterations, rate | in place of the schedule's; the last sixth is at a tenth of the rate |
+    | optimiser | sgd, adamw; None: adamw for new fc layers, else sgd |
+    | even_classes | draw windows of each class as often, not each window |
     | fc | widths of fc6, fc7 … for a network that has none |
     | flip | draw from mirror images too |
     | batch, check, seed | see `learn.finetune.FinetuneConfig` |
@@ -61,6 +67,10 @@ class FinetuneStageConfig:
     validation: str | None = None
     held_out: float = 0.1
     schedule: tuple[tuple[int, float], ...] = DEFAULT.finetune_schedule
+    iterations: int | None = None
+    rate: float | None = None
+    optimiser: str | None = DEFAULT.finetune_optimiser
+    even_classes: bool = DEFAULT.finetune_even_classes
     fc: tuple[int, ...] = (1024, 1024)
     batch: int = 128
     check: int = 100
@@ -150,9 +160,11 @@ def run(
             factor = 1 / float(np.sqrt(np.mean(np.square(validation.features.astype(np.float32)))))
         source.factor = factor
         validation = Windows((validation.features * np.float16(factor)).astype(np.float16), validation.labels)
+        optimiser = config.optimiser or ("sgd" if has_fc else "adamw")
         method = FinetuneConfig(
-            config.schedule or _schedule(len(source.foreground.labels), config.batch, new=not has_fc),
+            _schedule(config, len(source.foreground.labels), optimiser),
             config.batch,
+            optimiser,
             check=config.check,
             seed=config.seed,
         )
@@ -215,11 +227,14 @@ def _divide(corpus: Corpus, config: FinetuneStageConfig) -> tuple[list[int], lis
     return rows, held
 
 
-def _schedule(foreground: int, batch: int, new: bool) -> tuple[tuple[int, float], ...]:
-    """Six times through the objects' windows, the last at a tenth of the rate; new layers learn ten times faster."""
-    steps = int(np.clip(6 * foreground / max(1, batch // 4), _FEWEST, _MOST))
-    rate = 1e-2 if new else 1e-3
-    last = steps // 6
+def _schedule(config: FinetuneStageConfig, foreground: int, optimiser: str) -> tuple[tuple[int, float], ...]:
+    """What is asked for; else six times through the objects' windows. The last sixth is at a tenth of the rate."""
+    if config.schedule and not config.iterations and not config.rate:
+        return config.schedule
+    steps = config.iterations or sum(steps for steps, _ in config.schedule)
+    steps = steps or int(np.clip(6 * foreground / max(1, config.batch // 4), _FEWEST, _MOST))
+    rate = config.rate or RATES[optimiser]
+    last = max(1, steps // 6)
     return ((steps - last, rate), (last, rate / 10))
 
 
@@ -252,7 +267,9 @@ class _Source:
 
     def draw(self, number: int) -> Windows:
         rng = np.random.default_rng((self.config.seed, number))
-        chosen = draw_round(self.foreground, self.background, self.config.batch, self.batches, rng)
+        chosen = draw_round(
+            self.foreground, self.background, self.config.batch, self.batches, rng, self.config.even_classes
+        )
         return self._pooled(chosen, rng.integers(0, len(self.reader.scales), len(chosen.labels)))
 
     def validation(self, rows: list[int]) -> Windows:
@@ -261,7 +278,8 @@ class _Source:
         if not len(foreground.labels):
             raise BadInput("the validation images show no object that a window overlaps by half; hold out more of them")
         rng = np.random.default_rng((self.config.seed, 1, 1))
-        return self._pooled(draw_round(foreground, background, self.config.batch, _VALIDATION, rng), None)
+        chosen = draw_round(foreground, background, self.config.batch, _VALIDATION, rng, self.config.even_classes)
+        return self._pooled(chosen, None)
 
     def _boxes(self, row: int) -> Boxes:
         """Objects first, then proposals."""

@@ -11,11 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
-
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")),
-]
+from tests.devices import DEVICES
 
 
 def slow(maps: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:

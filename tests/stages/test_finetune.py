@@ -19,7 +19,7 @@ from sppcli.images import Normalisation
 from sppcli.learn.checkpoints import Checkpoints, Tensors
 from sppcli.learn.finetune import Candidates, FinetuneConfig, Windows, draw_round, finetune, judge, sort_out
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
-from sppcli.nets.weights import load_network
+from sppcli.nets.weights import load_network, recorded_training
 from tests.stages.conftest import Work
 
 QUICK = ("--iterations", "60", "--batch", "32", "--check", "20", "-q")
@@ -76,13 +76,25 @@ def test_again_it_is_up_to_date_and_other_options_are_not(work: Path, capsys: py
     assert not run_json(capsys, ["finetune", *QUICK, "--seed", "1", "--force"])["up_to_date"]
 
 
+def test_which_optimiser_and_schedule(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def rates(*options: str) -> list[float]:
+        summary = run_json(capsys, ["finetune", "--iterations", "6", "--check", "1", "--force", "-q", *options])
+        return [check["rate"] for check in summary["checks"][1:]]
+
+    # The network has an fc layer, so it is tuned with SGD; the last sixth of the mini-batches at a tenth.
+    assert rates() == pytest.approx([1e-3] * 5 + [1e-4])
+    assert rates("--optimizer", "adamw") == pytest.approx([3e-4] * 5 + [3e-5])
+    assert rates("--rate", "0.01", "--recipe", "paper") == pytest.approx([1e-2] * 5 + [1e-3])
+    training = recorded_training(Path("finetuned.safetensors"))
+    assert (training["config"]["optimiser"], training["config"]["even_classes"]) == ("sgd", False)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["--validation", "trainval"], 2, "are in split trainval and in trainval"),
         (["--validation", "tset"], 3, "did you mean 'test'?"),
         (["--split", "nothing"], 3, "has no split 'nothing'"),
-        (["--rate", "0.1"], 2, "--rate needs --iterations"),
         (["--weights", "gone.safetensors"], 3, "gone.safetensors: there is no such weights file"),
         (["--pyramid", "5"], 2, "reads a pyramid of 4,2,1"),
     ],
@@ -123,6 +135,25 @@ def test_a_quarter_of_each_batch_shows_objects(
         if len(of.labels):
             # Every window is drawn as often as any other, but for the last lap.
             assert counts.max() - counts.min() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.sampled_from([4, 8, 32]), st.integers(1, 6), st.data())
+def test_classes_are_drawn_as_often(sizes: list[int], batch: int, batches: int, data: st.DataObject) -> None:
+    labels = np.repeat(np.arange(len(sizes)) + 1, sizes).astype(np.int64)
+    rows = np.arange(len(labels), dtype=np.int64)
+    objects = Candidates(rows // 3, rows, labels)
+    rest = Candidates(rows, rows + 100, np.zeros_like(labels))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    drawn = draw_round(objects, rest, batch, batches, rng, evenly=True)
+    counts = np.bincount(drawn.labels, minlength=len(sizes) + 1)
+    assert counts[0] == batches * batch * 3 // 4
+    assert counts[1:].max() - counts[1:].min() <= 1
+    for label in range(1, len(sizes) + 1):
+        # Within a class, every window as often as any other, but for the last lap.
+        mine = np.bincount(drawn.window[drawn.labels == label], minlength=len(labels))[labels == label]
+        assert mine.max() - mine.min() <= 1
+    assert np.array_equal(objects.labels[drawn.window[drawn.labels > 0]], drawn.labels[drawn.labels > 0])
 
 
 def test_windows_are_sorted_out_by_overlap() -> None:
@@ -170,9 +201,10 @@ class Stopping(Checkpoints):
         super().save(position, tensors, milestone=milestone)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 @pytest.mark.parametrize("step", [1, 2, 5, 8, 11])
-def test_killed_at_any_step_it_ends_with_the_same_weights(step: int, tmp_path: Path) -> None:
-    config = FinetuneConfig(((8, 0.1), (4, 0.01)), batch=16, check=3, seed=1)
+def test_killed_at_any_step_it_ends_with_the_same_weights(step: int, optimiser: str, tmp_path: Path) -> None:
+    config = FinetuneConfig(((8, 0.1), (4, 0.01)), batch=16, optimiser=optimiser, check=3, seed=1)
     held = Drawn().draw(99)
     undisturbed, resumed = small_model(), small_model()
     history, best = finetune(undisturbed, Drawn(), held, config)

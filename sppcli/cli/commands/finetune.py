@@ -32,7 +32,18 @@ from sppcli.paper import RECIPES
 @click.option(
     "--rate",
     type=PositiveFloat(0.001),
-    help="Learning rate at the start, with --iterations.  [default: 0.001; 0.01 for new fc layers]",
+    help="Learning rate at the start.  [default: the recipe's, or 0.001 of sgd, 0.0003 of adamw]",
+)
+@click.option(
+    "--optimizer",
+    "optimiser",
+    type=click.Choice(["sgd", "adamw"]),
+    help="[default: adamw for new fc layers, sgd for those there are; paper, release: sgd]",
+)
+@click.option(
+    "--even-classes/--even-windows",
+    default=None,
+    help="Draw windows of each class as often, or each window.  [default: classes; paper, release: windows]",
 )
 @click.option(
     "--fc",
@@ -60,8 +71,8 @@ def command(
     features: Path,
     output: Path,
     recipe: str,
-    iterations: int | None,
-    rate: float | None,
+    optimiser: str | None,
+    even_classes: bool | None,
     pyramid: tuple[int, ...] | None,
     weights: str | None,
     dataset: Path | None,
@@ -78,15 +89,15 @@ def command(
     from sppcli.engine.corpus import WindowSettings
     from sppcli.stages import finetune
 
-    if rate and not iterations:
-        raise click.UsageError("--rate needs --iterations, which says how long.")
-    schedule = RECIPES[recipe].finetune_schedule
-    if iterations:
-        last = max(1, iterations // 6)
-        start = rate or 1e-3
-        schedule = ((iterations - last, start), (last, start / 10))
-    windows = WindowSettings(pyramid=pyramid, slack=RECIPES[recipe].slack, window_side=RECIPES[recipe].window_side)
-    config = finetune.FinetuneStageConfig(windows=windows, schedule=schedule, **given)
+    values = RECIPES[recipe]
+    windows = WindowSettings(pyramid=pyramid, slack=values.slack, window_side=values.window_side)
+    config = finetune.FinetuneStageConfig(
+        windows=windows,
+        schedule=values.finetune_schedule,
+        optimiser=optimiser or values.finetune_optimiser,
+        even_classes=values.finetune_even_classes if even_classes is None else even_classes,
+        **given,
+    )
     with console.progress("finetune") as progress:
         summary = finetune.run(
             proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress

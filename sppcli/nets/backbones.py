@@ -58,8 +58,8 @@ class FcHead:
     layers: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
     narrow: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
-    def moved(self, device: torch.device, precision: str = "fp32") -> FcHead:
-        """The head on ``device``, its numbers float32 or with ``precision`` bf16 bfloat16."""
+    def moved(self, device: torch.device | None, precision: str = "fp32") -> FcHead:
+        """The head on ``device`` (None: where it is), its numbers float32 or with ``precision`` bf16 bfloat16."""
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         return FcHead(
             self.levels,

@@ -76,6 +76,10 @@ class Distinct:
             return values
         return np.asarray(values[self.rows])
 
+    def of(self, windows: npt.NDArray[np.int64]) -> Floats:
+        """Features (n, D) of the windows with these indices."""
+        return self.values[self.rows[windows]]
+
 
 @dataclass(frozen=True)
 class WindowReader:

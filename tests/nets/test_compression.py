@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ def test_the_best_approximation_of_its_rank(seed: int, height: int, width: int, 
     a, b = truncated_svd(matrix, rank)
     assert (a.shape, b.shape, a.dtype, b.dtype) == ((height, rank), (rank, width), np.float32, np.float32)
     error = np.linalg.norm(matrix - a @ b)
-    assert error == pytest.approx(np.linalg.norm(values[rank:]), rel=1e-3, abs=1e-4 * np.linalg.norm(matrix))
+    assert error == pytest.approx(np.linalg.norm(values[rank:]), rel=1e-3, abs=1e-4 * float(np.linalg.norm(matrix)))
     again = truncated_svd(matrix, rank)
     np.testing.assert_array_equal(again[0] @ again[1], a @ b)
 
@@ -33,7 +35,7 @@ def test_the_best_approximation_of_its_rank(seed: int, height: int, width: int, 
 def head(seed: int = 0, sizes: tuple[int, ...] = (24, 10, 8)) -> FcHead:
     random = np.random.default_rng(seed)
     layers = {}
-    for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(sizes)):
         weight, bias = random.standard_normal((after, before)), random.standard_normal(after)
         layers[f"fc{6 + i}"] = tuple(torch.from_numpy(value.astype(np.float32)) for value in (weight, bias))
     return FcHead((2,), layers)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppcli.artefacts.features import CropRecord, Features, ImageMaps, ImageVectors, NetworkRecord, open_features
-from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
+from sppcli.artefacts.models import FeatureRecord
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
@@ -357,23 +357,6 @@ def head_of(network: Network | None, layer: str, svd: tuple[int, ...] = ()) -> t
     # Of the ranks rather than of the factors, whose last bits depend on the machine.
     digest.update(f"truncated to rank {svd}".encode())
     return compressed(network.head, layer, svd), digest.hexdigest()
-
-
-def head_of_model(model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...] = ()) -> FcHead | None:
-    """The fc layers of ``network`` that ``model`` was trained on, or with ``svd`` those truncated to these ranks.
-
-    Raises:
-        StaleArtefact: it was trained on others.
-        UsageProblem: ranks that do not fit.
-    """
-    record = model.record
-    head, digest = head_of(network, record.layer, record.svd)
-    if digest != record.head_digest:
-        raise StaleArtefact(
-            f"{model.path} was trained on other fc layers than {network.weights} holds; give the right --weights or "
-            "train it again"
-        )
-    return head_of(network, record.layer, svd)[0] if svd and record.layer != "pool5" else head
 
 
 def record_of(network: Network) -> NetworkRecord:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
-from sppcli.engine.corpus import window_reader
+from sppcli.engine.corpus import head_of, window_reader
+from sppcli.errors import StaleArtefact
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode, narrowed, widened
@@ -22,7 +23,7 @@ from sppcli.structures import Boxes, FloatArray
 if TYPE_CHECKING:
     import torch
 
-    from sppcli.nets.backbones import FcHead
+    from sppcli.nets.backbones import FcHead, Network
 
 
 @dataclass(frozen=True)
@@ -160,3 +161,20 @@ def _reader(
     # Without fc layers the features go to the CPU anyway.
     place = None if head is None else device
     return _Reader(window_reader(scales, record, head, place), Normaliser(record.normalize, record.factor))
+
+
+def head_of_model(model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...] = ()) -> FcHead | None:
+    """The fc layers of ``network`` that ``model`` was trained on, or with ``svd`` those truncated to these ranks.
+
+    Raises:
+        StaleArtefact: it was trained on others.
+        UsageProblem: ranks that do not fit.
+    """
+    record = model.record
+    head, digest = head_of(network, record.layer, record.svd)
+    if digest != record.head_digest:
+        raise StaleArtefact(
+            f"{model.path} was trained on other fc layers than {network.weights} holds; give the right --weights or "
+            "train it again"
+        )
+    return head_of(network, record.layer, svd)[0] if svd and record.layer != "pool5" else head

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from sppcli.artefacts.models import BoxModel, SvmModel, described_crops
-from sppcli.engine.corpus import head_of, head_of_model, open_network
-from sppcli.engine.detector import Scorer
+from sppcli.engine.corpus import head_of, open_network
+from sppcli.engine.detector import Scorer, head_of_model
 from sppcli.errors import StaleArtefact
 from sppcli.nets.crops import CropReader, CropVectors
 from sppcli.nets.maps import Extractor

@@ -15,9 +15,9 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, 
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
-from sppcli.engine.corpus import Corpus, head_of_model, network_of_maps, open_corpora
+from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
 from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer
+from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress

@@ -93,9 +93,9 @@ class ImageMaps:
                 raise BadArtefact(f"{artefact.path}: {name} is missing; run spp extract --force")
         self.map_sizes = [artefact.shape(name)[:2] for name in self._names]
 
-    def read(self, scale_index: int) -> FloatArray:
-        """The map (h, w, channels), float32."""
-        return self._artefact.array(self._names[scale_index]).astype(np.float32)
+    def read(self, scale_index: int) -> npt.NDArray[np.float16]:
+        """The map (h, w, channels), as it is stored."""
+        return self._artefact.array(self._names[scale_index])
 
 
 class ImageVectors:

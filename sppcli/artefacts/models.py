@@ -22,7 +22,8 @@ class FeatureRecord:
 
     ``slack``: see `geometry.projection.CellGrid`; ``scale_rule`` and ``window_side`` (pixels): see
     `choose_scale` there; ``normalize`` and ``factor``: see `learn.scaling.Normaliser`.
-    ``head_digest``: SHA-256 of the fc layers, "" for pool5.
+    ``head_digest``: SHA-256 of the fc layers, "" for pool5; ``svd``: their ranks if they were truncated (see
+    `nets.compression`); ``precision``: fp32, or bf16, in which they run.
     """
 
     network: NetworkRecord
@@ -35,16 +36,19 @@ class FeatureRecord:
     factor: float
     head_digest: str = ""
     crops: CropRecord | None = None
+    svd: tuple[int, ...] = ()
+    precision: str = "fp32"
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FeatureRecord:
         network = NetworkRecord.from_json(value["network"])
         crops = CropRecord.from_json(value["crops"]) if value.get("crops") else None
-        return cls(**{**value, "network": network, "levels": tuple(value["levels"]), "crops": crops})
+        lists = {"levels": tuple(value["levels"]), "svd": tuple(value.get("svd", ()))}
+        return cls(**{**value, **lists, "network": network, "crops": crops})
 
     def to_json(self) -> dict[str, Any]:
         crops = self.crops and self.crops.to_json()
-        return {**asdict(self), "levels": list(self.levels), "crops": crops}
+        return {**asdict(self), "levels": list(self.levels), "svd": list(self.svd), "crops": crops}
 
 
 @dataclass(frozen=True)

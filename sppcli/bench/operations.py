@@ -40,7 +40,7 @@ def fc_operations(head: FcHead | None, layer: str) -> int:
     if head is None or layer == "pool5":
         return count
     for name, (weight, _) in head.layers.items():
-        count += weight.numel()
+        count += weight.numel() + (head.narrow[name].numel() if name in head.narrow else 0)
         if name == layer:
             break
     return count

@@ -19,7 +19,7 @@ from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import read_image, size_at
-from sppcli.nets.backbones import FcHead, Network, run_trunk
+from sppcli.nets.backbones import Network, run_trunk
 from sppcli.nets.crops import warped
 from sppcli.nets.maps import choose_device, choose_precision, prepare
 from sppcli.nets.pyramid import SpatialPyramidPool
@@ -205,10 +205,7 @@ class _Methods:
         self._config = config
         self._trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
         self._levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
-        self._head = network.head and FcHead(
-            network.head.levels,
-            {name: (weight.to(device), bias.to(device)) for name, (weight, bias) in network.head.layers.items()},
-        )
+        self._head = network.head and network.head.moved(device)
         self.layer = list(self._head.layers)[-1] if self._head and self._head.layers else "pool5"
 
     def rcnn(self, image: ByteImage, windows: Boxes) -> Cost:

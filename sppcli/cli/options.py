@@ -278,9 +278,24 @@ _window_layer = click.option(
 )
 
 
+svd = click.option(
+    "--svd",
+    type=IntList("1024,256", repeats=True),
+    metavar="RANKS",
+    help="Truncate fc6 (and fc7) to these ranks: less work a window, less exact.",
+)
+_fc_precision = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of fc6 and fc7. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
+)
+
+
 def windows(function: F) -> F:
-    """How windows are read and normalised: layer, pyramid and the recipe's values for it."""
-    for decorator in reversed((_window_layer, pyramid, *_WINDOWS)):
+    """How windows are read and normalised: layer, pyramid, ranks, precision and the recipe's values for it."""
+    for decorator in reversed((_window_layer, pyramid, svd, _fc_precision, *_WINDOWS)):
         function = decorator(function)
     return function
 

@@ -24,6 +24,8 @@ from sppcli.paper import DEFAULT
 from sppcli.structures import Annotations, Boxes
 
 if TYPE_CHECKING:
+    import torch
+
     from sppcli.nets.backbones import FcHead, Network
 
 
@@ -162,7 +164,8 @@ def choose_levels(
 class WindowSettings:
     """How windows are read and their features normalised: see `paper.Recipe`. ``pyramid`` None: the network's.
 
-    ``layer`` None: pool5 of conv maps; of R-CNN's features the layer that they are.
+    ``layer`` None: pool5 of conv maps; of R-CNN's features the layer that they are. ``svd``: ranks that its fc layers
+    are truncated to, () for none; ``precision``: theirs, one of `nets.maps.PRECISIONS`.
     """
 
     layer: str | None = None
@@ -172,6 +175,13 @@ class WindowSettings:
     slack: float = DEFAULT.slack
     normalize: str = DEFAULT.normalize
     feature_norm: float = DEFAULT.feature_norm
+    svd: tuple[int, ...] = ()
+    precision: str = "fp32"
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides the features, for fingerprints."""
+        usual = {name for name in ("svd", "precision") if getattr(self, name) == getattr(WindowSettings, name)}
+        return {name: value for name, value in asdict(self).items() if name not in usual}
 
     def record(
         self,
@@ -194,6 +204,8 @@ class WindowSettings:
             factor,
             head_digest,
             crops,
+            self.svd,
+            self.precision,
         )
 
 
@@ -246,42 +258,57 @@ def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any
     if crops is None:
         windows = replace(windows, layer=windows.layer or "pool5")
     else:
-        if windows.layer not in (None, crops.layer) or windows.pyramid not in (None, crops.levels) or weights:
+        if (
+            windows.svd
+            or windows.layer not in (None, crops.layer)
+            or windows.pyramid not in (None, crops.levels)
+            or weights
+        ):
             raise UsageProblem(
-                f"{corpus.features.path} holds {crops.layer} of each window, as R-CNN: leave out --layer, --pyramid "
-                "and --weights, or give --layer to spp extract --method rcnn"
+                f"{corpus.features.path} holds {crops.layer} of each window, as R-CNN: leave out --layer, --pyramid, "
+                "--svd and --weights, or give --layer to spp extract --method rcnn"
             )
         windows = replace(windows, layer=crops.layer, pyramid=crops.levels)
     layer = windows.layer or "pool5"
-    head, head_digest = load_head(corpus.features, layer, weights)
+    windows = replace(windows, precision=_fc_precision(windows.precision) if not crops and layer != "pool5" else "fp32")
+    head, head_digest = load_head(corpus.features, layer, weights, windows.svd)
     levels = crops.levels if crops else choose_levels(corpus.features.network, layer, windows.pyramid, head)
     inputs = {
         "proposals": corpus.proposals.fingerprint,
         "features": corpus.features.fingerprint,
         "annotations": corpus.annotation_digest(),
     }
-    settings = {**config, "windows": asdict(windows), "pyramid": list(levels), "head": head_digest}
+    settings = {**config, "windows": windows.to_json(), "pyramid": list(levels), "head": head_digest}
     # A file is found again from any folder.
     where = str(Path(weights).resolve()) if weights and weights != "imagenet" else weights
     source = {**corpus.features.header.source, "head_weights": where}
     return Training(corpus, windows, levels, head, head_digest, settings, inputs, source)
 
 
-def load_head(features: Features, layer: str, weights: str | None = None) -> tuple[FcHead | None, str]:
-    """The fc layers that ``layer`` needs and their digest; None and "" for pool5.
+def _fc_precision(name: str) -> str:
+    import torch
+
+    from sppcli.nets.maps import choose_precision
+
+    return choose_precision(name, torch.device("cpu"))
+
+
+def load_head(
+    features: Features, layer: str, weights: str | None = None, svd: tuple[int, ...] = ()
+) -> tuple[FcHead | None, str]:
+    """The fc layers that ``layer`` needs, truncated to the ranks ``svd``, and their digest; None and "" for pool5.
 
     R-CNN's features have been through them: None and the digest.
 
     Raises:
-        UsageProblem: a layer that the network does not have.
+        UsageProblem: a layer that the network does not have, or ranks that do not fit it.
         StaleArtefact: weights whose trunk did not make the maps.
     """
     if features.crops is not None:
         return None, features.crops.head_digest
     if layer == "pool5":
-        return None, ""
-    network = network_of_maps(features, weights)
-    return head_of(network, layer)
+        return head_of(None, layer, svd)
+    return head_of(network_of_maps(features, weights), layer, svd)
 
 
 def open_network(source: Mapping[str, Any], weights: str | None = None) -> Network:
@@ -308,14 +335,13 @@ def network_of_maps(features: Features, weights: str | None = None) -> Network:
     return network
 
 
-def head_of(network: Network, layer: str) -> tuple[FcHead | None, str]:
-    """The fc layers of ``network`` that ``layer`` needs and their digest; None and "" for pool5.
-
-    Raises:
-        UsageProblem: a layer that the network does not have.
-    """
+def head_of(network: Network | None, layer: str, svd: tuple[int, ...] = ()) -> tuple[FcHead | None, str]:
+    """As `load_head`, of a ``network``, which pool5 does not need."""
     if layer == "pool5":
+        if svd:
+            raise UsageProblem("--svd truncates fully connected layers, and pool5 has none; give --layer fc6 or fc7")
         return None, ""
+    assert network is not None
     if network.head is None or layer not in network.head.layers:
         has = ", ".join(("pool5", *(network.head.layers if network.head else ())))
         raise UsageProblem(f"{network.backbone} cut after {network.cut} has no layer {layer}; it has {has}")
@@ -324,7 +350,13 @@ def head_of(network: Network, layer: str) -> tuple[FcHead | None, str]:
         digest.update(name.encode() + weight.numpy().tobytes() + bias.numpy().tobytes())
         if name == layer:
             break
-    return network.head, digest.hexdigest()
+    if not svd:
+        return network.head, digest.hexdigest()
+    from sppcli.nets.compression import compressed
+
+    # Of the ranks rather than of the factors, whose last bits depend on the machine.
+    digest.update(f"truncated to rank {svd}".encode())
+    return compressed(network.head, layer, svd), digest.hexdigest()
 
 
 def record_of(network: Network) -> NetworkRecord:
@@ -342,10 +374,17 @@ def record_of(network: Network) -> NetworkRecord:
     )
 
 
-def window_reader(scales: tuple[int, ...], record: FeatureRecord, head: FcHead | None) -> WindowReader:
-    """What turns maps and boxes into the features that ``record`` describes, not yet normalised."""
+def window_reader(
+    scales: tuple[int, ...], record: FeatureRecord, head: FcHead | None, device: torch.device | None = None
+) -> WindowReader:
+    """What turns maps and boxes into the features that ``record`` describes, not yet normalised.
+
+    ``device``: a GPU to pool windows and run the ``head`` on; None for the CPU.
+    """
+    if head is not None:
+        head = head.moved(device, record.precision)
     network = record.network
     grid = CellGrid(network.stride, network.centre, record.slack)
     return WindowReader(
-        scales, grid, record.window_side, network.channels, record.levels, record.scale_rule, record.layer, head
+        scales, grid, record.window_side, network.channels, record.levels, record.scale_rule, record.layer, head, device
     )

@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
-from sppcli.engine.corpus import window_reader
+from sppcli.engine.corpus import head_of, window_reader
+from sppcli.errors import StaleArtefact
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode, narrowed, widened
 from sppcli.learn.scaling import Normaliser
-from sppcli.nets.windows import Maps, Vectors, WindowReader
+from sppcli.nets.windows import Distinct, Maps, Vectors, WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, FloatArray
 
 if TYPE_CHECKING:
-    from sppcli.nets.backbones import FcHead
+    import torch
+
+    from sppcli.nets.backbones import FcHead, Network
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class ImageDetections:
 class Scorer:
     """SVMs, and box regressors if there are any, over the features they were trained on: those of one network.
 
-    ``heads``: the fc layers each model's features need, or None.
+    ``heads``: the fc layers each model's features need, or None; ``device``: see `corpus.window_reader`.
     """
 
     def __init__(
@@ -56,17 +59,18 @@ class Scorer:
         bbox: BoxModel | None,
         scales: tuple[int, ...],
         heads: tuple[FcHead | None, FcHead | None] = (None, None),
+        device: torch.device | None = None,
     ) -> None:
         self.svm = svm
         self.bbox = bbox
-        self._svm_reader = _reader(svm.record, scales, heads[0])
-        self._bbox_reader = _reader(bbox.record, scales, heads[1]) if bbox else None
+        self._svm_reader = _reader(svm.record, scales, heads[0], device)
+        self._bbox_reader = _reader(bbox.record, scales, heads[1], device) if bbox else None
         self._shared = bbox is not None and replace(bbox.record, network=svm.record.network) == svm.record
 
-    def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[FloatArray, FloatArray]:
-        """Features (N, D) of the windows and their scores (N, classes)."""
-        features = self._svm_reader.read(maps, windows)
-        return features, features @ self.svm.weights.T + self.svm.biases
+    def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[Distinct, FloatArray]:
+        """Features of the windows and their scores (N, classes); windows that see the same cells are scored once."""
+        features = self._svm_reader.distinct(maps, windows)
+        return features, features.spread(features.values @ self.svm.weights.T + self.svm.biases)
 
     def corrected(self, maps: Maps | Vectors, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
         """``boxes`` (N, 4) moved by the regressor of class ``label`` and clipped; as they are where it has none."""
@@ -124,7 +128,7 @@ class Detector:
             boxes, kept_scores = windows[kept % len(windows)], scores[kept]
             for k, (scorer, mine) in enumerate(zip(self.scorers, maps, strict=True)):
                 own = np.flatnonzero(kept // len(windows) == k)
-                boxes[own] = scorer.corrected(mine, boxes[own], scored[k][0][kept[own] % len(windows)], label)
+                boxes[own] = scorer.corrected(mine, boxes[own], scored[k][0].of(kept[own] % len(windows)), label)
             if self.settings.nms_again and any(scorer.corrects(label) for scorer in self.scorers):
                 again = nms(boxes, kept_scores, self.settings.nms)
                 boxes, kept_scores = boxes[again], kept_scores[again]
@@ -142,8 +146,35 @@ class _Reader:
     normaliser: Normaliser
 
     def read(self, maps: Maps | Vectors, boxes: Boxes) -> FloatArray:
-        return self.normaliser.apply(self.windows.features(maps, boxes))
+        distinct = self.distinct(maps, boxes)
+        return distinct.spread(distinct.values)
+
+    def distinct(self, maps: Maps | Vectors, boxes: Boxes) -> Distinct:
+        distinct = self.windows.distinct(maps, boxes)
+        self.normaliser.apply(distinct.values)
+        return distinct
 
 
-def _reader(record: FeatureRecord, scales: tuple[int, ...], head: FcHead | None) -> _Reader:
-    return _Reader(window_reader(scales, record, head), Normaliser(record.normalize, record.factor))
+def _reader(
+    record: FeatureRecord, scales: tuple[int, ...], head: FcHead | None, device: torch.device | None
+) -> _Reader:
+    # Without fc layers the features go to the CPU anyway.
+    place = None if head is None else device
+    return _Reader(window_reader(scales, record, head, place), Normaliser(record.normalize, record.factor))
+
+
+def head_of_model(model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...] = ()) -> FcHead | None:
+    """The fc layers of ``network`` that ``model`` was trained on, or with ``svd`` those truncated to these ranks.
+
+    Raises:
+        StaleArtefact: it was trained on others.
+        UsageProblem: ranks that do not fit.
+    """
+    record = model.record
+    head, digest = head_of(network, record.layer, record.svd)
+    if digest != record.head_digest:
+        raise StaleArtefact(
+            f"{model.path} was trained on other fc layers than {network.weights} holds; give the right --weights or "
+            "train it again"
+        )
+    return head_of(network, record.layer, svd)[0] if svd and record.layer != "pool5" else head

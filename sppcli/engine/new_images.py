@@ -6,7 +6,7 @@ import torch
 
 from sppcli.artefacts.models import BoxModel, SvmModel, described_crops
 from sppcli.engine.corpus import head_of, open_network
-from sppcli.engine.detector import Scorer
+from sppcli.engine.detector import Scorer, head_of_model
 from sppcli.errors import StaleArtefact
 from sppcli.nets.crops import CropReader, CropVectors
 from sppcli.nets.maps import Extractor
@@ -17,13 +17,21 @@ from sppcli.structures import ByteImage
 class ImageReader:
     """The network that a model was trained on, run the way it was run for the training.
 
-    ``weights``: where the network is now, if not where the training found it.
+    ``weights``: where the network is now, if not where the training found it; ``svd``: ranks to truncate its fc layers
+    to, if the training did not.
 
     Raises:
         StaleArtefact: weights that are not those the model was trained on, or box regressors of other features.
     """
 
-    def __init__(self, svm: SvmModel, bbox: BoxModel | None, device: torch.device, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        svm: SvmModel,
+        bbox: BoxModel | None,
+        device: torch.device,
+        weights: str | None = None,
+        svd: tuple[int, ...] = (),
+    ) -> None:
         source = svm.header.source
         chosen = weights or source["head_weights"]
         self.network = open_network(source["network"], chosen)
@@ -55,15 +63,17 @@ class ImageReader:
             )
         else:
             self._extractor = Extractor(self.network, device, precision)
+            self._heads = (
+                head_of_model(svm, self.network, svd),
+                head_of_model(bbox, self.network, svd) if bbox else None,
+            )
+            self._device = None if device.type == "cpu" else device
 
     def scorer(self) -> Scorer:
         """The model over what `read` gives."""
-        head = self.network.head
-        heads = (
-            head if self.svm.record.layer != "pool5" else None,
-            head if self.bbox and self.bbox.record.layer != "pool5" else None,
-        )
-        return Scorer(self.svm, self.bbox, self.scales, heads)
+        if self._crops:
+            return Scorer(self.svm, self.bbox, self.scales)
+        return Scorer(self.svm, self.bbox, self.scales, self._heads, self._device)
 
     def read(self, image: ByteImage, size: tuple[int, int], name: str) -> Maps | Vectors:
         """What the scorer reads of ``image`` (H, W, 3); ``size``: the height and width its windows refer to."""

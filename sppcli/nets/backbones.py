@@ -50,16 +50,30 @@ class FcHead:
     """Fully connected layers on pooled windows: each a linear map and a ReLU.
 
     ``layers``: name -> (weight (out, in) float32, bias (out,)), first to last; the first reads the vector of a
-    pyramid of ``levels`` in the layout of `pyramid`.
+    pyramid of ``levels`` in the layout of `pyramid`. ``narrow``: name -> (rank, in), a linear map before the layer's,
+    whose weight is then (out, rank): see `nets.compression`.
     """
 
     levels: tuple[int, ...]
     layers: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+    narrow: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def moved(self, device: torch.device | None, precision: str = "fp32") -> FcHead:
+        """The head on ``device`` (None: where it is), its numbers float32 or with ``precision`` bf16 bfloat16."""
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        return FcHead(
+            self.levels,
+            {name: (weight.to(device, kind), bias.to(device, kind)) for name, (weight, bias) in self.layers.items()},
+            {name: weight.to(device, kind) for name, weight in self.narrow.items()},
+        )
 
     def run(self, pooled: torch.Tensor, layer: str) -> torch.Tensor:
-        """``pooled`` (N, bins * C) -> output of ``layer`` after its ReLU, (N, out)."""
+        """``pooled`` (N, bins * C) -> output of ``layer`` after its ReLU, (N, out), in the layers' own precision."""
         value = pooled
         for name, (weight, bias) in self.layers.items():
+            value = value.to(weight.dtype)
+            if name in self.narrow:
+                value = nn.functional.linear(value, self.narrow[name])
             value = nn.functional.linear(value, weight, bias).relu_()
             if name == layer:
                 return value

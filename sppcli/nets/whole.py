@@ -35,9 +35,7 @@ class WholeImageReader:
         self._name = network.backbone
         self._pool = SpatialPyramidPool(levels)
         self._layer = layer
-        self._head = head and FcHead(
-            head.levels, {name: (weight.to(device), bias.to(device)) for name, (weight, bias) in head.layers.items()}
-        )
+        self._head = head and head.moved(device)
         self._flip = flip
         self._device = device
         self.on_cpu = device.type == "cpu"

@@ -15,9 +15,9 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, 
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
-from sppcli.engine.corpus import Corpus, load_head, open_corpora
+from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
 from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer
+from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
@@ -26,6 +26,8 @@ from sppcli.paper import DEFAULT
 from sppcli.structures import Detections, ImageItem, Skipped
 
 if TYPE_CHECKING:
+    import torch
+
     from sppcli.nets.backbones import FcHead
     from sppcli.proposals.search import Windows
 
@@ -34,12 +36,19 @@ Sink = Callable[["Found", tuple[str, ...]], None]
 
 @dataclass(frozen=True)
 class DetectConfig:
-    """``bbox``: "auto" takes the file if it is there, "none" never, "file" insists on it."""
+    """``bbox``: "auto" takes the file if it is there, "none" never, "file" insists on it. ``svd``: ranks to truncate
+    the fc layers to, of models that were trained on whole ones; () for none.
+    """
 
     settings: DetectSettings = field(default_factory=DetectSettings)
     split: str = "test"
     bbox: str = "auto"
     recipe: str = DEFAULT.name
+    svd: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides the detections, for fingerprints and `recorded`."""
+        return {name: value for name, value in asdict(self).items() if name != "svd" or value}
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ def run(
     output: Path | None = None,
     sink: Sink | None = None,
     dataset: Path | None = None,
+    device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
 ) -> DetectSummary:
@@ -123,7 +133,7 @@ def run(
         StaleArtefact: features of other proposals, or models of another network.
     """
     progress = progress or NoProgress()
-    models = _models(paths, config.bbox)
+    models = _models(paths, config.bbox, config.svd)
     with open_corpora(paths.proposals, [item.features for item in paths.models], config.split, dataset) as corpora:
         for (svm, bbox), corpus in zip(models, corpora, strict=True):
             for model in (svm, bbox):
@@ -137,7 +147,7 @@ def run(
             "images": digest_of([first.image_id(row) for row in first.rows]),
         }
         source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
-        header = Header("detections", asdict(config), inputs, source)
+        header = Header("detections", config.to_json(), inputs, source)
         classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
         if output and not sink and not force and is_current(output, "detections", header.fingerprint):
             touch_if_older(
@@ -156,8 +166,8 @@ def run(
         for (svm, bbox), corpus in zip(models, corpora, strict=True):
             if corpus.features.scales != tuple(svm.header.summary["scales"]):
                 progress.warn(f"{svm.path} was trained at other scales than {corpus.features.path} holds")
-            heads = (_head(corpus, svm), _head(corpus, bbox) if bbox else None)
-            scorers.append(Scorer(svm, bbox, corpus.features.scales, heads))
+            heads = (_head(corpus, svm, config.svd), _head(corpus, bbox, config.svd) if bbox else None)
+            scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, _gpu(device) if any(heads) else None))
         detector = Detector(scorers, config.settings)
         found = []
         progress.start(len(first.rows), "images")
@@ -199,7 +209,7 @@ def run_on_images(
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
-    models = _models(paths, config.bbox)
+    models = _models(paths, config.bbox, config.svd)
     propose = ProposeConfig(**_same_proposals(models))
     if not propose.methods:
         raise UsageProblem(
@@ -212,7 +222,7 @@ def run_on_images(
             "images get only the former"
         )
     place = choose_device(device)
-    readers = [ImageReader(svm, bbox, place, weights) for svm, bbox in models]
+    readers = [ImageReader(svm, bbox, place, weights, config.svd) for svm, bbox in models]
     detector = Detector([reader.scorer() for reader in readers], config.settings)
     classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
     found: list[Found] = []
@@ -249,7 +259,7 @@ def run_on_images(
     if output:
         header = Header(
             "detections",
-            asdict(config),
+            config.to_json(),
             {**_model_inputs(models), "images": digest_of(digests)},
             source_json(images.kind, [str(path) for path in images.sources], str(images.root)),
         )
@@ -265,7 +275,8 @@ def recorded(path: Path) -> tuple[DetectConfig, DetectPaths] | None:
             return None
         config, source = artefact.header.config, artefact.header.source
     paths = DetectPaths.from_json(source["inputs"]) if "inputs" in source else DetectPaths()
-    return DetectConfig(DetectSettings(**config["settings"]), config["split"], config["bbox"], config["recipe"]), paths
+    settings, svd = DetectSettings(**config["settings"]), tuple(config.get("svd", ()))
+    return DetectConfig(settings, config["split"], config["bbox"], config["recipe"], svd), paths
 
 
 class _Model(NamedTuple):
@@ -273,8 +284,8 @@ class _Model(NamedTuple):
     bbox: BoxModel | None
 
 
-def _models(paths: DetectPaths, bbox: str) -> list[_Model]:
-    """The models; they know the same classes."""
+def _models(paths: DetectPaths, bbox: str, svd: tuple[int, ...]) -> list[_Model]:
+    """The models; they know the same classes, and with ``svd`` some have fc layers to truncate."""
     models = []
     for item in paths.models:
         left_out = bbox == "none" or (bbox == "auto" and not item.bbox.exists())
@@ -287,7 +298,21 @@ def _models(paths: DetectPaths, bbox: str) -> list[_Model]:
                 f"{other.path} knows other classes ({', '.join(other.classes)}) than {first.path} "
                 f"({', '.join(first.classes)}); train both on the same, with spp train-svm --classes"
             )
+    if svd:
+        _check_svd([model for pair in models for model in pair if model is not None])
     return models
+
+
+def _check_svd(models: Sequence[SvmModel | BoxModel]) -> None:
+    """Whether there are whole fc layers to truncate."""
+    for model in models:
+        if model.record.svd:
+            ranks = ",".join(map(str, model.record.svd))
+            raise UsageProblem(f"{model.path} was trained with --svd {ranks} and is used with it; leave out --svd")
+    if not any(model.record.layer != "pool5" and model.record.crops is None for model in models):
+        raise UsageProblem(
+            f"--svd truncates fully connected layers, and {models[0].path} reads none from conv maps; leave it out"
+        )
 
 
 def _same_proposals(models: Sequence[_Model]) -> dict[str, Any]:
@@ -314,11 +339,19 @@ def _numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
     return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}
 
 
-def _head(corpus: Corpus, model: SvmModel | BoxModel) -> FcHead | None:
-    head, digest = load_head(corpus.features, model.record.layer, model.header.source["head_weights"])
-    if digest != model.record.head_digest:
-        raise StaleArtefact(f"{model.path} was trained on other fc layers than the weights hold; train it again")
-    return head
+def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...]) -> FcHead | None:
+    if corpus.features.crops or model.record.layer == "pool5":
+        return None
+    network = network_of_maps(corpus.features, model.header.source["head_weights"])
+    return head_of_model(model, network, svd)
+
+
+def _gpu(device: str) -> torch.device | None:
+    """Where fc layers run, if not on the CPU."""
+    from sppcli.nets.maps import choose_device
+
+    place = choose_device(device)
+    return None if place.type == "cpu" else place
 
 
 def _over_features(corpora: Sequence[Corpus], detector: Detector) -> Iterator[Found]:

@@ -31,9 +31,9 @@ from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune, sort_out
 from sppcli.nets.maps import choose_device
 from sppcli.nets.weights import recorded_training, save_network, with_new_classes
-from sppcli.nets.windows import WindowReader
+from sppcli.nets.windows import Distinct, WindowReader
 from sppcli.paper import DEFAULT
-from sppcli.structures import Boxes, FloatArray, IntArray
+from sppcli.structures import Boxes, IntArray
 
 BACKGROUND = "background"
 
@@ -133,7 +133,7 @@ def run(
         has_fc = network.head is not None and bool(network.head.layers)
         fingerprint = digest_of(
             {
-                "config": asdict(config),
+                "config": {**asdict(config), "windows": config.windows.to_json()},
                 "proposals": corpus.proposals.fingerprint,
                 "features": corpus.features.fingerprint,
                 "annotations": corpus.dataset.annotation_digest(corpus.image_id(row) for row in (*rows, *held)),
@@ -308,12 +308,15 @@ class _Source:
         order = np.argsort(chosen.image, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(chosen.image[order])) + 1)
 
-        def pool(rows: IntArray) -> tuple[IntArray, FloatArray]:
+        def pool(rows: IntArray) -> tuple[IntArray, Distinct]:
             image = int(chosen.image[rows[0]])
             boxes = self._boxes(image)[chosen.window[rows]]
             which = None if scales is None else scales[rows]
-            return rows, self.reader.features(self.corpus.maps(image), boxes, which)
+            return rows, self.reader.distinct(self.corpus.maps(image), boxes, which, np.float16)
 
         for rows, pooled in prefetch(pool, parts):
-            features[rows] = pooled * np.float32(self.factor)
+            values = pooled.values
+            if self.factor != 1:
+                values = (values.astype(np.float32) * np.float32(self.factor)).astype(np.float16)
+            features[rows] = pooled.spread(values)
         return Windows(features, chosen.labels)

@@ -17,11 +17,18 @@ from torchvision.ops import roi_pool
 
 from sppcli.geometry.projection import project
 from sppcli.nets.pooling import pool_windows
-from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
+from sppcli.nets.pyramid import SpatialPyramidPool, bins_in, pool_regions
 from tests.golden_convention import cell_grid, golden, half_open
 
 PYRAMIDS = [(6, 3, 2, 1), (4, 2, 1), (4, 3, 2, 1), (5, 4), (1,), (1, 2, 3, 6), (7,), (3, 3)]
 laws = settings(max_examples=60, deadline=None)
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device here")
+    return torch.device(request.param)
 
 
 def to_release_layout(pooled: np.ndarray, levels: Sequence[int]) -> np.ndarray:
@@ -159,6 +166,63 @@ def test_roi_pool_of_torchvision(n: int):
     )
     ours = to_release_layout(pool_windows(conv_map, cells, (n,)), (n,))
     np.testing.assert_array_equal(ours, theirs.flatten(start_dim=1).numpy())
+
+
+@pytest.mark.parametrize("levels", [*PYRAMIDS, (11, 9, 8)])
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32])
+def test_on_a_device(levels: tuple[int, ...], kind: torch.dtype, device: torch.device):
+    conv_map, cells = random_case(9, 37, 29, 5, 200)
+    conv_map = conv_map.astype(np.float16)
+    pooled = pool_regions(torch.from_numpy(conv_map).to(device, kind), cells, levels)
+    assert (pooled.dtype, pooled.device.type) == (torch.float32, device.type)
+    np.testing.assert_array_equal(pooled.cpu().numpy(), pool_windows(conv_map, cells, levels))
+
+
+# --- float16 ---
+
+
+def halves(seed: int, height: int, width: int, channels: int, negative: bool) -> np.ndarray:
+    """Any finite float16 numbers, subnormal ones among them, drawn by their bits."""
+    bits = np.random.default_rng(seed).integers(0, 0x7C00, (height, width, channels), dtype=np.uint16)
+    signs = np.random.default_rng(seed + 1).integers(0, 2, bits.shape, dtype=np.uint16) << 15
+    return (bits | signs if negative else bits).view(np.float16)
+
+
+@laws
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 24),
+    st.integers(1, 24),
+    st.integers(1, 40),
+    st.sampled_from(PYRAMIDS),
+    st.booleans(),
+)
+def test_float16_in_and_out(seed: int, height: int, width: int, channels: int, levels: tuple[int, ...], negative: bool):
+    conv_map = halves(seed, height, width, channels, negative)
+    _, cells = random_case(seed, height, width, 1, 6)
+    expected = slow_pool(conv_map.astype(np.float32), cells, levels)
+    np.testing.assert_array_equal(pool_windows(conv_map, cells, levels), expected)
+    half = np.full((len(cells) + 1, expected.shape[1]), -1, dtype=np.float16)
+    rows = np.random.default_rng(seed).permutation(len(half))[: len(cells)]
+    assert pool_windows(conv_map, cells, levels, half, rows) is half
+    np.testing.assert_array_equal(half[rows], expected.astype(np.float16))
+    assert (half[np.setdiff1d(np.arange(len(half)), rows)] == -1).all()
+
+
+def test_every_float16_number_is_widened_exactly():
+    everything = np.arange(0x7C00, dtype=np.uint16).view(np.float16).reshape(1, 1, -1)
+    pooled = pool_windows(everything, np.array([[0, 0, 1, 1]]), (1,))
+    np.testing.assert_array_equal(pooled[0], everything.astype(np.float32).ravel())
+
+
+def test_an_infinite_float16_number():
+    conv_map = np.array([[[1, np.inf]]], dtype=np.float16)
+    assert pool_windows(conv_map, np.array([[0, 0, 1, 1]]), (1,)).tolist() == [[1, np.inf]]
+
+
+def test_an_out_of_another_kind():
+    with pytest.raises(ValueError, match="float16 or float32, not float64"):
+        pool_windows(np.zeros((2, 2, 1), np.float32), np.array([[0, 0, 2, 2]]), (1,), np.zeros((1, 1)))
 
 
 # --- by hand ---

@@ -72,6 +72,7 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
 @of_recipe("--nms", Fraction(), "Of two detections with a larger IoU the worse goes.")
 @of_recipe("--nms-again/--no-nms-again", None, "Once more, on the corrected boxes.")
 @of_recipe("--max-per-image", click.IntRange(min=1), "At most so many of a class in an image.", metavar="N")
+@options.svd
 @options.network_weights
 @options.device
 @options.jobs
@@ -93,6 +94,7 @@ def command(
     output: Path | None,
     min_score: float | None,
     recipe: str,
+    svd: tuple[int, ...] | None,
     weights: str | None,
     device: str,
     jobs: int | None,
@@ -127,7 +129,7 @@ def command(
     if images and min_score is None:
         min_score = 0.0
     settings = DetectSettings(**options.chosen(recipe, {**given, "min_score": min_score}))
-    config = detect.DetectConfig(settings, split, "file" if bbox else "none" if no_bbox else "auto", recipe)
+    config = detect.DetectConfig(settings, split, "file" if bbox else "none" if no_bbox else "auto", recipe, svd or ())
     chosen = [detect.ModelPaths.in_folder(folder) for folder in models]
     paths = detect.DetectPaths(proposals, tuple(chosen) or (detect.ModelPaths(features, svm, bbox or Path("bbox.h5")),))
     target = output if kind == "h5" else None
@@ -147,7 +149,7 @@ def command(
             )
         else:
             summary = detect.run(
-                paths, config, output=target, sink=sink, dataset=dataset, force=force, progress=progress
+                paths, config, output=target, sink=sink, dataset=dataset, device=device, force=force, progress=progress
             )
     if as_json:
         console.print_json(asdict(summary))

@@ -35,6 +35,8 @@ def command(
     recipe: str,
     layer: str | None,
     pyramid: tuple[int, ...] | None,
+    svd: tuple[int, ...] | None,
+    precision: str,
     split: str,
     flip: bool,
     memory: int,
@@ -53,7 +55,8 @@ def command(
     from sppcli.stages import train_bbox
 
     values = options.chosen(recipe, given)
-    windows = WindowSettings(layer, pyramid, **{name: values.pop(name) for name in options.WINDOW_VALUES})
+    taken = {name: values.pop(name) for name in options.WINDOW_VALUES}
+    windows = WindowSettings(layer, pyramid, svd=svd or (), precision=precision, **taken)
     config = train_bbox.TrainBboxConfig(windows, split, flip=flip, memory=memory, seed=seed, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
         summary = train_bbox.run(

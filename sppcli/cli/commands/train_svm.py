@@ -50,6 +50,8 @@ def command(
     recipe: str,
     layer: str | None,
     pyramid: tuple[int, ...] | None,
+    svd: tuple[int, ...] | None,
+    precision: str,
     split: str,
     flip: bool,
     jitter: int,
@@ -74,7 +76,8 @@ def command(
     from sppcli.stages import train_svm
 
     values = options.chosen(recipe, given)
-    windows = WindowSettings(layer, pyramid, **{name: values.pop(name) for name in options.WINDOW_VALUES})
+    taken = {name: values.pop(name) for name in options.WINDOW_VALUES}
+    windows = WindowSettings(layer, pyramid, svd=svd or (), precision=precision, **taken)
     config = train_svm.TrainSvmConfig(
         windows, split, classes or (), flip=flip, jitter=jitter, memory=memory, seed=seed, recipe=recipe, **values
     )

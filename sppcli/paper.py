@@ -104,7 +104,14 @@ RELEASE = replace(
 )
 # Chosen on the validation images of real data (docs/recipes.md).
 DEFAULT = replace(
-    PAPER, name="default", normalize="sqrt-l2", c=0.01, nms_again=True, finetune_schedule=(), finetune_even_classes=True
+    PAPER,
+    name="default",
+    normalize="sqrt-l2",
+    c=0.01,
+    nms_again=True,
+    finetune_schedule=(),
+    finetune_optimiser=None,
+    finetune_even_classes=True,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER, RELEASE)}

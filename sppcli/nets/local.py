@@ -1,14 +1,15 @@
 """Conv layers and what follows them, run in strips that fit the cache: for inference on the CPU, and LRN in training.
 
-`for_inference` gives a trunk whose conv -> ReLU -> normalisation -> max-pooling are one block each. A block computes some
-rows of the conv layer and pools them at once, so that the largest maps of a network (183 MB for ZF-5's first at 1,200
-pixels) are never whole in memory. On a GPU, in training and in exports the layers run as they are.
+`for_inference` gives a trunk whose conv -> ReLU -> normalisation -> max-pooling are one block each. A block computes
+some rows of the conv layer and pools them at once, so that the largest maps of a network (183 MB for ZF-5's first at
+1,200 pixels) are never whole in memory. On a GPU, in training and in exports the layers run as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def compiled_fits(maps: torch.Tensor) -> bool:
         and maps.ndim == 4
         and maps.numel() > 0
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
@@ -86,7 +87,7 @@ class Block(nn.Module):
     def __init__(self, conv: nn.Conv2d, norm: nn.Module | None, pool: nn.MaxPool2d | None) -> None:
         super().__init__()
         self.conv, self.norm, self.pool = conv, norm, pool
-        self._norm = _norm_settings(norm) if norm is not None else ("", 1, 0.0)
+        self._norm = (_norm_settings(norm) if norm is not None else None) or ("", 1, 0.0)
         self._window = (_one(pool.kernel_size), _one(pool.stride), _one(pool.padding)) if pool else (1, 1, 0)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -149,18 +150,18 @@ def for_inference(trunk: nn.Module) -> nn.Module:
     while i < len(layers):
         conv = layers[i]
         j = i + 1
-        if type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
-            if j < len(layers) and isinstance(layers[j], nn.ReLU):
-                j += 1
-                norm = layers[j] if j < len(layers) and _norm_settings(layers[j]) else None
-                j += norm is not None
-                pool = layers[j] if j < len(layers) and _is_plain_pool(layers[j]) else None
-                j += pool is not None
-                if norm is not None or pool is not None:
-                    assert pool is None or isinstance(pool, nn.MaxPool2d)
-                    joined.append(Block(conv, norm, pool))
-                    i = j
-                    continue
+        if _is_plain_conv(conv) and j < len(layers) and isinstance(layers[j], nn.ReLU):
+            j += 1
+            norm = layers[j] if j < len(layers) and _norm_settings(layers[j]) else None
+            j += norm is not None
+            pool = layers[j] if j < len(layers) and _is_plain_pool(layers[j]) else None
+            j += pool is not None
+            if norm is not None or pool is not None:
+                assert isinstance(conv, nn.Conv2d)
+                assert pool is None or isinstance(pool, nn.MaxPool2d)
+                joined.append(Block(conv, norm, pool))
+                i = j
+                continue
         joined.append(conv)
         i += 1
     return nn.Sequential(*joined).train(trunk.training)
@@ -188,6 +189,10 @@ def _norm_settings(layer: nn.Module) -> tuple[str, int, float] | None:
     if not kind or layer.beta != 0.75:
         return None
     return kind, int(layer.size), float(layer.alpha)  # type: ignore[arg-type]
+
+
+def _is_plain_conv(layer: nn.Module) -> bool:
+    return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _is_plain_pool(layer: nn.Module) -> bool:
@@ -253,7 +258,7 @@ def _shares(first: int, last: int) -> list[tuple[int, int]]:
     """The rows from ``first`` to ``last`` in a part for each thread."""
     count = max(min(torch.get_num_threads(), (last - first) // 4), 1)
     edges = [first + (last - first) * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _last(maps: torch.Tensor) -> torch.Tensor:

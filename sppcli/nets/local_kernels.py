@@ -4,8 +4,8 @@ A map of 96 channels at 1,200 pixels has 183 MB, and every operation of its own 
 of columns goes down the map row by row; the few rows that a neighbourhood spans stay in the cache, and only the pooled
 map is written. Maps are (H, W, C), channels last; arithmetic is float32 with beta = 0.75, whatever they are stored in.
 
-Maps come as their bits: uint32 for float32 (``shift`` 0), uint16 for bfloat16 (``shift`` 16), which is the upper half of
-a float32.
+Maps come as their bits: uint32 for float32 (``shift`` 0), uint16 for bfloat16 (``shift`` 16), which is the upper half
+of a float32.
 """
 
 from __future__ import annotations

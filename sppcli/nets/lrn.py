@@ -33,11 +33,13 @@ class AcrossChannels(nn.Module):
         self.band: torch.Tensor
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        if torch.jit.is_scripting():
-            return self.plain(maps)
-        if self.beta == 0.75 and compiled_fits(maps):
-            return normalise(maps, "across", self.size, self.alpha)
-        return self.plain(maps)
+        # In this form TorchScript leaves out the branch that it cannot compile.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            result = self.plain(maps)
+        else:
+            fits = self.beta == 0.75 and compiled_fits(maps)
+            result = normalise(maps, "across", self.size, self.alpha) if fits else self.plain(maps)
+        return result
 
     def plain(self, maps: torch.Tensor) -> torch.Tensor:
         """The same in torch's own operations."""
@@ -60,11 +62,13 @@ class WithinChannel(nn.Module):
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        if torch.jit.is_scripting():
-            return self.plain(maps)
-        if self.beta == 0.75 and compiled_fits(maps):
-            return normalise(maps, "within", self.size, self.alpha)
-        return self.plain(maps)
+        # In this form TorchScript leaves out the branch that it cannot compile.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            result = self.plain(maps)
+        else:
+            fits = self.beta == 0.75 and compiled_fits(maps)
+            result = normalise(maps, "within", self.size, self.alpha) if fits else self.plain(maps)
+        return result
 
     def plain(self, maps: torch.Tensor) -> torch.Tensor:
         """The same in torch's own operations."""

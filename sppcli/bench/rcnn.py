@@ -21,6 +21,7 @@ from sppcli.geometry.projection import CellGrid
 from sppcli.images import read_image, size_at
 from sppcli.nets.backbones import Network, run_trunk
 from sppcli.nets.crops import warped
+from sppcli.nets.local import for_inference
 from sppcli.nets.maps import choose_device, choose_precision, prepare
 from sppcli.nets.pyramid import SpatialPyramidPool
 from sppcli.nets.weights import load_network
@@ -203,7 +204,7 @@ class _Methods:
         self._network = network
         self._device = device
         self._config = config
-        self._trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
+        self._trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
         self._levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
         self._head = network.head and network.head.moved(device)
         self.layer = list(self._head.layers)[-1] if self._head and self._head.layers else "pool5"

@@ -1,8 +1,9 @@
 """Local response normalisation (Krizhevsky et al. 2012) in Caffe's two forms: across channels and within a channel.
 
 y = x * (1 + alpha * mean of x^2 over the neighbourhood)^-beta, zeros beyond the border counted in the mean. torch has
-the first form only, as a three-dimensional pooling that takes longer than a network's convolutions; here it is the
-product with a banded matrix that it is.
+the first form only, as a three-dimensional pooling that takes longer than a network's convolutions. Here both are one
+pass of a compiled kernel on the CPU, forward and backward (`local`); elsewhere, in exports and for another beta than
+0.75 a product with the banded matrix that it is, and a pooling.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from sppcli.nets.local import compiled_fits, normalise
+
 
 class AcrossChannels(nn.Module):
     """Neighbourhood: ``size`` channels around each, at the same place (Caffe's ACROSS_CHANNELS, with k = 1).
 
     Input and output (N, C, H, W) float. Equal to `torch.nn.LocalResponseNorm(size, alpha, beta, 1)` to rounding.
     """
+
+    compiled_kind = "across"
 
     def __init__(self, channels: int, size: int, alpha: float, beta: float) -> None:
         super().__init__()
@@ -28,6 +33,16 @@ class AcrossChannels(nn.Module):
         self.band: torch.Tensor
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        # In this form TorchScript leaves out the branch that it cannot compile.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            result = self.plain(maps)
+        else:
+            fits = self.beta == 0.75 and compiled_fits(maps)
+            result = normalise(maps, "across", self.size, self.alpha) if fits else self.plain(maps)
+        return result
+
+    def plain(self, maps: torch.Tensor) -> torch.Tensor:
+        """The same in torch's own operations."""
         return maps * _decay(nn.functional.conv2d(maps * maps, self.band), self.alpha, self.beta)
 
     def extra_repr(self) -> str:
@@ -40,11 +55,23 @@ class WithinChannel(nn.Module):
     Input and output (N, C, H, W) float.
     """
 
+    compiled_kind = "within"
+
     def __init__(self, size: int, alpha: float, beta: float) -> None:
         super().__init__()
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        # In this form TorchScript leaves out the branch that it cannot compile.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            result = self.plain(maps)
+        else:
+            fits = self.beta == 0.75 and compiled_fits(maps)
+            result = normalise(maps, "within", self.size, self.alpha) if fits else self.plain(maps)
+        return result
+
+    def plain(self, maps: torch.Tensor) -> torch.Tensor:
+        """The same in torch's own operations."""
         mean = nn.functional.avg_pool2d(maps * maps, self.size, 1, self.size // 2)
         return maps * _decay(mean, self.alpha, self.beta)
 

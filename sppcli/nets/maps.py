@@ -8,6 +8,7 @@ import torch
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation, resize, size_at
 from sppcli.nets.backbones import Network, run_trunk
+from sppcli.nets.local import for_inference
 from sppcli.structures import ByteImage, FloatArray
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -63,7 +64,7 @@ class Extractor:
         self.network = network
         self.device = device
         self.precision = choose_precision(precision, device)
-        self.trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
+        self.trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def __call__(self, image: ByteImage, scale: int, name: str = "image") -> FloatArray:

@@ -9,6 +9,7 @@ import torch
 
 from sppcli.errors import UsageProblem
 from sppcli.nets.backbones import FcHead, Network, run_trunk
+from sppcli.nets.local import for_inference
 from sppcli.nets.maps import choose_precision
 from sppcli.nets.pyramid import SpatialPyramidPool
 from sppcli.structures import ByteImage, FloatArray
@@ -31,7 +32,7 @@ class WholeImageReader:
         head: FcHead | None = None,
         flip: bool = False,
     ) -> None:
-        self._trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
+        self._trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
         self._name = network.backbone
         self._pool = SpatialPyramidPool(levels)
         self._layer = layer

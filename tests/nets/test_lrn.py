@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +48,23 @@ def test_within_a_channel_is_caffes(size: int, alpha: float, seed: int) -> None:
 def test_gradients(layer: nn.Module) -> None:
     maps = torch.randn(1, 6, 4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(layer.double(), (maps,))
+
+
+@pytest.mark.parametrize("layer", [AcrossChannels(6, 5, 0.7, 0.75), WithinChannel(3, 0.7, 0.75)])
+def test_scripted_and_exported_layers_compute_the_same(layer: nn.Module, tmp_path: Path) -> None:
+    maps = torch.randn(1, 6, 7, 5, generator=torch.Generator().manual_seed(1))
+    expected = layer(maps)
+    with warnings.catch_warnings():
+        # torch 2.15 deprecates torch.jit as a whole; networks are still deployed with it.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(layer)
+    torch.testing.assert_close(scripted(maps), expected, rtol=2e-6, atol=1e-6)
+    exported = torch.export.export(layer.eval(), (maps,)).module()
+    torch.testing.assert_close(exported(maps), expected, rtol=2e-6, atol=1e-6)
+    pytest.importorskip("onnxscript", reason="writing ONNX needs the onnxscript package")
+    runtime = pytest.importorskip("onnxruntime", reason="running ONNX needs the onnxruntime package")
+    torch.onnx.export(layer, (maps,), str(tmp_path / "layer.onnx"), dynamo=True, verbose=False)
+    session = runtime.InferenceSession(str(tmp_path / "layer.onnx"))
+    (got,) = session.run(None, {session.get_inputs()[0].name: maps.numpy()})
+    np.testing.assert_allclose(got, expected.numpy(), rtol=2e-6, atol=1e-6)

@@ -43,7 +43,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image: ``seconds`` of each of `PHASES`, multiply-adds of conv and fc layers, windows through the latter."""
+    """Of one image. ``seconds`` of each of `PHASES`; multiply-adds of conv and fc layers; windows computed."""
 
     seconds: dict[str, float]
     conv_operations: float
@@ -98,8 +98,8 @@ class Methods:
         self._heads: dict[tuple[str, tuple[int, ...]], Head] = {}
         self.layer = list(network.head.layers)[-1] if network.head and network.head.layers else "pool5"
 
-    def rcnn(self, image: ByteImage, windows: Boxes, precision: str, measured: int) -> Cost:
-        """Each window by itself; timed on ``measured`` of them, spread evenly, and scaled up."""
+    def rcnn(self, image: ByteImage, windows: Boxes, precision: str, measured: int) -> tuple[Cost, torch.Tensor]:
+        """Each window by itself; timed on ``measured`` of them, spread evenly, and scaled up. Features of those."""
         network = self._network
         chosen = windows[np.unique(np.linspace(0, len(windows) - 1, measured).astype(np.int64))]
         clock = _Clock(self._device)
@@ -116,15 +116,15 @@ class Methods:
                 pooled.append(pyramid(maps.float()))
         vectors = torch.cat(pooled)
         with clock.phase("fc"):
-            self._through_head(vectors, precision)
+            features = self._through_head(vectors, precision)
         factor = len(windows) / len(chosen)
         conv = conv_operations(self._trunk, network.canonical, network.canonical) * len(windows)
         fc = self._fc_operations(()) * len(windows)
         seconds = {name: value * factor for name, value in clock.seconds.items()}
-        return Cost(seconds, conv, fc, len(windows))
+        return Cost(seconds, conv, fc, len(windows)), features
 
-    def spp(self, image: ByteImage, windows: Boxes, variant: Variant) -> Cost:
-        """The whole image once a scale, all windows pooled from its maps."""
+    def spp(self, image: ByteImage, windows: Boxes, variant: Variant) -> tuple[Cost, torch.Tensor]:
+        """The whole image once a scale, all windows pooled from its maps. Features of the windows (N, D)."""
         network = self._network
         clock = _Clock(self._device)
         maps: list[FloatArray] = []
@@ -151,7 +151,8 @@ class Methods:
             features = self._through_head(pooled, variant.precision, variant.svd)
             if rows is not None:
                 features = features[torch.from_numpy(rows.reshape(-1)).to(self._device)]
-        return Cost(clock.seconds, conv, self._fc_operations(variant.svd) * len(windows), len(windows))
+        fc = self._fc_operations(variant.svd) * len(windows)
+        return Cost(clock.seconds, conv, fc, len(windows)), features
 
     def prepare_head(self, precision: str, svd: tuple[int, ...] = ()) -> None:
         """Make the fc layers of these options now, as truncating them takes longer than what is measured.

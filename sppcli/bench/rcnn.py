@@ -202,7 +202,7 @@ def _measure(
         found: list[list[Cost]] = [[] for _ in runs]
         for _ in range(config.repeat):
             for measure, here in zip(runs, found, strict=True):
-                here.append(measure(image, windows))
+                here.append(measure(image, windows)[0])
                 progress.advance()
         for mine, here in zip(costs, found, strict=True):
             mine.append(_fastest(here))

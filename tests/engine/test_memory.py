@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +26,7 @@ def faults(times: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
 def test_memory_is_provided_once_inside_and_given_back_after() -> None:
     def resident() -> int:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1])
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
 
     with kept_memory():
         faults(1)

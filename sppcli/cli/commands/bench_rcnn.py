@@ -194,7 +194,7 @@ def _print(summary: BenchSummary) -> None:
         ],
     )
     weights = " with random weights" if summary.random_weights else ""
-    images = "1 image, drawn" if summary.drawn_images else f"{summary.images} images"
+    images = "1 image, drawn" if summary.drawn_images else f"{summary.images} image{'s' if summary.images > 1 else ''}"
     scaled = (
         f", R-CNN measured on {summary.measured} of them and scaled up" if summary.measured < summary.windows else ""
     )

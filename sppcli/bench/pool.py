@@ -10,7 +10,7 @@ import torch
 from torchvision.ops import roi_pool
 
 from sppcli.bench.measure import Machine, Row, alternated
-from sppcli.bench.rcnn import draw_windows
+from sppcli.bench.pictures import draw_windows
 from sppcli.geometry.projection import CellGrid, project
 from sppcli.nets.pooling import pool_windows
 from sppcli.nets.pyramid import bins_in

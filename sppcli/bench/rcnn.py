@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from sppcli.bench.methods import PHASES, Cost, Methods, Variant
 from sppcli.bench.networks import RANDOM, random_network
-from sppcli.bench.operations import conv_operations, fc_operations
+from sppcli.bench.pictures import draw_windows, pictures, search_windows, stored_windows
 from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, UsageProblem
-from sppcli.geometry.projection import CellGrid
-from sppcli.images import read_image, size_at
-from sppcli.nets.backbones import Network, run_trunk
-from sppcli.nets.crops import warped
-from sppcli.nets.local import for_inference
-from sppcli.nets.maps import choose_device, choose_precision, prepare
-from sppcli.nets.pyramid import SpatialPyramidPool
+from sppcli.errors import UsageProblem
+from sppcli.nets.maps import choose_device, choose_precision
 from sppcli.nets.weights import load_network
-from sppcli.nets.windows import HeldMaps, WindowReader
 from sppcli.paper import DEFAULT
-from sppcli.structures import Boxes, ByteImage, FloatArray
+from sppcli.structures import Boxes, ByteImage
 
-PHASES = ("prepare", "conv", "pool", "fc")
+DRAWN, SEARCHED, STORED = "drawn at random", "of Selective Search", "of a proposals file"
 
 
 @dataclass(frozen=True)
 class BenchConfig:
     """``net``: a network with random weights, or None for that of ``weights``, ``backbone``, ``cut`` and ``reads`` (as
-    in `spp extract`). ``windows`` an image, of which R-CNN is measured on ``rcnn_windows``. ``size``: (height, width)
-    of an image drawn at random if none is given. ``repeat``: of so many runs the fastest counts, phase by phase.
+    in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on ``rcnn_windows``; as many go through
+    the fc layers at once in both methods. ``batch``: R-CNN's through the conv layers at once. ``size``: (height, width)
+    of an image drawn if none is given. ``repeat``: of so many runs the fastest counts, phase by phase. ``best``: R-CNN
+    in float32 against SPP-net with all that saves time, one thing after the other; ``svd``: the ranks of its fc layers.
     """
 
     net: str | None = "zf5"
@@ -48,40 +43,32 @@ class BenchConfig:
     device: str = "auto"
     scales: tuple[tuple[int, ...], ...] = ((688,), DEFAULT.scales)
     windows: int = 2000
-    rcnn_windows: int = 64
+    rcnn_windows: int = 256
     size: tuple[int, int] = (375, 500)
     context: int = 16
-    batch: int = 64
-    repeat: int = 1
+    batch: int = 8
+    repeat: int = 3
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one image. ``seconds`` of each of `PHASES`; multiply-adds of conv and fc layers."""
-
-    seconds: dict[str, float]
-    conv_operations: float
-    fc_operations: float
-
-    @property
-    def total(self) -> float:
-        return sum(self.seconds.values())
-
-    @property
-    def operations(self) -> float:
-        return self.conv_operations + self.fc_operations
+    proposals: Path | None = None
+    best: bool = False
+    svd: tuple[int, ...] = (1024, 256)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method. ``scales``: () for R-CNN. Ratios are R-CNN's cost over this one's."""
+    """One method. ``scales``: () for R-CNN; ``step``: what it adds to the row before it, "" for the plain method.
+
+    Ratios are R-CNN's over this one's: of the conv layers alone, of conv and fc layers, and in all.
+    """
 
     method: str
     scales: tuple[int, ...]
+    step: str
+    precision: str
     cost: Cost
     total_seconds: float
     conv_ratio: float
+    layers_ratio: float
     total_ratio: float
     conv_operations_ratio: float
     operations_ratio: float
@@ -89,18 +76,20 @@ class Row:
 
 @dataclass(frozen=True)
 class BenchSummary:
-    """``measured``: windows of each image that R-CNN was measured on; its seconds are scaled up to ``windows``."""
+    """``windows``: an image, the mean. ``measured``: those of each image that R-CNN was measured on; its seconds are
+    scaled up. ``source``: where windows come from.
+    """
 
     network: str
     random_weights: bool
     layer: str
     images: int
-    random_images: bool
-    windows: int
+    drawn_images: bool
+    windows: float
+    source: str
     measured: int
     side: int
     context: int
-    precision: str
     device: str
     threads: int
     rows: tuple[Row, ...]
@@ -109,12 +98,14 @@ class BenchSummary:
 def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | None = None) -> BenchSummary:
     """Measure R-CNN and, for each of ``config.scales``, SPP-net on ``images``.
 
-    Both run the same trunk in the same precision, the same pyramid and the same fc layers in the same batches; windows
-    are drawn at random. "prepare" is resizing (R-CNN: warping) and normalising, "pool" the pyramid over the windows.
+    Like for like: both run the same trunk in the same precision, the same pyramid and the same fc layers on as many
+    windows at once, and both keep the memory they have used. "prepare" is resizing (R-CNN: warping) and normalising,
+    "pool" the pyramid over the windows.
 
     Raises:
-        MissingInput, BadInput: an image or weights that cannot be read.
-        UsageProblem: no such network or device, or a context that leaves nothing of the input.
+        MissingInput, BadInput, BadArtefact: an image, weights or windows that cannot be read.
+        UsageProblem: no such network or device, ranks that do not fit the network, or a context that leaves nothing of
+            the input.
     """
     progress = progress or NoProgress()
     network = (
@@ -129,150 +120,98 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
     device = choose_device(config.device)
     threads = cpu_threads()
     torch.set_num_threads(threads)
-    random = np.random.default_rng(config.seed)
-    pixels = [read_image(path) for path in images]
-    if not pixels:
-        pixels = [random.integers(0, 256, (*config.size, 3), dtype=np.uint8)]
-    methods = _Methods(network, device, config)
-    everything = [(image, draw_windows(random, image, config.windows)) for image in pixels]
-    progress.start(len(everything) * config.repeat * (1 + len(config.scales)), "runs")
-    measured: list[list[Cost]] = [[] for _ in range(1 + len(config.scales))]
-    # What is compiled or allocated on first use is not what is measured.
-    methods.rcnn(everything[0][0], everything[0][1][: config.batch])
-    methods.spp(*everything[0], config.scales[0])
-    for image, windows in everything:
-        measured[0].append(_fastest(partial(methods.rcnn, image, windows), config.repeat, progress))
-        for k, scales in enumerate(config.scales):
-            cost = _fastest(partial(methods.spp, image, windows, scales), config.repeat, progress)
-            measured[k + 1].append(cost)
-    rcnn, *spp = [_mean(costs) for costs in measured]
-    rows = [_row("R-CNN", (), rcnn, rcnn)]
-    rows += [_row("SPP-net", scales, cost, rcnn) for scales, cost in zip(config.scales, spp, strict=True)]
+    pixels, windows, source = _inputs(images, config, progress)
+    measured = min(config.rcnn_windows, max(map(len, windows)))
+    methods = Methods(network, device, config.context, config.batch, measured)
+    precision = "fp32" if config.best else choose_precision(config.precision, device)
+    variants = [
+        variant for scales in config.scales for variant in _variants(scales, precision, config, device, methods.layer)
+    ]
+    methods.prepare_head(precision)
+    for variant in variants:
+        methods.prepare_head(variant.precision, variant.svd)
+    with kept_memory():
+        costs = _measure(methods, list(zip(pixels, windows, strict=True)), precision, variants, config, progress)
+    rcnn = costs[0]
+    rows = [_row("R-CNN", Variant((), precision), rcnn, rcnn)]
+    rows += [_row("SPP-net", variant, cost, rcnn) for variant, cost in zip(variants, costs[1:], strict=True)]
     return BenchSummary(
         network.backbone,
         network.weights == RANDOM,
         methods.layer,
         len(pixels),
         not images,
-        config.windows,
-        min(config.windows, config.rcnn_windows),
+        float(np.mean([len(boxes) for boxes in windows])),
+        source,
+        measured,
         network.canonical,
         config.context,
-        methods.precision,
         str(device),
         threads,
         tuple(rows),
     )
 
 
-def draw_windows(random: np.random.Generator, image: ByteImage, count: int) -> Boxes:
-    """``count`` windows (N, 4) of whole pixels in ``image``; sides from 20 pixels to the image's, log-uniform."""
-    height, width = image.shape[:2]
-    if min(height, width) < 2:
-        raise BadInput(f"an image of {width} x {height} pixels has no room for windows; give larger ones")
-    sides = []
-    for length in (width, height):
-        sides.append(np.exp(random.uniform(np.log(min(20, length / 2)), np.log(length), count)).astype(np.int64))
-    corners = [
-        (random.random(count) * (length - side + 1)).astype(np.int64)
-        for side, length in zip(sides, (width, height), strict=True)
-    ]
-    return np.stack([*corners, corners[0] + sides[0], corners[1] + sides[1]], axis=1).astype(np.float32)
+def _inputs(paths: Sequence[Path], config: BenchConfig, progress: Progress) -> tuple[list[ByteImage], list[Boxes], str]:
+    """Images, windows of each, and where the windows come from."""
+    random = np.random.default_rng(config.seed)
+    pixels = pictures(paths, config.size, random)
+    if config.proposals:
+        return pixels, stored_windows(config.proposals, paths, config.windows), STORED
+    if config.best:
+        # How many windows see the same cells is not to be had from windows drawn at random.
+        return pixels, [search_windows(image, config.windows, config.seed, progress) for image in pixels], SEARCHED
+    return pixels, [draw_windows(random, image, config.windows) for image in pixels], DRAWN
 
 
-class _Clock:
-    """Seconds by phase; a GPU's work is waited for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.seconds = dict.fromkeys(PHASES, 0.0)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self.seconds[name] += time.perf_counter() - start
-
-
-class _Methods:
-    """Both ways from an image and its windows to features, in the same phases."""
-
-    def __init__(self, network: Network, device: torch.device, config: BenchConfig) -> None:
-        self.precision = choose_precision(config.precision, device)
-        self._network = network
-        self._device = device
-        self._config = config
-        self._trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
-        self._levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
-        self._head = network.head and network.head.moved(device)
-        self.layer = list(self._head.layers)[-1] if self._head and self._head.layers else "pool5"
-
-    def rcnn(self, image: ByteImage, windows: Boxes) -> Cost:
-        """Each window by itself; measured on some and scaled up."""
-        config, network = self._config, self._network
-        chosen = windows[np.unique(np.linspace(0, len(windows) - 1, config.rcnn_windows).astype(np.int64))]
-        clock = _Clock(self._device)
-        pool = SpatialPyramidPool(self._levels)
-        for start in range(0, len(chosen), config.batch):
-            with clock.phase("prepare"):
-                part = chosen[start : start + config.batch].tolist()
-                crops = [warped(image, box, network.canonical, config.context, network.normalisation) for box in part]
-                pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self._device)
-            with clock.phase("conv"):
-                maps = self._conv(pixels)
-            with clock.phase("pool"), torch.inference_mode():
-                pooled = pool(maps.float())
-            with clock.phase("fc"):
-                self._fc(pooled)
-        factor = len(windows) / len(chosen)
-        conv = conv_operations(self._trunk, network.canonical, network.canonical) * len(windows)
-        seconds = {name: value * factor for name, value in clock.seconds.items()}
-        return Cost(seconds, conv, fc_operations(network.head, self.layer) * len(windows))
-
-    def spp(self, image: ByteImage, windows: Boxes, scales: tuple[int, ...]) -> Cost:
-        """The whole image once a scale, all windows pooled from its maps."""
-        network = self._network
-        clock = _Clock(self._device)
-        maps: list[FloatArray] = []
-        conv = 0
-        for scale in scales:
-            with clock.phase("prepare"):
-                pixels = prepare(image, scale, network.normalisation).to(self._device)
-            with clock.phase("conv"):
-                maps.append(self._conv(pixels)[0].permute(1, 2, 0).float().contiguous().cpu().numpy())
-            conv += conv_operations(self._trunk, *size_at(image.shape[0], image.shape[1], scale))
-        grid = CellGrid(network.grid.stride, network.grid.centre, DEFAULT.slack)
-        reader = WindowReader(
-            scales, grid, float(network.canonical), network.channels, self._levels, DEFAULT.scale_rule
-        )
-        with clock.phase("pool"):
-            pooled = reader.features(HeldMaps(image.shape[:2], tuple(maps)), windows)
-        with clock.phase("fc"):
-            for start in range(0, len(windows), self._config.batch):
-                self._fc(torch.from_numpy(pooled[start : start + self._config.batch]).to(self._device))
-        return Cost(clock.seconds, conv, fc_operations(network.head, self.layer) * len(windows))
-
-    @torch.inference_mode()
-    def _conv(self, pixels: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return run_trunk(self._trunk, pixels)
-
-    @torch.inference_mode()
-    def _fc(self, pooled: torch.Tensor) -> None:
-        if self._head and self.layer != "pool5":
-            self._head.run(pooled, self.layer)
+def _variants(
+    scales: tuple[int, ...], precision: str, config: BenchConfig, device: torch.device, layer: str
+) -> Iterator[Variant]:
+    """SPP-net at ``scales`` like R-CNN; with ``config.best`` then with one saving after the other."""
+    variant = Variant(scales, precision)
+    yield variant
+    if not config.best:
+        return
+    if choose_precision(config.precision, device) == "bf16":
+        variant = replace(variant, precision="bf16", name="bf16")
+        yield variant
+    variant = replace(variant, distinct=True, name="distinct windows")
+    yield variant
+    if config.svd and layer != "pool5":
+        yield replace(variant, svd=config.svd, name=f"SVD {','.join(map(str, config.svd))}")
 
 
-def _fastest(measure: Callable[[], Cost], repeat: int, progress: Progress) -> Cost:
-    """The fastest of ``repeat`` runs, phase by phase."""
-    costs = []
-    for _ in range(repeat):
-        costs.append(measure())
-        progress.advance()
-    seconds = {name: min(cost.seconds[name] for cost in costs) for name in PHASES}
-    return Cost(seconds, costs[0].conv_operations, costs[0].fc_operations)
+def _measure(
+    methods: Methods,
+    inputs: Sequence[tuple[ByteImage, Boxes]],
+    precision: str,
+    variants: Sequence[Variant],
+    config: BenchConfig,
+    progress: Progress,
+) -> list[Cost]:
+    """Mean cost an image of R-CNN and of each of ``variants``, all in turn in each repeat."""
+    progress.start(len(inputs) * config.repeat * (1 + len(variants)), "runs")
+    # What is compiled or allocated on first use is not what is measured.
+    methods.rcnn(inputs[0][0], inputs[0][1], precision, min(config.batch, config.rcnn_windows))
+    for variant in variants:
+        methods.spp(*inputs[0], variant)
+    runs = [partial(methods.rcnn, precision=precision, measured=config.rcnn_windows)]
+    runs += [partial(methods.spp, variant=variant) for variant in variants]
+    costs: list[list[Cost]] = [[] for _ in runs]
+    for image, windows in inputs:
+        found: list[list[Cost]] = [[] for _ in runs]
+        for _ in range(config.repeat):
+            for measure, here in zip(runs, found, strict=True):
+                here.append(measure(image, windows)[0])
+                progress.advance()
+        for mine, here in zip(costs, found, strict=True):
+            mine.append(_fastest(here))
+    return [_mean(mine) for mine in costs]
+
+
+def _fastest(costs: Sequence[Cost]) -> Cost:
+    """The fastest of several runs on one image, phase by phase."""
+    return replace(costs[0], seconds={name: min(cost.seconds[name] for cost in costs) for name in PHASES})
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:
@@ -280,16 +219,20 @@ def _mean(costs: Sequence[Cost]) -> Cost:
         {name: float(np.mean([cost.seconds[name] for cost in costs])) for name in PHASES},
         float(np.mean([cost.conv_operations for cost in costs])),
         float(np.mean([cost.fc_operations for cost in costs])),
+        float(np.mean([cost.windows for cost in costs])),
     )
 
 
-def _row(method: str, scales: tuple[int, ...], cost: Cost, rcnn: Cost) -> Row:
+def _row(method: str, variant: Variant, cost: Cost, rcnn: Cost) -> Row:
     return Row(
         method,
-        scales,
+        variant.scales,
+        variant.name,
+        variant.precision,
         cost,
         cost.total,
         rcnn.seconds["conv"] / cost.seconds["conv"],
+        rcnn.layers / cost.layers,
         rcnn.total / cost.total,
         rcnn.conv_operations / cost.conv_operations,
         rcnn.operations / cost.operations,

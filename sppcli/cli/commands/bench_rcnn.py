@@ -1,0 +1,223 @@
+"""``spp bench rcnn``: SPP-net against R-CNN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from sppcli.cli import options
+from sppcli.paper import DEFAULT
+
+if TYPE_CHECKING:
+    from sppcli.bench.rcnn import BenchSummary, Row
+
+
+@click.command("rcnn")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.option(
+    "--net",
+    metavar="NAME",
+    show_default="zf5, unless --weights or --backbone is given",
+    help="A network with random weights, which take the same time: zf5, convnet5, overfeat5, overfeat7, tiny, or a "
+    "backbone.",
+)
+@options.network
+@click.option(
+    "--scales",
+    type=options.IntList(),
+    multiple=True,
+    show_default=f"688 and {options.IntList.text(DEFAULT.scales)}",
+    help="SPP-net's; give it again to measure another set.",
+)
+@click.option("--windows", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N", help="An image.")
+@click.option(
+    "--rcnn-windows",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="R-CNN is measured on so many of them and scaled up; the fc layers take as many at once in both methods.",
+)
+@click.option(
+    "--proposals",
+    type=options.FilePath,
+    metavar="FILE",
+    show_default="drawn at random; with --best of Selective Search",
+    help="Take the IMAGEs' windows from this proposals.h5.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    metavar="PIXELS",
+    help="Around R-CNN's windows, see spp extract.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="R-CNN's windows through the conv layers at once.",
+)
+@click.option("--best", is_flag=True, help="SPP-net with one saving after the other, against R-CNN in float32.")
+@click.option(
+    "--svd",
+    type=options.IntList("1024,256", repeats=True),
+    metavar="RANKS",
+    show_default="1024,256",
+    help="With --best: of the truncated fc layers.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Of so many runs, taken in turn, the fastest counts.",
+)
+@options.seed
+@options.as_json
+@options.verbosity
+def rcnn(
+    images: tuple[Path, ...],
+    net: str | None,
+    backbone: str | None,
+    weights: str,
+    cut: str | None,
+    reads: str | None,
+    precision: str,
+    device: str,
+    scales: tuple[tuple[int, ...], ...],
+    windows: int,
+    rcnn_windows: int,
+    proposals: Path | None,
+    context: int,
+    batch: int,
+    best: bool,
+    svd: tuple[int, ...] | None,
+    repeat: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """SPP-net against R-CNN: seconds and multiply-adds an image, from the image to the last fc layer.
+
+    Both have the same windows, network, precision and fc layers, and the ratios measured stand beside those of the
+    multiply-adds. With --best R-CNN runs in float32, and SPP-net has bf16 (where the processor has it), windows that
+    see the same cells computed once, and truncated fc layers, one after the other. Without IMAGEs one of 500 x 375
+    pixels is drawn.
+    """
+    from sppcli.bench import rcnn as bench
+    from sppcli.cli import console
+
+    source = click.get_current_context().get_parameter_source
+    trained = [
+        flag
+        for name, flag in (("weights", "weights"), ("backbone", "backbone"), ("cut", "cut"), ("reads", "input"))
+        if source(name) is ParameterSource.COMMANDLINE
+    ]
+    if net and trained:
+        raise click.UsageError(f"--net and --{trained[0]} exclude each other.")
+    if svd and not best:
+        raise click.UsageError("--svd is one of the savings of --best; give both.")
+    plain = bench.BenchConfig()
+    config = bench.BenchConfig(
+        net or (None if trained else plain.net),
+        weights,
+        backbone,
+        cut,
+        reads,
+        precision,
+        device,
+        scales or plain.scales,
+        windows,
+        rcnn_windows,
+        context=context,
+        batch=batch,
+        repeat=repeat,
+        seed=seed,
+        proposals=proposals,
+        best=best,
+        svd=svd or plain.svd,
+    )
+    with console.progress("bench rcnn") as progress:
+        summary = bench.run(images, config, progress=progress)
+    if as_json:
+        console.print_json(summary)
+    else:
+        _print(summary)
+
+
+def _print(summary: BenchSummary) -> None:
+    from sppcli.cli import console
+
+    names = [_name(row) for row in summary.rows]
+    phases = list(summary.rows[0].cost.seconds)
+    console.table(
+        ("seconds an image", *phases, "total", "x"),
+        [
+            (name, *(_seconds(row.cost.seconds[phase]) for phase in phases), _seconds(row.total_seconds), _x(row))
+            for name, row in zip(names, summary.rows, strict=True)
+        ],
+    )
+    click.echo()
+    console.table(
+        ("billion multiply-adds", "conv", "fc", "total", "conv/s", "fc/s"),
+        [
+            (
+                name,
+                f"{row.cost.conv_operations / 1e9:.2f}",
+                f"{row.cost.fc_operations / 1e9:.2f}",
+                f"{row.cost.operations / 1e9:.2f}",
+                f"{row.cost.conv_operations / row.cost.seconds['conv'] / 1e9:.1f}",
+                f"{row.cost.fc_operations / row.cost.seconds['fc'] / 1e9:.1f}",
+            )
+            for name, row in zip(names, summary.rows, strict=True)
+        ],
+    )
+    click.echo()
+    console.table(
+        ("R-CNN over", "layers", "measured", "operations", "quotient"),
+        [
+            (_name(row), part, f"{measured:.2f}", f"{counted:.2f}", f"{measured / counted:.2f}")
+            for row in summary.rows
+            if row.scales and not row.step
+            for part, measured, counted in (
+                ("conv", row.conv_ratio, row.conv_operations_ratio),
+                ("conv and fc", row.layers_ratio, row.operations_ratio),
+                ("in all", row.total_ratio, row.operations_ratio),
+            )
+        ],
+    )
+    weights = " with random weights" if summary.random_weights else ""
+    images = "1 image, drawn" if summary.drawn_images else f"{summary.images} image{'s' if summary.images > 1 else ''}"
+    scaled = (
+        f", R-CNN measured on {summary.measured} of them and scaled up" if summary.measured < summary.windows else ""
+    )
+    kept = [f"{row.cost.windows:,.0f}" for row in summary.rows if row.cost.windows < summary.windows]
+    distinct = f" ({' and '.join(dict.fromkeys(kept))} of them distinct)" if kept else ""
+    threads = f", {summary.threads} threads" if summary.device == "cpu" else ""
+    precisions = ", then ".join(dict.fromkeys(row.precision for row in summary.rows))
+    click.echo(
+        f"\nx: R-CNN over this. {summary.network}{weights} up to {summary.layer}; {images}, {summary.windows:,.0f} "
+        f"windows {summary.source}{distinct}{scaled}, warped to {summary.side} pixels with a context of "
+        f"{summary.context}; {precisions} on {summary.device}{threads}."
+    )
+
+
+def _name(row: Row) -> str:
+    if row.step:
+        return f"+ {row.step}"
+    return f"{row.method} {options.IntList.text(row.scales)}".strip()
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _x(row: Row) -> str:
+    return f"{row.total_ratio:.1f}"

@@ -89,6 +89,10 @@ class WindowReader:
             pool_windows(maps.read(int(index)), cells[rows], self.levels, pooled, rows)
         return self._through_head(pooled)
 
+    def dimensions(self, maps: Maps | Vectors) -> int:
+        """Numbers of a window's features."""
+        return int(self.features(maps, np.zeros((0, 4), np.float32)).shape[1])
+
     def keys(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
         """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``).
 

@@ -241,8 +241,8 @@ class _Trainer:
             # Vectors of length 1 need no measuring.
             return Normaliser(windows.normalize, windows.feature_norm)
         rows = self.random.permutation(self.corpus.rows)[:200].tolist()
-        samples = [self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows]
-        return fit_normaliser(windows.normalize, np.concatenate(samples), windows.feature_norm)
+        samples = (self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows)
+        return fit_normaliser(windows.normalize, samples, windows.feature_norm)
 
     def _some_windows(self, row: int, count: int) -> Boxes:
         boxes = np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])

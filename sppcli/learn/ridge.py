@@ -1,7 +1,7 @@
 """Ridge regression of whitened box targets (R-CNN, appendix C; golden case ``bbox_reg``).
 
-The same solution has two forms. `NormalEquations` sum X^T X and X^T Y while examples stream by: (D + 1)^2 float64
-whatever their number N, N D^2 / 2 multiply-adds and D^3 / 6 for the factor. `HeldExamples` keep the features in float16,
+The same solution has two forms. `NormalEquations` sum X^T X and X^T Y as examples stream by: (D + 1)^2 float64
+whatever their number N, N D^2 / 2 multiply-adds and D^3 / 6 for the factor. `HeldExamples` keep features in float16,
 2 N D bytes, and solve over their N x N inner products: less work and memory where N <= D. `plan_ridge` chooses.
 """
 

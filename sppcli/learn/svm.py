@@ -30,7 +30,7 @@ class SvmSettings:
     c: float = DEFAULT.c
     positive_weight: float = DEFAULT.positive_weight
     bias_feature: float = DEFAULT.bias_feature
-    tolerance: float = 0.01
+    tolerance: float = 0.001
     max_sweeps: int = 2000
     seed: int = 0
 

@@ -56,7 +56,7 @@ def drawn_windows(random: np.random.Generator, count: int, dimensions: int) -> t
     positive = np.arange(count) % 10 == 0
     patterns = random.standard_exponential((60, dimensions), dtype=np.float32)
     mix = random.standard_exponential((count, 60), dtype=np.float32)
-    mix[positive, :10] *= 3
+    mix[positive, :10] *= 8
     values = mix @ patterns + 8 * random.standard_exponential((count, dimensions), dtype=np.float32)
     np.sqrt(values, out=values)
     values *= (20 / np.sqrt(np.einsum("ij,ij->i", values, values)))[:, None]

@@ -124,7 +124,10 @@ class NormalEquations:
     def _sum(self) -> None:
         rows, white = self._rows[: self._waiting], self._white[: self._waiting]
         for j in range(0, self._size, _BLOCK):
-            self._system[j:, j : j + _BLOCK] += rows[:, j:].T @ rows[:, j : j + _BLOCK]
+            columns, below = slice(j, j + _BLOCK), slice(j + _BLOCK, None)
+            # Of an array with itself numpy computes a triangle (BLAS's syrk) and mirrors it.
+            self._system[columns, columns] += rows[:, columns].T @ rows[:, columns]
+            self._system[below, columns] += rows[:, below].T @ rows[:, columns]
         self._right += rows.T @ white.astype(rows.dtype)
         self._squares += white.T @ white
         self._waiting = 0
@@ -159,7 +162,7 @@ class HeldExamples:
         solution = np.zeros((features.shape[1] + 1, 4))
         for start in range(0, len(features), _BLOCK):
             part = combination[start : start + _BLOCK]
-            solution[:-1] += features[start : start + _BLOCK].astype(np.float64).T @ part
+            solution[:-1] += features[start : start + _BLOCK].astype(np.float32).T @ part.astype(np.float32)
             solution[-1] += part.sum(axis=0)
         # Y - K a = ridge a.
         return solution, ridge**2 * combination.T @ combination
@@ -240,9 +243,11 @@ def _gram(features: npt.NDArray[np.floating]) -> Float64:
     gram = np.zeros((n, n))
     for i in range(0, n, _BLOCK):
         left = features[i : i + _BLOCK].astype(np.float32, copy=False)
-        for j in range(0, i + 1, _BLOCK):
-            right = left if i == j else features[j : j + _BLOCK].astype(np.float32, copy=False)
-            gram[i : i + _BLOCK, j : j + _BLOCK] = left @ right.T + np.float32(1)
+        for j in range(0, i, _BLOCK):
+            right = features[j : j + _BLOCK].astype(np.float32, copy=False)
+            gram[i : i + _BLOCK, j : j + _BLOCK] = left @ right.T
+        gram[i : i + _BLOCK, i : i + _BLOCK] = left @ left.T
+        gram[i : i + _BLOCK, : i + _BLOCK] += 1
     return gram
 
 

@@ -26,14 +26,14 @@ def test_every_row_has_its_floor_and_its_peer() -> None:
 
 
 def test_ours_and_the_peers_give_the_same_answers() -> None:
-    features, positive = drawn_windows(np.random.default_rng(1), 120, 50)
+    features, positive = drawn_windows(np.random.default_rng(1), 300, 50)
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 20, rtol=1e-5)
-    settings = SvmSettings(tolerance=1e-6, max_sweeps=100_000)
+    settings = SvmSettings(c=0.1, tolerance=1e-6, max_sweeps=100_000)
     ours, theirs = fit_svm(features, positive, settings), linear_svc(features, positive, settings)
     np.testing.assert_allclose(ours.weights, theirs.coef_[0], atol=1e-4 * np.abs(theirs.coef_).max())
     assert len(set(np.sign(features @ ours.weights + ours.bias))) == 2
-    white = np.random.default_rng(2).standard_normal((120, 4))
-    for rows_, columns in ((120, 50), (40, 50)):
+    white = np.random.default_rng(2).standard_normal((300, 4))
+    for rows_, columns in ((300, 50), (40, 50)):
         part, wanted = features[:rows_, :columns].astype(np.float16).astype(np.float32), white[:rows_]
         model = Ridge(RIDGE, fit_intercept=False, solver="cholesky")
         model.fit(np.concatenate([part, np.ones((rows_, 1))], axis=1), wanted)

@@ -83,7 +83,7 @@ class WindowReader:
         which, response = self._responses(maps, boxes, which)
         sizes = np.asarray(maps.map_sizes, dtype=np.int64).reshape(-1, 2)[which]
         cells = settle_windows(response, sizes[:, 0], sizes[:, 1])
-        pooled = np.empty((len(boxes), sum(n * n for n in self.levels) * self.channels), dtype=np.float32)
+        pooled = np.empty((len(boxes), self.pooled), dtype=np.float32)
         for index in np.unique(which):
             rows = np.flatnonzero(which == index)
             pool_windows(maps.read(int(index)), cells[rows], self.levels, pooled, rows)
@@ -92,6 +92,17 @@ class WindowReader:
     def dimensions(self, maps: Maps | Vectors) -> int:
         """Numbers of a window's features."""
         return int(self.features(maps, np.zeros((0, 4), np.float32)).shape[1])
+
+    @property
+    def head_bytes(self) -> int:
+        """Of the fc layers; 0 without."""
+        layers = self.head.layers.values() if self.head else ()
+        return sum(weight.nbytes + bias.nbytes for weight, bias in layers)
+
+    @property
+    def pooled(self) -> int:
+        """Numbers that pooling gives a window, before any fc layer."""
+        return sum(n * n for n in self.levels) * self.channels
 
     def keys(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
         """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``).

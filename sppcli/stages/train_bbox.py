@@ -187,7 +187,8 @@ class _Fit:
         self.config = config
         self.progress = progress
         self.dimensions = self.reader.dimensions(corpus.maps(corpus.rows[0]))
-        room = for_samples(config.memory, self.dimensions, corpus.most_windows())
+        wide = max(self.dimensions, self.reader.pooled)
+        room = for_samples(config.memory, wide, corpus.most_windows(), self.reader.head_bytes)
         self.plan = plan_ridge(found.counts, self.dimensions, room)
 
     def run(self) -> tuple[Normaliser, dict[str, npt.NDArray[Any]], list[RegressorSummary]]:

@@ -21,7 +21,7 @@ from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.geometry.boxes import covered, iou, jittered
 from sppcli.geometry.nms import nms
-from sppcli.learn.budget import SvmBudget
+from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.learn.svm import SvmSettings
@@ -198,7 +198,9 @@ class _Trainer:
         self.progress = progress
         self.random = np.random.default_rng(config.seed)
         dimensions = reader.dimensions(corpus.maps(corpus.rows[0]))
-        self.budget = SvmBudget(config.memory, dimensions, len(classes), corpus.most_windows())
+        wide = max(dimensions, reader.pooled)
+        room = for_samples(config.memory, wide, corpus.most_windows(), reader.head_bytes)
+        self.budget = SvmBudget(room, dimensions, len(classes))
 
     def train(self) -> tuple[Normaliser, list[ClassMiner]]:
         normaliser = self._normaliser()

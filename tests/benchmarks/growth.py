@@ -15,9 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import build_voc
-from tests.stages.conftest import write_network
-
 MEMORY = "600M"
 STAGES = (
     ("propose", "images", "-j", "1"),
@@ -27,6 +24,15 @@ STAGES = (
     ("detect",),
     ("evaluate",),
 )
+
+
+def prepare(folder: Path, count: int) -> None:
+    """``count`` small annotated images and a network in ``folder``."""
+    from tests.conftest import build_voc
+    from tests.stages.conftest import write_network
+
+    build_voc(folder / "images", count, per_image=3, seed=0)
+    write_network(folder / "net.safetensors")
 
 
 def measured(stage: tuple[str, ...], folder: Path) -> tuple[float, float]:
@@ -44,13 +50,19 @@ def measured(stage: tuple[str, ...], folder: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("counts", nargs="*", type=int, default=[100, 1000])
-    counts = parser.parse_args().counts
+    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    counts = options.counts
+    if options.prepare:
+        prepare(options.prepare, counts[0])
+        return
     print(f"{'images':>7} {'stage':>11} {'s':>8} {'ms/image':>9} {'peak MiB':>9}")
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            build_voc(folder / "images", count, per_image=3, seed=0)
-            write_network(folder / "net.safetensors")
+            # In a process of its own: what this one holds would count as the peak of those that it starts.
+            itself = [sys.executable, "-m", "tests.benchmarks.growth", "--prepare", name, str(count)]
+            subprocess.run(itself, check=True)
             for stage in STAGES:
                 seconds, peak = measured(stage, folder)
                 print(f"{count:7} {stage[0]:>11} {seconds:8.1f} {1000 * seconds / count:9.1f} {peak:9.0f}", flush=True)

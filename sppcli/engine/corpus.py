@@ -67,6 +67,10 @@ class Corpus:
         """Proposals (N, 4) of the image."""
         return self._mirrored(row, self.proposals.of(self._proposal_rows[self.image_id(row)]))
 
+    def most_windows(self) -> int:
+        """Objects and proposals of the image that has the most."""
+        return max((len(self.windows(row)) + len(self.truth(row).boxes) for row in self.rows), default=0)
+
     def maps(self, row: int) -> ImageMaps | ImageVectors:
         """The image's conv maps, or R-CNN's features of its windows: what a `WindowReader` reads."""
         if self.features.crops:

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sppcli.learn.descent import score_rows
 from sppcli.learn.svm import LinearModel, SvmSettings, fit_svm
 from sppcli.paper import DEFAULT
 from sppcli.structures import FloatArray
 
 Int64 = npt.NDArray[np.int64]
 Half = npt.NDArray[np.float16]
+
+# Rows that are moved, converted or scored at a time.
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class MiningSettings:
     capacity: int = 8000
     per_image: int = 100
 
+    @property
+    def most(self) -> int:
+        """Negatives held at any time: a quarter more than the capacity, so that not every image sorts and moves."""
+        return max(self.capacity * 5 // 4, self.capacity + 1)
+
 
 class ClassMiner:
     """Samples and model of one class. Features are held as float16: (n, D), two bytes a number.
@@ -42,15 +51,19 @@ class ClassMiner:
     ``model`` is None until `train` has run; ``trainings`` counts its runs, ``dropped`` the negatives let go.
     """
 
-    def __init__(self, name: str, positives: FloatArray, svm: SvmSettings, mining: MiningSettings) -> None:
+    def __init__(
+        self, name: str, positives: npt.NDArray[np.floating], svm: SvmSettings, mining: MiningSettings
+    ) -> None:
+        """``positives`` (n, D): float16 is held as it is, not copied, and may be filled in until `train`."""
         self.name = name
-        self.positives: Half = positives.astype(np.float16)
+        self.positives: Half = positives.astype(np.float16, copy=False)
         self.svm = svm
         self.mining = mining
         self.model: LinearModel | None = None
         self.trainings = 0
         self.dropped = 0
-        self._features: list[Half] = []
+        # Rows in order of arrival; the system gives memory only as they are filled.
+        self._held: Half = np.empty((mining.most, self.positives.shape[1]), np.float16)
         self._keys: list[tuple[int, int]] = []
         self._known: set[tuple[int, int]] = set()
         # A number drawn for each negative; while there is no room for all, those with the highest stay.
@@ -63,6 +76,11 @@ class ClassMiner:
     def negatives(self) -> int:
         return len(self._keys)
 
+    @property
+    def samples(self) -> int:
+        """What `train` trains on now."""
+        return len(self.positives) + min(self.negatives, self.mining.capacity)
+
     def hard(self, image: int, windows: Int64, scores: FloatArray) -> Int64:
         """Positions in ``windows`` of those to add: above the hard score, not held yet, best first."""
         order = np.argsort(-scores, kind="stable")
@@ -70,20 +88,28 @@ class ClassMiner:
         fresh = [i for i in order.tolist() if (image, int(windows[i])) not in self._known]
         return np.array(fresh, dtype=np.int64)
 
-    def add(self, image: int, windows: Sequence[int] | Int64, features: FloatArray) -> int:
-        """Take windows of an image, with ``features`` (n, D), as negatives; returns how many came in."""
+    def add(self, image: int, windows: Sequence[int] | Int64, features: FloatArray, rows: Int64 | None = None) -> int:
+        """Take windows of an image as negatives; returns how many came in.
+
+        ``features`` (M, D): of each window, in their order, or with ``rows`` (n,) which of them are the windows'.
+        """
         keys = [(image, int(window)) for window in windows]
         draws = self._random.random(len(keys)).tolist()
         fresh = [i for i, key in enumerate(keys) if key not in self._known and draws[i] >= self._floor]
-        if fresh:
-            self._features.append(features[fresh].astype(np.float16))
-            self._keys.extend(keys[i] for i in fresh)
-            self._known.update(keys[i] for i in fresh)
-            self._draws.extend(draws[i] for i in fresh)
-            self._new += len(fresh)
-            # Room for a quarter more, so that not every image sorts and copies.
-            if len(self._keys) > self.mining.capacity * 5 // 4:
+        taken = np.array(fresh, dtype=np.int64) if rows is None else rows[fresh]
+        # A part at a time, so that no more than `most` are held whatever comes at once.
+        start = 0
+        while start < len(fresh):
+            if len(self._keys) >= self.mining.most:
                 self._make_room()
+            part = fresh[start : start + self.mining.most - len(self._keys)]
+            count = len(self._keys)
+            self._held[count : count + len(part)] = features[taken[start : start + len(part)]]
+            self._keys.extend(keys[i] for i in part)
+            self._known.update(keys[i] for i in part)
+            self._draws.extend(draws[i] for i in part)
+            start += len(part)
+        self._new += len(fresh)
         return len(fresh)
 
     def due(self) -> bool:
@@ -91,12 +117,16 @@ class ClassMiner:
         return self.mining.retrain_after is not None and self._new > self.mining.retrain_after
 
     def train(self) -> None:
-        """Fit on at most ``capacity`` negatives, then drop those that have become easy."""
+        """Fit on at most ``capacity`` negatives, then drop those that have become easy.
+
+        Beside what is held it takes 4 bytes for each number of its `samples`. Runs in the calling thread alone.
+        """
         self._make_room()
-        negatives = self._features[0]
-        samples = np.concatenate([self.positives, negatives])
-        positive = np.arange(len(samples)) < len(self.positives)
-        self.model = fit_svm(samples, positive, self.svm)
+        samples = np.empty((self.samples, self.positives.shape[1]), np.float32)
+        samples[: len(self.positives)] = self.positives
+        negatives = samples[len(self.positives) :]
+        negatives[:] = self._held[: len(negatives)]
+        self.model = fit_svm(samples, np.arange(len(samples)) < len(self.positives), self.svm)
         self.trainings += 1
         self._new = 0
         self._floor = 0.0
@@ -108,22 +138,24 @@ class ClassMiner:
             kept = np.sort(np.argsort(-draws, kind="stable")[: self.mining.capacity])
             self._floor = float(draws[kept].min())
             self._keep(kept)
-        else:
-            self._keep(np.arange(len(draws)))
 
     def _keep(self, kept: Int64) -> None:
-        """Hold only the negatives at these positions."""
-        features = np.concatenate([np.zeros((0, self.positives.shape[1]), np.float16), *self._features])
-        self._features = [features if len(kept) == len(features) else features[kept]]
-        self.dropped += len(features) - len(kept)
+        """Hold only the negatives at these positions, which ascend; rows move down in place."""
+        for start in range(0, len(kept), _BLOCK):
+            block = kept[start : start + _BLOCK]
+            self._held[start : start + len(block)] = self._held[block]
+        self.dropped += len(self._keys) - len(kept)
         self._keys = [self._keys[i] for i in kept.tolist()]
         self._known = set(self._keys)
         self._draws = [self._draws[i] for i in kept.tolist()]
 
 
 def scores_of(features: npt.NDArray[np.floating], model: LinearModel) -> FloatArray:
-    """Scores (N,) float32 of ``features`` (N, D), a block of rows at a time."""
+    """Scores (N,) float32 of ``features`` (N, D), any float type; in the calling thread alone."""
+    if features.dtype != np.float16:
+        return score_rows(features, model.weights, model.bias)
     parts = [
-        features[i : i + 2048].astype(np.float32, copy=False) @ model.weights for i in range(0, len(features), 2048)
+        score_rows(features[i : i + _BLOCK].astype(np.float32), model.weights, model.bias)
+        for i in range(0, len(features), _BLOCK)
     ]
-    return np.asarray(np.concatenate([np.zeros(0, np.float32), *parts]) + np.float32(model.bias), dtype=np.float32)
+    return np.concatenate([np.zeros(0, np.float32), *parts])

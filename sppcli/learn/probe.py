@@ -18,7 +18,7 @@ Measure = Callable[[Float64, Labels], float]
 
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
-SETTINGS = SvmSettings(positive_weight=1.0, bias_feature=1.0)
+SETTINGS = SvmSettings(positive_weight=1.0, bias_feature=1.0, tolerance=0.01)
 """For samples of mean length 1. Weight of positives and bias are those of an SVM without either option."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +35,20 @@ class Normaliser:
         return features
 
 
-def fit_normaliser(kind: str, sample: FloatArray, norm: float = DEFAULT.feature_norm) -> Normaliser:
-    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of ``norm`` (release: 20)."""
+def fit_normaliser(
+    kind: str, sample: FloatArray | Iterable[FloatArray], norm: float = DEFAULT.feature_norm
+) -> Normaliser:
+    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of ``norm`` (release: 20).
+
+    A sample may come in parts, of which one is held at a time.
+    """
     Normaliser(kind, 1.0)
-    shaped = _shape(sample.copy(), kind)
-    mean = float(_lengths(shaped).mean()) if len(shaped) else 0.0
-    return Normaliser(kind, norm / mean if mean > 0 else 1.0)
+    total, count = 0.0, 0
+    for part in [sample] if isinstance(sample, np.ndarray) else sample:
+        lengths = _lengths(_shape(part.copy(), kind) if kind != "none" else part)
+        total += float(lengths.sum(dtype=np.float64))
+        count += len(part)
+    return Normaliser(kind, norm * count / total if total > 0 else 1.0)
 
 
 def _shape(features: FloatArray, kind: str) -> FloatArray:

@@ -1,19 +1,21 @@
-"""One linear SVM on one set of samples: scikit-learn's LinearSVC with the release's loss, weights and bias."""
+"""One linear SVM on one set of samples, with the release's loss, weights and bias; and many on the same samples."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
+from sppcli.learn.descent import descend
 from sppcli.paper import DEFAULT
 from sppcli.structures import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,7 +30,7 @@ class SvmSettings:
     c: float = DEFAULT.c
     positive_weight: float = DEFAULT.positive_weight
     bias_feature: float = DEFAULT.bias_feature
-    tolerance: float = 0.01
+    tolerance: float = 0.001
     max_sweeps: int = 2000
     seed: int = 0
 
@@ -45,16 +47,23 @@ class LinearModel:
 def fit_svm(samples: npt.NDArray[np.floating], positive: BoolArray, settings: SvmSettings) -> LinearModel:
     """Train on ``samples`` (N, D), any float type, with ``positive`` (N,) bool.
 
-    With fewer samples than dimensions the problem is solved in the space that the samples span: with K = X X^T = L L^T,
-    training on the rows of L (N numbers each) has the same optimum as on those of X, and w = X^T L^-T v. Same scores,
-    a fraction of the memory and time (golden case ``svm`` and a test compare).
+    In the calling thread alone, with the GIL released. Samples of float16 are copied to float32; C-contiguous ones of
+    float32 and float64 are read where they lie (golden case ``svm``; tests compare with scikit-learn's LinearSVC).
 
     Raises:
-        ValueError: only one of the two kinds of samples.
+        ValueError: only one of the two kinds of samples, or samples that are not finite numbers.
     """
-    space = SampleSpace(samples)
-    found = space.fit(positive, settings)
-    return LinearModel(space.weights(found.direction[None])[0], found.bias, found.converged)
+    _both_kinds(positive)
+    weights, constant, _, converged = descend(
+        samples.astype(np.float32) if samples.dtype == np.float16 else samples,
+        positive,
+        np.where(positive, settings.c * settings.positive_weight, settings.c),
+        settings.bias_feature,
+        settings.tolerance,
+        settings.max_sweeps,
+        settings.seed,
+    )
+    return LinearModel(weights.astype(np.float32), constant * settings.bias_feature, converged)
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,10 @@ class SpaceModel:
 class SampleSpace:
     """Samples (N, D) in coordinates fit for training, worked out once for any number of SVMs on them or some of them.
 
-    ``points`` (N, M) float64: the samples themselves, or with fewer samples than dimensions the factor L (M = N). Rows
-    have the same inner products either way, so what is trained on some rows scores all the others too.
+    ``points`` (N, M) float64: the samples themselves, or with fewer samples than dimensions the factor L of their inner
+    products (M = N): with K = X X^T = L L^T, training on the rows of L has the same optimum as on those of X, and
+    w = X^T L^-T v. What is trained on some rows scores all the others too. That pays for many trainings on the same
+    samples (`learn.probe`: classes times folds times values of C); one alone is faster by `fit_svm`.
     """
 
     def __init__(self, samples: npt.NDArray[np.floating]) -> None:
@@ -84,8 +95,7 @@ class SampleSpace:
         Raises:
             ValueError: only one of the two kinds of samples.
         """
-        if positive.all() or not positive.any():
-            raise ValueError("an SVM needs both positive and negative samples")
+        _both_kinds(positive)
         model, converged = _solve(self.points if rows is None else self.points[rows], positive, settings)
         return SpaceModel(model.coef_[0], float(model.intercept_[0]), converged)
 
@@ -103,7 +113,16 @@ class SampleSpace:
         return weights.astype(np.float32)
 
 
+def _both_kinds(positive: BoolArray) -> None:
+    if positive.all() or not positive.any():
+        raise ValueError("an SVM needs both positive and negative samples")
+
+
 def _solve(samples: Float64, positive: BoolArray, settings: SvmSettings) -> tuple[LinearSVC, bool]:
+    # Two seconds of imports that a training of `fit_svm` does without.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
     model = LinearSVC(
         C=settings.c,
         loss="hinge",

@@ -132,10 +132,27 @@ class WindowReader:
         which, cells = which[first], cells[first]
         if self.layer != "pool5":
             return Distinct(self._through_head(maps, which, cells).astype(dtype, copy=False), rows)
-        pooled = np.empty((len(first), sum(n * n for n in self.levels) * self.channels), dtype=dtype)
+        pooled = np.empty((len(first), self.pooled), dtype=dtype)
         for index, part in _scales(which):
             pool_windows(maps.read(index), cells[part], self.levels, pooled[part])
         return Distinct(pooled, rows)
+
+    def dimensions(self, maps: Maps | Vectors) -> int:
+        """Numbers of a window's features."""
+        return int(self.features(maps, np.zeros((0, 4), np.float32)).shape[1])
+
+    @property
+    def head_bytes(self) -> int:
+        """Of the fc layers; 0 without."""
+        if self.head is None:
+            return 0
+        whole = sum(weight.nbytes + bias.nbytes for weight, bias in self.head.layers.values())
+        return whole + sum(weight.nbytes for weight in self.head.narrow.values())
+
+    @property
+    def pooled(self) -> int:
+        """Numbers that pooling gives a window, before any fc layer."""
+        return sum(n * n for n in self.levels) * self.channels
 
     def keys(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
         """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``).
@@ -177,7 +194,7 @@ class WindowReader:
         import torch
 
         if self.device is None:
-            pooled = np.empty((len(cells), sum(n * n for n in self.levels) * self.channels), dtype=np.float32)
+            pooled = np.empty((len(cells), self.pooled), dtype=np.float32)
             for index, part in _scales(which):
                 pool_windows(read(index), cells[part], self.levels, pooled[part])
             return torch.from_numpy(pooled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,25 @@ import numpy.typing as npt
 
 from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
+from sppcli.engine.corpus import Corpus, Training, WindowSettings, open_corpus, plan_training
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.regression import encode, widened
-from sppcli.learn.ridge import fit_box_regressor
+from sppcli.learn.budget import for_samples
+from sppcli.learn.ridge import MINIMUM_EXAMPLES, Moments, Whitening, plan_ridge
 from sppcli.learn.scaling import Normaliser, fit_normaliser
-from sppcli.nets.windows import WindowReader
 from sppcli.paper import DEFAULT
-from sppcli.structures import Boxes, FloatArray
+from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Float64 = npt.NDArray[np.float64]
-
-# Below so many examples a regressor of hundreds of numbers learns nothing; the boxes of the class stay as they are.
-MINIMUM_EXAMPLES = 10
+Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class TrainBboxConfig:
-    """``flip``: learn from mirror images too; ``memory``: bytes for examples and solver together.
+    """``flip``: learn from mirror images too; ``memory``: bytes for the whole process, see `learn.budget`.
 
     What is not said here is as in `paper.Recipe`.
     """
@@ -50,7 +49,7 @@ class TrainBboxConfig:
 
 @dataclass(frozen=True)
 class RegressorSummary:
-    """``examples`` used of ``found``; error of the centre and size targets before and after, on the examples."""
+    """``examples`` used of ``found``; root mean square of the centre and size targets before and after, on them."""
 
     name: str
     found: int
@@ -71,12 +70,12 @@ class TrainBboxSummary:
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples of one image: boxes (N, 4), the object of each (N, 4), its class index (N,)."""
+    """Examples of one image: boxes (N, 4), the targets (N, 4) that lead to their objects, their class indices (N,)."""
 
     row: int
     boxes: Boxes
-    objects: Boxes
-    labels: npt.NDArray[np.int64]
+    targets: Float64
+    labels: Int64
 
 
 def run(
@@ -108,16 +107,8 @@ def run(
         classes = tuple(sorted({label for row in corpus.rows for label in corpus.truth(row).labels}))
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
-        reader = training.reader
-        examples = [_examples(corpus, row, classes, config) for row in corpus.rows]
-        limit = _limit(config, reader, training.record().layer != "pool5")
-        chosen, found = _choose(examples, len(classes), limit, config.seed)
-        normaliser, features = _features(corpus, reader, examples, chosen, config.windows, progress)
-    boxes = np.concatenate([example.boxes[rows] for example, rows in zip(examples, chosen, strict=True)])
-    objects = np.concatenate([example.objects[rows] for example, rows in zip(examples, chosen, strict=True)])
-    labels = np.concatenate([example.labels[rows] for example, rows in zip(examples, chosen, strict=True)])
-    targets = encode(widened(boxes, config.box_width), widened(objects, config.box_width))
-    arrays, rows = _fit(features, targets, labels, classes, found, config.ridge, progress)
+        found = _Found(corpus, classes, config)
+        normaliser, arrays, rows = _Fit(training, corpus, found, config, progress).run()
     summary = {
         "features": training.record(normaliser.factor).to_json(),
         "images": len(training.corpus.rows),
@@ -134,109 +125,138 @@ def _summary(path: Path, up_to_date: bool = False) -> TrainBboxSummary:
     return TrainBboxSummary(path, stored["images"], model.record.layer, model.record.levels, rows, up_to_date)
 
 
-def _examples(corpus: Corpus, row: int, classes: tuple[str, ...], config: TrainBboxConfig) -> Examples:
-    """Objects and proposals, each with the object it overlaps most (of any class; the first on a tie)."""
-    truth = corpus.truth(row)
-    boxes = np.concatenate([truth.boxes, corpus.windows(row)])
-    if not len(truth.boxes):
-        return Examples(row, boxes[:0], boxes[:0], np.zeros(0, np.int64))
-    overlap = iou(boxes, truth.boxes)
-    best = overlap.argmax(axis=1)
-    # A window of no width or height has no regression targets.
-    sides = widened(boxes, config.box_width)
-    solid = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
-    mine = overlap[np.arange(len(boxes)), best]
-    good = ((mine > config.min_iou) if config.strict_iou else (mine >= config.min_iou)) & solid & ~truth.crowd[best]
-    labels = np.array([classes.index(label) for label in truth.labels], dtype=np.int64)
-    return Examples(row, boxes[good], truth.boxes[best[good]], labels[best[good]])
+class _Found:
+    """The examples of a corpus, found anew in each pass: boxes alone cost little, and nothing grows with the images."""
+
+    def __init__(self, corpus: Corpus, classes: tuple[str, ...], config: TrainBboxConfig) -> None:
+        self.corpus = corpus
+        self.classes = classes
+        self.config = config
+        counts = np.zeros(len(classes), np.int64)
+        for row in corpus.rows:
+            counts += np.bincount(self._of(row).labels, minlength=len(classes))
+        self.counts: list[int] = counts.tolist()
+
+    def passing(self, used: Sequence[int]) -> Iterator[Examples]:
+        """Of each image in turn, those that are used: of class k ``used[k]``, drawn evenly, the same in each pass."""
+        random = np.random.default_rng(self.config.seed)
+        drawn: dict[int, BoolArray] = {}
+        for k, (count, some) in enumerate(zip(self.counts, used, strict=True)):
+            if some < count:
+                drawn[k] = np.zeros(count, np.bool_)
+                drawn[k][random.permutation(count)[:some]] = True
+        seen = [0] * len(used)
+        for row in self.corpus.rows:
+            examples = self._of(row)
+            kept = np.ones(len(examples.labels), np.bool_)
+            for k, mask in drawn.items():
+                mine = examples.labels == k
+                count = int(mine.sum())
+                kept[mine] = mask[seen[k] : seen[k] + count]
+                seen[k] += count
+            yield Examples(row, examples.boxes[kept], examples.targets[kept], examples.labels[kept])
+
+    def _of(self, row: int) -> Examples:
+        """Objects and proposals, each with the object it overlaps most (of any class; the first on a tie)."""
+        config = self.config
+        truth = self.corpus.truth(row)
+        boxes = np.concatenate([truth.boxes, self.corpus.windows(row)])
+        if not len(truth.boxes):
+            return Examples(row, boxes[:0], np.zeros((0, 4)), np.zeros(0, np.int64))
+        overlap = iou(boxes, truth.boxes)
+        best = overlap.argmax(axis=1)
+        # A window of no width or height has no regression targets.
+        sides = widened(boxes, config.box_width)
+        solid = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
+        mine = overlap[np.arange(len(boxes)), best]
+        good = ((mine > config.min_iou) if config.strict_iou else (mine >= config.min_iou)) & solid & ~truth.crowd[best]
+        labels = np.array([self.classes.index(label) for label in truth.labels], dtype=np.int64)
+        objects = widened(truth.boxes[best[good]], config.box_width)
+        return Examples(row, boxes[good], encode(sides[good], objects), labels[best[good]])
 
 
-def _limit(config: TrainBboxConfig, reader: WindowReader, through_head: bool) -> int:
-    """Examples a class may use: 1/3 of the memory for its float16 features, 1/2 for an N x N float64 system."""
-    dimensions = 4096 if through_head else sum(n * n for n in reader.levels) * reader.channels
-    return max(MINIMUM_EXAMPLES, int(min(config.memory / 3 / (2 * dimensions), (config.memory / 2 / 8) ** 0.5)))
+class _Fit:
+    """The regressors of all classes from one pass over the features."""
+
+    def __init__(
+        self, training: Training, corpus: Corpus, found: _Found, config: TrainBboxConfig, progress: Progress
+    ) -> None:
+        self.corpus = corpus
+        self.reader = training.reader
+        self.found = found
+        self.config = config
+        self.progress = progress
+        self.dimensions = self.reader.dimensions(corpus.maps(corpus.rows[0]))
+        wide = max(self.dimensions, self.reader.pooled)
+        room = for_samples(config.memory, wide, corpus.most_windows(), self.reader.head_bytes)
+        self.plan = plan_ridge(found.counts, self.dimensions, room)
+
+    def run(self) -> tuple[Normaliser, dict[str, npt.NDArray[Any]], list[RegressorSummary]]:
+        classes = self.found.classes
+        moments = [Moments() for _ in classes]
+        for examples in self.found.passing(self.plan.used):
+            for k in np.unique(examples.labels).tolist():
+                moments[k].add(examples.targets[examples.labels == k])
+        whitenings: list[Whitening | None] = []
+        for name, moment in zip(classes, moments, strict=True):
+            few = moment.count < MINIMUM_EXAMPLES
+            if few:
+                self.progress.warn(
+                    f"{name} has {moment.count} examples, fewer than {MINIMUM_EXAMPLES}: its boxes stay as they are"
+                )
+            whitenings.append(None if few else Whitening(moment))
+        normaliser = self._normaliser()
+        systems = [
+            self.plan.system(k, self.dimensions) if whitening else None for k, whitening in enumerate(whitenings)
+        ]
+        self.progress.start(len(self.corpus.rows), "images")
+        for examples, features in self._features(normaliser):
+            for k in np.unique(examples.labels).tolist():
+                system, whitening = systems[k], whitenings[k]
+                if system and whitening:
+                    mine = examples.labels == k
+                    system.add(features[mine], whitening.apply(examples.targets[mine]))
+            self.progress.advance()
+        arrays = _no_regressors(len(classes), self.dimensions)
+        rows = []
+        self.progress.start(len(classes), "classes")
+        for k, name in enumerate(classes):
+            # What a class held goes before the next one is solved.
+            system, whitening, systems[k] = systems[k], whitenings[k], None
+            before = after = None
+            if system and whitening:
+                solution, residuals = system.solve(self.config.ridge)
+                model = whitening.regressor(solution)
+                arrays["weights"][k], arrays["biases"][k] = model.weights, model.bias
+                arrays["unwhiten"][k], arrays["means"][k] = model.unwhiten, model.mean
+                arrays["trained"][k] = True
+                before, after = moments[k].error(), whitening.error(residuals, moments[k].count)
+            rows.append(RegressorSummary(name, self.found.counts[k], moments[k].count, before, after))
+            self.progress.advance()
+        return normaliser, arrays, rows
+
+    def _normaliser(self) -> Normaliser:
+        """From at most 200 examples of some 200 images; vectors of length 1 need no measuring."""
+        windows = self.config.windows
+        if windows.normalize != "none":
+            return Normaliser(windows.normalize, windows.feature_norm)
+        every = max(1, len(self.corpus.rows) // 200)
+        some = (e for i, e in enumerate(self.found.passing(self.plan.used)) if i % every == 0)
+        parts = (self.reader.features(self.corpus.maps(e.row), e.boxes[:200]) for e in some if len(e.boxes))
+        return fit_normaliser(windows.normalize, parts, windows.feature_norm)
+
+    def _features(self, normaliser: Normaliser) -> Iterator[tuple[Examples, FloatArray]]:
+        def load(examples: Examples) -> tuple[Examples, FloatArray]:
+            return examples, normaliser.apply(self.reader.features(self.corpus.maps(examples.row), examples.boxes))
+
+        yield from prefetch(load, self.found.passing(self.plan.used), ahead=2)
 
 
-def _choose(
-    examples: list[Examples], classes: int, limit: int, seed: int
-) -> tuple[list[npt.NDArray[np.int64]], list[int]]:
-    """Rows of each image to use, at most ``limit`` in all for a class, drawn evenly; and how many there were."""
-    labels = np.concatenate([example.labels for example in examples])
-    image = np.concatenate([np.full(len(example.labels), i) for i, example in enumerate(examples)])
-    row = np.concatenate([np.arange(len(example.labels)) for example in examples])
-    random = np.random.default_rng(seed)
-    # All classes share the memory, so that each has at most an even part of what is left by smaller ones.
-    counts = np.bincount(labels, minlength=classes)
-    share = limit
-    while np.minimum(counts, share).sum() > limit and share > MINIMUM_EXAMPLES:
-        share -= max(1, share // 50)
-    kept = np.zeros(len(labels), dtype=np.bool_)
-    for k in range(classes):
-        of_class = np.flatnonzero(labels == k)
-        kept[random.permutation(of_class)[:share]] = True
-    return [row[kept & (image == i)] for i in range(len(examples))], counts.tolist()
-
-
-def _features(
-    corpus: Corpus,
-    reader: WindowReader,
-    examples: list[Examples],
-    chosen: list[npt.NDArray[np.int64]],
-    windows: WindowSettings,
-    progress: Progress,
-) -> tuple[Normaliser, npt.NDArray[np.float16]]:
-    progress.start(len(examples), "images")
-    parts: list[npt.NDArray[np.float16]] = []
-    normaliser = Normaliser(windows.normalize, windows.feature_norm)
-
-    def load(i: int) -> FloatArray:
-        return reader.features(corpus.maps(examples[i].row), examples[i].boxes[chosen[i]])
-
-    busy = [i for i in range(len(examples)) if len(chosen[i])]
-    if windows.normalize == "none":
-        sample = np.concatenate([load(i)[:200] for i in busy[:: max(1, len(busy) // 200)]])
-        normaliser = fit_normaliser(windows.normalize, sample, windows.feature_norm)
-    for features in prefetch(load, busy, ahead=1):
-        parts.append(normaliser.apply(features).astype(np.float16))
-        progress.advance()
-    return normaliser, np.concatenate(parts)
-
-
-def _fit(
-    features: npt.NDArray[np.float16],
-    targets: Float64,
-    labels: npt.NDArray[np.int64],
-    classes: tuple[str, ...],
-    found: list[int],
-    ridge: float,
-    progress: Progress,
-) -> tuple[dict[str, npt.NDArray[Any]], list[RegressorSummary]]:
-    k, dimensions = len(classes), features.shape[1]
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "weights": np.zeros((k, 4, dimensions), np.float32),
-        "biases": np.zeros((k, 4), np.float32),
-        "unwhiten": np.zeros((k, 4, 4), np.float32),
-        "means": np.zeros((k, 4), np.float32),
-        "trained": np.zeros(k, np.bool_),
+def _no_regressors(classes: int, dimensions: int) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "weights": np.zeros((classes, 4, dimensions), np.float32),
+        "biases": np.zeros((classes, 4), np.float32),
+        "unwhiten": np.zeros((classes, 4, 4), np.float32),
+        "means": np.zeros((classes, 4), np.float32),
+        "trained": np.zeros(classes, np.bool_),
     }
-    rows = []
-    progress.start(k, "classes")
-    for label, name in enumerate(classes):
-        mask = labels == label
-        count = int(mask.sum())
-        if count < MINIMUM_EXAMPLES:
-            progress.warn(f"{name} has {count} examples, fewer than {MINIMUM_EXAMPLES}: its boxes stay as they are")
-            rows.append(RegressorSummary(name, found[label], count, None, None))
-            continue
-        mine, wanted = features[mask], targets[mask]
-        model = fit_box_regressor(mine, wanted, ridge)
-        predicted = np.concatenate(
-            [model.targets(mine[i : i + 1024].astype(np.float32)) for i in range(0, len(mine), 1024)]
-        )
-        before, after = (float(np.abs(value).mean()) for value in (wanted, wanted - predicted))
-        rows.append(RegressorSummary(name, found[label], count, before, after))
-        arrays["weights"][label], arrays["biases"][label] = model.weights, model.bias
-        arrays["unwhiten"][label], arrays["means"][label] = model.unwhiten, model.mean
-        arrays["trained"][label] = True
-        progress.advance()
-    return arrays, rows

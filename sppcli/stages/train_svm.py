@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from sppcli.artefacts.models import read_svm, write_svm
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.artefacts.store import Header, is_current, touch_if_older
 from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
+from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.geometry.boxes import covered, iou, jittered
 from sppcli.geometry.nms import nms
+from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.learn.svm import SvmSettings
 from sppcli.nets.windows import WindowReader
 from sppcli.paper import DEFAULT
-from sppcli.structures import Boxes, FloatArray
+from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -32,7 +35,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrainSvmConfig:
-    """``classes``: () for all that the split shows. ``memory``: bytes for samples and solver together.
+    """``classes``: () for all that the split shows. ``memory``: bytes for the whole process, see `learn.budget`.
 
     ``flip``: learn from mirror images too; ``jitter``: windows near each object that are positives with it.
 
@@ -194,6 +197,10 @@ class _Trainer:
         self.classes = classes
         self.progress = progress
         self.random = np.random.default_rng(config.seed)
+        dimensions = reader.dimensions(corpus.maps(corpus.rows[0]))
+        wide = max(dimensions, reader.pooled)
+        room = for_samples(config.memory, wide, corpus.most_windows(), reader.head_bytes)
+        self.budget = SvmBudget(room, dimensions, len(classes))
 
     def train(self) -> tuple[Normaliser, list[ClassMiner]]:
         normaliser = self._normaliser()
@@ -202,21 +209,32 @@ class _Trainer:
             self._mine(miners, normaliser, "single pass")
             return normaliser, miners
         self.progress.start(len(miners), "classes")
-        for miner in miners:
-            self._fit(miner)
+        for _ in self._fit(miners):
             self.progress.advance()
         for number in range(self.config.mining_rounds):
             self._mine(miners, normaliser, f"mining round {number + 1}")
         return normaliser, miners
 
-    def _fit(self, miner: ClassMiner) -> None:
-        self.progress.note(f"training {miner.name} on {len(miner.positives)} + {miner.negatives} samples")
-        miner.train()
-        self.progress.note("")
-        if miner.model and not miner.model.converged:
-            self.progress.warn(
-                f"the SVM of {miner.name} had not converged after {miner.svm.max_sweeps} sweeps; try a smaller --c"
-            )
+    def _fit(self, miners: Sequence[ClassMiner]) -> Iterator[ClassMiner]:
+        """Train each, several at a time if there are threads and memory, and yield them as they come, in order.
+
+        Each is trained by one thread from what is its own, so that the result does not depend on how many there are.
+        """
+        if not miners:
+            return
+        workers = min(len(miners), cpu_threads(), self.budget.at_once([miner.samples for miner in miners]))
+        with ThreadPoolExecutor(workers, thread_name_prefix="svm") as pool:
+            trained = [pool.submit(miner.train) for miner in miners]
+            for miner, future in zip(miners, trained, strict=True):
+                self.progress.note(f"training {miner.name} on {miner.samples} samples")
+                future.result()
+                self.progress.note("")
+                if miner.model and not miner.model.converged:
+                    self.progress.warn(
+                        f"the SVM of {miner.name} had not converged after {miner.svm.max_sweeps} sweeps; "
+                        "try a smaller --c"
+                    )
+                yield miner
 
     def _normaliser(self) -> Normaliser:
         """From at most 200 images with at most 200 windows each, objects included (release)."""
@@ -225,8 +243,8 @@ class _Trainer:
             # Vectors of length 1 need no measuring.
             return Normaliser(windows.normalize, windows.feature_norm)
         rows = self.random.permutation(self.corpus.rows)[:200].tolist()
-        samples = [self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows]
-        return fit_normaliser(windows.normalize, np.concatenate(samples), windows.feature_norm)
+        samples = (self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows)
+        return fit_normaliser(windows.normalize, samples, windows.feature_norm)
 
     def _some_windows(self, row: int, count: int) -> Boxes:
         boxes = np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])
@@ -236,8 +254,10 @@ class _Trainer:
         """Every object as a positive of its class, and a few random negatives from each image."""
         single_pass = self.config.mining == "single-pass"
         per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.corpus.rows)))
-        positives: dict[str, list[FloatArray]] = {name: [] for name in self.classes}
-        negatives: list[tuple[int, Int64, Float64, FloatArray]] = []
+        miners, drawn = self._miners()
+        seen = dict.fromkeys(self.classes, 0)
+        filled = dict.fromkeys(self.classes, 0)
+        by_name = {miner.name: miner for miner in miners}
         self.progress.start(len(self.corpus.rows), "images")
         for row in self.corpus.rows:
             truth = self.corpus.truth(row)
@@ -252,48 +272,47 @@ class _Trainer:
             owner = [*range(len(truth.labels)), *np.repeat(np.arange(len(truth.labels)), self.config.jitter).tolist()]
             for i, of in enumerate(owner):
                 label = truth.labels[of]
-                if label in positives and not truth.crowd[of]:
-                    positives[label].append(features[i : i + 1])
-            negatives.append((row, chosen, overlap[chosen], features[len(owner) :]))
+                if label in by_name and not truth.crowd[of]:
+                    if drawn[label][seen[label]]:
+                        by_name[label].positives[filled[label]] = features[i]
+                        filled[label] += 1
+                    seen[label] += 1
+            negatives = features[len(owner) :]
+            for k, miner in enumerate(miners):
+                allowed = overlap[chosen, k] < self.config.negative_iou
+                miner.add(row, chosen[allowed], negatives[allowed])
             self.progress.advance()
-        svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
-        limit = self._sample_limit(negatives[0][3].shape[1])
-        miners = []
-        for k, name in enumerate(self.classes):
-            samples = np.concatenate(positives.pop(name))
-            if len(samples) > limit // 2:
-                self.progress.warn(
-                    f"{name} has {len(samples)} objects, more than --memory has room for: {limit // 2} are drawn"
-                )
-                samples = samples[np.sort(self.random.permutation(len(samples))[: limit // 2])]
-            # A pass may hold a quarter more than the capacity before it lets some go.
-            capacity = max(1, (limit - len(samples)) * 4 // 5)
-            mining = MiningSettings(
-                self.config.hard_score,
-                self.config.evict_score,
-                self.config.retrain_after if single_pass else None,
-                capacity,
-            )
-            miner = ClassMiner(name, samples, svm, mining)
-            for row, chosen, overlap, features in negatives:
-                allowed = overlap[:, k] < self.config.negative_iou
-                miner.add(row, chosen[allowed], features[allowed])
+        for miner in miners:
             if not miner.negatives and not single_pass:
-                raise BadInput(f"no window of split {self.corpus.split} is a negative of {name}; add images")
-            miners.append(miner)
+                raise BadInput(f"no window of split {self.corpus.split} is a negative of {miner.name}; add images")
         return miners
 
-    def _sample_limit(self, dimensions: int) -> int:
-        """Samples a class may hold: 2/5 of the memory for all classes' float16 features, 1/2 for one solver.
-
-        The solver works on an N x N float64 factor and liblinear's 16 bytes a number of its lower triangle, or with
-        N >= D on N x D of both (see `learn.svm`).
-        """
-        held = 0.4 * self.config.memory / (2 * dimensions * len(self.classes))
-        solver = 0.5 * self.config.memory
-        square = math.sqrt(solver / 16)
-        solvable = square if square < dimensions else solver / (24 * dimensions)
-        return max(100, int(min(held, max(solvable, min(square, dimensions)))))
+    def _miners(self) -> tuple[list[ClassMiner], dict[str, BoolArray]]:
+        """A miner a class with room for its positives, and which of the positives are drawn, in order of the images."""
+        svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
+        counts = dict.fromkeys(self.classes, 0)
+        for row in self.corpus.rows:
+            truth = self.corpus.truth(row)
+            for label, crowd in zip(truth.labels, truth.crowd, strict=True):
+                if label in counts and not crowd:
+                    counts[label] += 1 + self.config.jitter
+        limit = self.budget.samples
+        miners, drawn = [], {}
+        for name, count in counts.items():
+            used = np.zeros(count, dtype=np.bool_)
+            used[self.random.permutation(count)[: limit // 2] if count > limit // 2 else slice(None)] = True
+            if count > limit // 2:
+                self.progress.warn(
+                    f"{name} has {count} objects, more than --memory has room for: {limit // 2} are drawn"
+                )
+            positives = np.empty((int(used.sum()), self.budget.dimensions), np.float16)
+            # A pass may hold a quarter more than the capacity before it lets some go.
+            capacity = max(1, (limit - len(positives)) * 4 // 5)
+            retrain_after = self.config.retrain_after if self.config.mining == "single-pass" else None
+            mining = MiningSettings(self.config.hard_score, self.config.evict_score, retrain_after, capacity)
+            miners.append(ClassMiner(name, positives, svm, mining))
+            drawn[name] = used
+        return miners, drawn
 
     def _boxes_and_overlap(self, row: int) -> tuple[Boxes, Float64]:
         """Objects, then proposals; and the largest IoU of each with the objects of each class, (N, K)."""
@@ -319,7 +338,8 @@ class _Trainer:
             features = normaliser.apply(self.reader.features(maps, boxes[distinct]))
             return ImageWindows(row, boxes[distinct], overlap[distinct], features)
 
-        yield from prefetch(load, self.corpus.rows, ahead=1)
+        # While one image is scored, the next is pooled.
+        yield from prefetch(load, self.corpus.rows, ahead=2)
 
     def _mine(self, miners: list[ClassMiner], normaliser: Normaliser, what: str) -> None:
         """One pass over all images. Scores are those of the models as they are at the start of each image.
@@ -328,25 +348,23 @@ class _Trainer:
         """
         self.progress.start(len(self.corpus.rows), "images")
         self.progress.note(what)
+        models = _Models(miners)
         for image in self._passes(normaliser):
-            for miner, windows in zip(miners, self._candidates(miners, image), strict=True):
-                miner.add(image.row, windows, image.features[windows])
-                if miner.due() or (miner.model is None and miner.negatives):
-                    self._fit(miner)
+            for miner, windows in zip(miners, self._candidates(miners, models, image), strict=True):
+                miner.add(image.row, windows, image.features, windows)
+            due = [miner for miner in miners if miner.due() or (miner.model is None and miner.negatives)]
+            if list(self._fit(due)):
+                models = _Models(miners)
             self.progress.advance()
         for miner in miners:
             if not miner.negatives:
                 raise BadInput(f"no window of split {self.corpus.split} is a negative of {miner.name}; add images")
-            self._fit(miner)
+        list(self._fit(miners))
 
-    def _candidates(self, miners: list[ClassMiner], image: ImageWindows) -> Iterator[Int64]:
+    def _candidates(self, miners: list[ClassMiner], models: _Models, image: ImageWindows) -> Iterator[Int64]:
         """For each class, the windows of an image that are to join its negatives."""
-        trained = [miner.model for miner in miners if miner.model]
-        scores = np.zeros((len(image.boxes), 0), np.float32)
-        if trained:
-            weights = np.stack([model.weights for model in trained])
-            scores = image.features @ weights.T + np.array([model.bias for model in trained], dtype=np.float32)
-        columns = iter(range(len(trained)))
+        scores = image.features @ models.weights.T + models.biases
+        columns = iter(range(len(models.biases)))
         for k, miner in enumerate(miners):
             windows = np.flatnonzero(image.overlap[:, k] < self.config.negative_iou)
             if miner.model is None:
@@ -357,3 +375,16 @@ class _Trainer:
             if self.config.duplicate_iou < 1:
                 chosen = chosen[nms(image.boxes[chosen], mine[chosen], self.config.duplicate_iou)]
             yield chosen[: miner.mining.per_image] if self.config.mining == "rounds" else chosen
+
+
+class _Models:
+    """The models of the classes that have one, in order: weights (K, D) and biases (K,), for one product an image."""
+
+    def __init__(self, miners: Sequence[ClassMiner]) -> None:
+        trained = [miner.model for miner in miners if miner.model]
+        self.weights = (
+            np.stack([model.weights for model in trained])
+            if trained
+            else np.zeros((0, miners[0].positives.shape[1]), np.float32)
+        )
+        self.biases = np.array([model.bias for model in trained], dtype=np.float32)

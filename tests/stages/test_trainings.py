@@ -1,0 +1,89 @@
+"""Trainings through the command: threads do not change them, memory decides what they hold, errors are those found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sppcli.artefacts.models import read_bbox, read_svm
+from sppcli.engine.corpus import open_corpus, window_reader
+from sppcli.geometry.boxes import iou
+from sppcli.geometry.regression import encode
+from sppcli.learn.ridge import RidgePlan
+from sppcli.learn.scaling import Normaliser
+from sppcli.stages import train_bbox, train_svm
+from tests.stages.conftest import Run, Work
+
+
+@pytest.mark.parametrize("recipe", ["default", "release"])
+def test_the_svms_do_not_depend_on_the_number_of_threads(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(train_svm, "cpu_threads", lambda threads=threads: threads)
+        name = f"{threads}.h5"
+        assert run("train-svm", "--recipe", recipe, "--retrain-after", "80", "-o", name, "-q")[0] == 0
+        found.append(read_svm(Path(name)))
+    np.testing.assert_array_equal(found[0].weights, found[1].weights)
+    np.testing.assert_array_equal(found[0].biases, found[1].biases)
+    assert found[0].header.summary == found[1].header.summary
+
+
+def test_too_little_memory_draws_objects_and_says_so(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sppcli.learn.budget.LEAST", 12)
+    code, out, err = run("train-svm", "--memory", "100M", "--json", "-o", "small.h5")
+    assert code == 0
+    assert "objects, more than --memory has room for: 6 are drawn" in err
+    rows = json.loads(out)["classes"]
+    assert max(row["positives"] for row in rows) == 6
+    assert all(row["positives"] + row["negatives"] <= 12 for row in rows)
+
+
+@pytest.mark.parametrize("form", ["summed", "held", "drawn"])
+def test_errors_of_box_regression_are_those_of_its_examples(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Found over all windows one by one, whichever way the equations are solved."""
+    if form != "held":
+        monkeypatch.setattr(
+            train_bbox,
+            "plan_ridge",
+            lambda counts, *_: RidgePlan(
+                tuple(form == "summed" for _ in counts), tuple(c if form == "summed" else min(c, 20) for c in counts)
+            ),
+        )
+    code, out, _ = run("train-bbox", "--json", "--force")
+    assert code == 0
+    stored = read_bbox(Path("bbox.h5"))
+    record = stored.record
+    summary = json.loads(out)["classes"]
+    if form == "drawn":
+        assert [row["examples"] for row in summary] == [min(20, row["found"]) for row in summary]
+        return
+    wanted: dict[str, list[np.ndarray]] = {name: [] for name in stored.classes}
+    given: dict[str, list[np.ndarray]] = {name: [] for name in stored.classes}
+    with open_corpus(Path("proposals.h5"), Path("features.h5"), "trainval") as corpus:
+        reader = window_reader(corpus.features.scales, record, None)
+        normaliser = Normaliser(record.normalize, record.factor)
+        for row in corpus.rows:
+            truth = corpus.truth(row)
+            for box in np.concatenate([truth.boxes, corpus.windows(row)]):
+                overlaps = iou(box[None], truth.boxes)[0]
+                best = int(overlaps.argmax())
+                if overlaps[best] >= 0.5:
+                    name = truth.labels[best]
+                    features = normaliser.apply(reader.features(corpus.maps(row), box[None]))[0]
+                    k = stored.classes.index(name)
+                    white = stored.weights[k] @ features + stored.biases[k]
+                    given[name].append(white @ stored.unwhiten[k] + stored.means[k])
+                    wanted[name].append(encode(box[None], truth.boxes[best][None])[0])
+    for row in summary:
+        targets, predicted = np.array(wanted[row["name"]]), np.array(given[row["name"]])
+        assert row["found"] == row["examples"] == len(targets)
+        assert row["error_before"] == pytest.approx(np.sqrt((targets**2).mean()), rel=1e-3)
+        assert row["error_after"] == pytest.approx(np.sqrt(((targets - predicted) ** 2).mean()), rel=5e-3)
+        assert row["error_after"] < row["error_before"]

@@ -36,7 +36,7 @@ class CropConfig:
     layer: str | None = None
     side: int | None = None
     context: int = 16
-    batch: int = 64
+    batch: int = 8
 
 
 @dataclass(frozen=True)

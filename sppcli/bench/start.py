@@ -35,7 +35,7 @@ _EMPTY = "pass\n"
 _NAMES = "from sppcli.cli.main import COMMANDS\nprint(*COMMANDS)\n"
 
 
-def rows(machine: Machine, commands: Sequence[str] | None = None, repeat: int = 7) -> list[Row]:
+def rows(machine: Machine, commands: Sequence[str] | None = None, repeat: int = 5) -> list[Row]:
     """Seconds until ``spp --help`` and ``spp COMMAND --help`` have ended, each in a process of its own.
 
     Peer: ``--help`` of a click program with one command, or of that command. Floor: Python itself, told to do nothing.

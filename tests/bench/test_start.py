@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sppcli.bench import start
 from sppcli.bench.measure import Machine
+from sppcli.cli.main import COMMANDS
 
 
 def test_rows_name_the_slowest_command(monkeypatch):
@@ -36,3 +37,6 @@ def test_programs_are_what_they_stand_for(tmp_path):
     assert "So often.  [default: 1]" in start.said(bare, "hello", "--help")
     assert "SPP-net (spatial pyramid pooling" in start.said(spp, "--help")
     assert start.said(spp, "info", "--help").startswith("Usage: spp info")
+    names = tmp_path / "names.py"
+    names.write_text(start._NAMES)
+    assert start.said(names).split() == list(COMMANDS)

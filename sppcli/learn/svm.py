@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
 from sppcli.paper import DEFAULT
 from sppcli.structures import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
 
 Float64 = npt.NDArray[np.float64]
 
@@ -104,6 +105,10 @@ class SampleSpace:
 
 
 def _solve(samples: Float64, positive: BoolArray, settings: SvmSettings) -> tuple[LinearSVC, bool]:
+    # A second or more to import, which a model that is up to date does not wait for.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
     model = LinearSVC(
         C=settings.c,
         loss="hinge",

@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.engine.cpus import cpu_threads
 from sppcli.structures import FloatArray
 
 Int64 = npt.NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _pool(
     conv_map: FloatArray,
     cells: Int64,

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.geometry.projection import CellGrid, choose_scale, response_windows, scale_boxes, settle_windows
-from sppcli.nets.pooling import pool_windows
 from sppcli.structures import FloatArray
 
 if TYPE_CHECKING:
@@ -80,6 +79,9 @@ class WindowReader:
         """
         if isinstance(maps, Vectors):
             return maps.of(boxes)
+        # Brings numba, which nobody waits for who reads no windows.
+        from sppcli.nets.pooling import pool_windows
+
         which, response = self._responses(maps, boxes, which)
         sizes = np.asarray(maps.map_sizes, dtype=np.int64).reshape(-1, 2)[which]
         cells = settle_windows(response, sizes[:, 0], sizes[:, 1])

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.proposals.introsort import introsort
 from sppcli.proposals.region_features import Regions, fill_similarity, overlaps, size_similarity
 from sppcli.structures import FloatArray
@@ -44,7 +44,7 @@ FILL_ALONE = Strategy(0, 1, 0, 0)
 SIZE_ALONE = Strategy(0, 0, 0, 1)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _compare(
     one: int,
     others: Int32,
@@ -79,7 +79,7 @@ def _compare(
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _merge_histograms(histograms: FloatArray, a: int, b: int, new: int, size_a: int, size_b: int) -> None:
     weight_a, weight_b = np.float32(size_a), np.float32(size_b)
     total = np.float32(size_a + size_b)
@@ -87,7 +87,7 @@ def _merge_histograms(histograms: FloatArray, a: int, b: int, new: int, size_a: 
         histograms[new, k] = (histograms[a, k] * weight_a + histograms[b, k] * weight_b) / total
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _merge(
     a: int, b: int, new: int, sizes: Int32, boxes: Int32, colour: FloatArray, texture: FloatArray, strategy: FloatArray
 ) -> None:
@@ -101,7 +101,7 @@ def _merge(
     sizes[new] = sizes[a] + sizes[b]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _push(keys: FloatArray, pairs: Int32, count: int, key: np.float32, a: int, b: int) -> None:
     i = count
     while i > 0 and keys[(i - 1) >> 1] < key:
@@ -111,7 +111,7 @@ def _push(keys: FloatArray, pairs: Int32, count: int, key: np.float32, a: int, b
     keys[i], pairs[i, 0], pairs[i, 1] = key, a, b
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _pop(keys: FloatArray, pairs: Int32, count: int) -> None:
     """Drop the greatest of ``count``."""
     last = count - 1
@@ -128,7 +128,7 @@ def _pop(keys: FloatArray, pairs: Int32, count: int) -> None:
     keys[i], pairs[i, 0], pairs[i, 1] = key, a, b
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _with_heap(
     number: int,
     starts: Int32,
@@ -220,7 +220,7 @@ def _with_heap(
     return new
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _with_list(
     number: int,
     starts: Int32,
@@ -276,7 +276,7 @@ def _with_list(
     return new
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _group(
     initial_sizes: Int32,
     initial_boxes: Int32,

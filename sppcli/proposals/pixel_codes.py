@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.structures import ByteImage, FloatArray
 
 Int32 = npt.NDArray[np.int32]
@@ -116,7 +116,7 @@ def _encode(rows: FloatArray, factors: Float64, shifts: Float64, firsts: Int64) 
     return codes
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _encode_rows(
     rows: FloatArray,
     plus: Float64,

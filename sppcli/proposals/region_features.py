@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.proposals.graph_segmentation import Segmentation
 from sppcli.proposals.pixel_codes import COLOUR_BINS, DERIVATIVES, PARTS, TEXTURE_BINS, PixelCodes
 from sppcli.structures import ByteImage, FloatArray
@@ -68,7 +68,7 @@ def measure(segmentations: Sequence[Segmentation], codes: PixelCodes) -> list[Re
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
     """Cut an image into pieces that lie in one region of each of K segmentations (K, H, W).
 
@@ -111,7 +111,7 @@ def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
     return pieces, members[:count]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _extents(labels: Int32, number: int) -> tuple[Int32, Int32]:
     height, width = labels.shape
     sizes = np.zeros(number, np.int32)
@@ -132,7 +132,7 @@ def _extents(labels: Int32, number: int) -> tuple[Int32, Int32]:
     return sizes, boxes
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _fold_extents(region: Int32, sizes: Int32, boxes: Int32, number: int) -> tuple[Int32, Int32]:
     """Sizes and boxes of regions from those of their pieces; piece i lies in ``region[i]``."""
     whole = np.zeros(number, np.int32)
@@ -147,7 +147,7 @@ def _fold_extents(region: Int32, sizes: Int32, boxes: Int32, number: int) -> tup
     return whole, around
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _meetings(labels: Int32) -> tuple[Int32, Int32]:
     """Labels that meet, as OpenCV sees it: left, above and above-left, of pixels outside row 0 and column 0."""
     height, width = labels.shape
@@ -171,7 +171,7 @@ def _meetings(labels: Int32) -> tuple[Int32, Int32]:
     return lows[:count], highs[:count]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _neighbours(ones: Int32, twos: Int32, number: int) -> tuple[Int32, Int32]:
     """`Regions.starts` and `Regions.others` from pairs that meet: in any order, repeated, or a region with itself."""
     ends = np.zeros(number + 1, np.int32)
@@ -206,7 +206,7 @@ def _neighbours(ones: Int32, twos: Int32, number: int) -> tuple[Int32, Int32]:
     return starts, listed[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _count(
     labels: Int32, colour: ByteImage, dx: ByteImage, dy: ByteImage, rx: ByteImage, ry: ByteImage, number: int
 ) -> tuple[Int32, Int32]:
@@ -225,7 +225,7 @@ def _count(
     return colours, textures
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _add_zeros(counts: Int32, zeros: ByteImage) -> None:
     """A pixel was counted in one part of each derivative; in the other it has the bin of 0."""
     for i in range(len(counts)):
@@ -238,7 +238,7 @@ def _add_zeros(counts: Int32, zeros: ByteImage) -> None:
             counts[i, zeros[column, 1]] += positive
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _fold(region: Int32, counts: Int32, totals: Int32) -> FloatArray:
     """Histograms of regions, divided by ``totals``, from the counts of their pieces."""
     bins = counts.shape[1]
@@ -255,7 +255,7 @@ def _fold(region: Int32, counts: Int32, totals: Int32) -> FloatArray:
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def overlaps(histograms: FloatArray, one: int, others: Int32, result: FloatArray) -> None:
     """Histogram intersection of region ``one`` with each of ``others`` (K,), written to ``result`` (K,).
 
@@ -299,14 +299,14 @@ def overlaps(histograms: FloatArray, one: int, others: Int32, result: FloatArray
         result[i] = total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def size_similarity(size_a: int, size_b: int, pixels: int) -> np.float32:
     """Close to 1 for two small regions."""
     value = np.float32(1) - np.float32(size_a + size_b) / np.float32(pixels)
     return max(np.float32(0), min(np.float32(1), value))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def fill_similarity(size_a: int, box_a: Int32, size_b: int, box_b: Int32, pixels: int) -> np.float32:
     """Close to 1 for two regions that fill their common box."""
     width = max(box_a[2], box_b[2]) - min(box_a[0], box_b[0])

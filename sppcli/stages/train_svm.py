@@ -18,7 +18,6 @@ from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.geometry.boxes import covered, iou, jittered
-from sppcli.geometry.nms import nms
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.learn.svm import SvmSettings
@@ -341,6 +340,8 @@ class _Trainer:
 
     def _candidates(self, miners: list[ClassMiner], image: ImageWindows) -> Iterator[Int64]:
         """For each class, the windows of an image that are to join its negatives."""
+        from sppcli.geometry.nms import nms
+
         trained = [miner.model for miner in miners if miner.model]
         scores = np.zeros((len(image.boxes), 0), np.float32)
         if trained:

@@ -72,4 +72,4 @@ def photograph(size: tuple[int, int], seed: int) -> ByteImage:
         cv2.ellipse(inside, centre, (axes[0], axes[1]), float(random.integers(0, 180)), 0, 360, 1, -1)
         image[inside > 0] = 0.35 * image[inside > 0] + 0.65 * random.integers(20, 236, 3)
     image += random.normal(0, 3, image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), dtype=np.uint8)

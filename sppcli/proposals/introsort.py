@@ -8,6 +8,8 @@ insertion sort over what was left in ranges of at most 16. Everything here moves
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,8 @@ Keys = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int32]
 Nodes = npt.NDArray[np.int32]
 
+# One type of integer for all callers: numba compiles a function anew for every other.
+WIDE: Any = np.int64
 SMALL = 16  # ranges no longer than this are left to insertion sort
 
 # Columns of a node: a range of the array, the partitions it may still take, and what became of it.
@@ -104,7 +108,7 @@ def _heap_sort(keys: Keys, items: Items, first: int, last: int) -> None:
     for end in range(length - 1, 0, -1):
         key, item = keys[first + end], items[first + end]
         keys[first + end], items[first + end] = keys[first], items[first]
-        _sift(keys, items, first, 0, end, key, item)
+        _sift(keys, items, first, WIDE(0), end, key, item)
 
 
 @njit()
@@ -169,7 +173,8 @@ def equal_items(
     while depth:
         depth -= 1
         node = stack[depth]
-        first, last, limit = nodes[node, START], nodes[node, END], nodes[node, LIMIT]
+        # As in `introsort`, so that what both call is compiled once.
+        first, last, limit = WIDE(nodes[node, START]), WIDE(nodes[node, END]), nodes[node, LIMIT]
         if nodes[node, RIGHT] == UNTOUCHED:
             if last - first <= SMALL:
                 _insertion_sort(keys, items, first, last)
@@ -192,7 +197,8 @@ def equal_items(
                 if keys[i] == wanted:
                     if count == len(found):
                         larger = np.empty(2 * count, np.int32)
-                        larger[:count] = found
+                        for j in range(count):
+                            larger[j] = found[j]
                         found = larger
                     found[count] = items[i]
                     count += 1

@@ -108,9 +108,9 @@ def _encode(rows: FloatArray, factors: Float64, shifts: Float64, firsts: Int64) 
     """Codes (H, W * C) of derivatives (H, W * C): ``firsts`` (C, 2) plus the bin that factor and shift (C, 2) give."""
     # One number a column, so that the loop is the same for every channel.
     times = rows.shape[1] // len(firsts)
-    plus, minus = np.tile(factors.T, times)
-    plus_shift, minus_shift = np.tile(shifts.T, times)
-    plus_first, minus_first = np.tile(firsts.T.astype(np.int32), times)
+    plus, minus = np.ascontiguousarray(np.tile(factors.T, times))
+    plus_shift, minus_shift = np.ascontiguousarray(np.tile(shifts.T, times))
+    plus_first, minus_first = np.ascontiguousarray(np.tile(firsts.T.astype(np.int32), times))
     codes = np.empty(rows.shape, np.uint8)
     _encode_rows(rows, plus, plus_shift, plus_first, minus, minus_shift, minus_first, codes)
     return codes

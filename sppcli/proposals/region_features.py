@@ -100,7 +100,10 @@ def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
             if not known:
                 if count == len(members):
                     larger = np.empty((2 * count, depth), np.int32)
-                    larger[:count] = members
+                    # A loop: slices take the compiler long, here and below.
+                    for i in range(count):
+                        for k in range(depth):
+                            larger[i, k] = members[i, k]
                     members = larger
                 piece = count
                 count += 1
@@ -116,7 +119,8 @@ def _extents(labels: Int32, number: int) -> tuple[Int32, Int32]:
     height, width = labels.shape
     sizes = np.zeros(number, np.int32)
     boxes = np.empty((number, 4), np.int32)
-    boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3] = width, height, 0, 0
+    for i in range(number):
+        boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = width, height, 0, 0
     for y in range(height):
         start = 0
         while start < width:
@@ -140,7 +144,7 @@ def _fold_extents(region: Int32, sizes: Int32, boxes: Int32, number: int) -> tup
     for i in range(len(region)):
         box, one = around[region[i]], boxes[i]
         if whole[region[i]] == 0:
-            box[:] = one
+            box[0], box[1], box[2], box[3] = one[0], one[1], one[2], one[3]
         box[0], box[1] = min(box[0], one[0]), min(box[1], one[1])
         box[2], box[3] = max(box[2], one[2]), max(box[3], one[3])
         whole[region[i]] += sizes[i]
@@ -162,7 +166,8 @@ def _meetings(labels: Int32) -> tuple[Int32, Int32]:
                 continue
             if count + 3 > len(lows):
                 more_lows, more_highs = np.empty(2 * len(lows), np.int32), np.empty(2 * len(lows), np.int32)
-                more_lows[:count], more_highs[:count] = lows[:count], highs[:count]
+                for i in range(count):
+                    more_lows[i], more_highs[i] = lows[i], highs[i]
                 lows, highs = more_lows, more_highs
             for other in (left, above, corner):
                 if other != here:

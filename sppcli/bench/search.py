@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sppcli.bench.measure import Machine, Row, alternated
-from sppcli.proposals.opencv_search import opencv_regions
+from sppcli.proposals.opencv_search import one_thread, opencv_regions
 from sppcli.proposals.selective_search import spp_regions
-from sppcli.structures import ByteImage
+from sppcli.structures import ByteImage, FloatArray
 
 Int32 = npt.NDArray[np.int32]
 
@@ -25,12 +24,8 @@ def rows(
         AssertionError: the sets of windows differ.
     """
     pictures = [photograph(size, seed) for seed in range(images)]
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
+    with one_thread():
         return [_row(pictures, mode) for mode in modes]
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _row(pictures: list[ByteImage], mode: str) -> Row:
@@ -64,12 +59,21 @@ def photograph(size: tuple[int, int], seed: int) -> ByteImage:
         coarse = random.normal(0, 1, (height // grain + 2, width // grain + 2, 3)).astype(np.float32)
         # Mostly light and dark, some colour.
         coarse = 0.7 * coarse[:, :, :1] + 0.3 * coarse
-        image += (3 + 2.5 * np.sqrt(grain)) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        image += (3 + 2.5 * np.sqrt(grain)) * _enlarged(_enlarged(coarse, height, 0), width, 1)
+    y, x = np.mgrid[:height, :width]
     for _ in range(25):
-        centre = (int(random.integers(0, width)), int(random.integers(0, height)))
-        axes = tuple(int(side) for side in random.integers(8, min(size) // 5 + 9, 2))
-        inside = np.zeros(size, np.uint8)
-        cv2.ellipse(inside, centre, (axes[0], axes[1]), float(random.integers(0, 180)), 0, 360, 1, -1)
-        image[inside > 0] = 0.35 * image[inside > 0] + 0.65 * random.integers(20, 236, 3)
+        across, down = x - random.integers(0, width), y - random.integers(0, height)
+        turn, axes = random.uniform(0, np.pi), random.integers(8, min(size) // 5 + 9, 2)
+        along, beside = across * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - across * np.sin(turn)
+        inside = (along / axes[0]) ** 2 + (beside / axes[1]) ** 2 < 1
+        image[inside] = 0.35 * image[inside] + 0.65 * random.integers(20, 236, 3)
     image += random.normal(0, 3, image.shape)
     return np.asarray(np.clip(image, 0, 255), dtype=np.uint8)
+
+
+def _enlarged(image: FloatArray, length: int, axis: int) -> FloatArray:
+    """``image`` stretched linearly along ``axis`` to ``length``."""
+    places = np.linspace(0, image.shape[axis] - 1, length)
+    low = np.minimum(places.astype(np.int64), image.shape[axis] - 2)
+    share = np.expand_dims((places - low).astype(np.float32), tuple(k for k in range(image.ndim) if k != axis))
+    return np.asarray(np.take(image, low, axis) * (1 - share) + np.take(image, low + 1, axis) * share)

@@ -15,6 +15,7 @@ from sppcli.errors import BadInput
 
 Boxes = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 ByteImage = npt.NDArray[np.uint8]

@@ -45,3 +45,14 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert text.startswith("Usage: spp")
     assert "click" in imported.split()
     assert HEAVY & set(imported.split()) == set()
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    probe = PROBE.replace('name.split(".")[0]', "name")
+    done = subprocess.run([sys.executable, "-c", probe, "--help"], capture_output=True, text=True, check=True)
+    imported = done.stdout.rpartition("IMPORTED")[2].split()
+    assert {name for name in imported if name.startswith("sppcli.")} == {
+        "sppcli.cli",
+        "sppcli.cli.main",
+        "sppcli.errors",
+    }

@@ -11,7 +11,7 @@ from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import UsageProblem
 
 # In the order in which they are measured and printed; each is imported when it is measured.
-PARTS: tuple[str, ...] = ("conv", "pool", "fc", "svm")
+PARTS: tuple[str, ...] = ("start", "search", "conv", "pool", "fc", "svm", "evaluation")
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from importlib import import_module
 
 import click
-from click.shell_completion import shell_complete
 
 from sppcli import __version__
 from sppcli.errors import SppError
@@ -44,6 +40,32 @@ COMMANDS = {
     "demo": "sppcli.cli.commands.demo",
 }
 
+# First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
+# everything else. A test compares.
+SUMMARIES = {
+    "propose": "Find the windows of each image that may hold an object.",
+    "extract": "Compute the conv maps of each whole image, once a scale.",
+    "finetune": "Train fc6, fc7 and a softmax over classes and background on the windows of features.h5.",
+    "train-svm": "Train one linear SVM a class on the windows' features.",
+    "train-bbox": "Learn to correct the boxes of detections: ridge regression of dx, dy, log dw, log dh, a class at a "
+    "time.",
+    "detect": "Find objects: in the images of a split, from features.h5, or in new IMAGEs (files, folders, - for a "
+    "list).",
+    "evaluate": "Average precision of each class and their mean (mAP), by the rules of the PASCAL VOC devkit or of "
+    "COCO.",
+    "train-net": "Train an SPP network on a folder with a sub-folder a class, or with such folders in train/ and val/.",
+    "classify": "Classify images with networks of spp train-net.",
+    "show": "Draw detections, proposals or ground truth on images, as PNG.",
+    "features": "Compute one vector a whole image, of whatever size, by pyramid pooling over all of its conv map.",
+    "probe": "Train a linear SVM a class on whole-image features and score it on other images.",
+    "fetch": "Download a data set or ImageNet weights, check it, and unpack it.",
+    "convert": "Write the annotated data set SOURCE in another format to the new folder DEST.",
+    "info": "Say what a file holds and what made it.",
+    "import-caffe": "Turn a Caffe network into a network file for spp extract --weights.",
+    "bench": "Measure how long things take on this machine.",
+    "demo": "Show everything at work, with no data, weights or network needed.",
+}
+
 # What the machine refuses, and what the user can do about it.
 _REFUSALS = {
     errno.ENOSPC: "the disk is full; free some space or name another place with -o, and run it again",
@@ -57,7 +79,7 @@ _MEMORY = "out of memory; use fewer processes (-j) or smaller --scales, or a mac
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported only when one is run, completed or listed."""
+    """A group whose commands are imported only when one is run or completed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -70,11 +92,19 @@ class LazyGroup(click.Group):
         command.name = cmd_name
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = [(name, click.Command(name, help=SUMMARIES[name]).get_short_help_str(limit)) for name in COMMANDS]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
             near = get_close_matches(name, COMMANDS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
@@ -112,6 +142,8 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if args is None else args)
     instruction = os.environ.get("_SPP_COMPLETE")
     if instruction:
+        from click.shell_completion import shell_complete
+
         return shell_complete(spp, {}, "spp", "_SPP_COMPLETE", instruction)
     context: list[click.Context] = []
     try:
@@ -144,6 +176,8 @@ def _exit_code(error: BaseException, command: str) -> int:
     if sentence:
         _say(f"{command}: error: {sentence}")
         return code
+    import traceback
+
     _say("".join(traceback.format_exception(error)).rstrip())
     _say(f"{command}: error: this is a bug in spp {__version__}; please report it with the lines above")
     return 1
@@ -191,6 +225,8 @@ def _reader_left() -> bool:
 
     A worker process that died breaks a pipe too, and that must not pass for a finished command.
     """
+    import select
+
     gone = False
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -209,23 +209,22 @@ def read_annotation(path: Path) -> tuple[Annotations, list[str]]:
     root = _root(path)
     size = _image_size(root, path)
     extent = np.array((*size, *size) if size else np.full(4, np.inf), dtype=np.float32)
-    boxes, labels, difficult, warnings = [], [], [], []
-    for thing in _objects(root, path):
-        if thing.empty:
-            warnings.append(f"{thing.shown}, has no extent and was skipped")
-            continue
-        box = from_voc(thing.corners)
-        inside = np.clip(box, np.float32(0), extent)
-        if (inside[:, 2:] <= inside[:, :2]).any():
+    things = list(_objects(root, path))
+    written = [thing for thing in things if not thing.empty]
+    boxes = from_voc([thing.corners for thing in written])
+    inside = np.clip(boxes, np.float32(0), extent)
+    seen = np.asarray((inside[:, 2:] > inside[:, :2]).all(axis=1))
+    whole = np.asarray((inside == boxes).all(axis=1))
+    warnings = [f"{thing.shown}, has no extent and was skipped" for thing in things if thing.empty]
+    for row, thing in enumerate(written):
+        if not seen[row]:
             warnings.append(f"{thing.shown}, lies outside the image and was skipped")
-            continue
-        if (inside != box).any():
+        elif not whole[row]:
             warnings.append(f"{thing.shown}, reaches outside the image and was clipped")
-        boxes.append(inside)
-        labels.append(thing.label)
-        difficult.append(thing.difficult)
-    stacked = np.concatenate(boxes) if boxes else as_boxes([])
-    return Annotations(stacked, tuple(labels), np.array(difficult, dtype=np.bool_)), warnings
+    rows = np.flatnonzero(seen)
+    labels = tuple(written[row].label for row in rows)
+    difficult = np.array([written[row].difficult for row in rows], dtype=np.bool_)
+    return Annotations(inside[rows], labels, difficult), warnings
 
 
 def read_record(path: Path, image_id: str, image: Path) -> tuple[AnnotatedImage, list[str]]:

@@ -13,7 +13,6 @@ from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
 from sppcli.engine.corpus import head_of, window_reader
 from sppcli.errors import StaleArtefact
 from sppcli.geometry.boxes import clip
-from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode, narrowed, widened
 from sppcli.learn.scaling import Normaliser
 from sppcli.nets.windows import Distinct, Maps, Vectors, WindowReader
@@ -117,6 +116,8 @@ class Detector:
         ``maps``: the image as each scorer's network sees it. Each window kept is corrected by the regressor of the
         scorer whose score it carries.
         """
+        from sppcli.geometry.nms import nms
+
         scored = [scorer.score(mine, windows) for scorer, mine in zip(self.scorers, maps, strict=True)]
         found: list[tuple[Boxes, FloatArray, int]] = []
         for label in range(len(self.scorers[0].svm.classes)):

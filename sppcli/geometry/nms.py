@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from sppcli.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _suppress(boxes: npt.NDArray[np.float64], order: npt.NDArray[np.int64], threshold: float) -> npt.NDArray[np.int64]:
     n = order.shape[0]
     gone = np.zeros(n, dtype=np.bool_)

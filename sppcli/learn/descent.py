@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.structures import BoolArray, FloatArray
 
 Float64 = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 _SUMS = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@njit(fastmath=_SUMS)
 def _dot(row: npt.NDArray[np.floating], weights: Float64) -> float:
     total = 0.0
     for j in range(len(row)):
@@ -32,7 +32,7 @@ def _dot(row: npt.NDArray[np.floating], weights: Float64) -> float:
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@njit(fastmath=_SUMS)
 def _square(row: npt.NDArray[np.floating]) -> float:
     total = 0.0
     for j in range(len(row)):
@@ -40,13 +40,13 @@ def _square(row: npt.NDArray[np.floating]) -> float:
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@njit(fastmath=_SUMS)
 def _add(weights: Float64, factor: float, row: npt.NDArray[np.floating]) -> None:
     for j in range(len(row)):
         weights[j] += factor * row[j]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _descend(
     samples: npt.NDArray[np.floating],
     signs: Float64,
@@ -112,7 +112,7 @@ def _descend(
     return bias, max_sweeps + 1, visits
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _score_rows(samples: npt.NDArray[np.floating], weights: Float64, bias: float, out: FloatArray) -> None:
     for i in range(len(samples)):
         out[i] = _dot(samples[i], weights) + bias

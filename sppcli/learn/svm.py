@@ -119,7 +119,7 @@ def _both_kinds(positive: BoolArray) -> None:
 
 
 def _solve(samples: Float64, positive: BoolArray, settings: SvmSettings) -> tuple[LinearSVC, bool]:
-    # Two seconds of imports that a training of `fit_svm` does without.
+    # A second or more to import, which a model that is up to date does not wait for.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 

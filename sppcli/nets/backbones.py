@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-import torchvision
 from torch import fx, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from sppcli.errors import UsageProblem
 from sppcli.images import INPUTS, Normalisation
@@ -105,6 +103,9 @@ class Network:
 
 def torchvision_model(name: str) -> nn.Module:
     """The bare torchvision network ``name``, its parameters not yet loaded."""
+    # As long to import as torch itself, and only needed for its own networks.
+    import torchvision
+
     with warnings.catch_warnings():
         # Constructors warn that their own initialisation is slow; it is overwritten by the weights.
         warnings.simplefilter("ignore", FutureWarning)
@@ -119,6 +120,8 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
     Raises:
         UsageProblem: no such layer; names the nearest ones.
     """
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
     nodes = get_graph_node_names(model, suppress_diff_warning=True)[1]
     # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
     if not any(node == cut or node.startswith(f"{cut}.") for node in nodes):

@@ -10,12 +10,12 @@ sums, concatenations) must agree, or the trunk has no grid. For ZF-5 this gives 
 from __future__ import annotations
 
 import operator
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torchvision.ops import SqueezeExcitation
 
 from sppcli.errors import UsageProblem
 from sppcli.nets.lrn import AcrossChannels, WithinChannel
@@ -39,9 +39,8 @@ _POINTWISE_MODULES = (
     nn.Identity,
     nn.LocalResponseNorm,
     AcrossChannels,
-    # Neighbourhoods centred on the unit, or all of the map: fields grow, centres stay.
+    # A neighbourhood centred on the unit: fields grow, centres stay.
     WithinChannel,
-    SqueezeExcitation,
 )
 _POINTWISE_FUNCTIONS = {torch.relu, nn.functional.relu, nn.functional.dropout}
 _MEETING_FUNCTIONS = {operator.add, operator.iadd, operator.mul, torch.add, torch.cat}
@@ -75,8 +74,15 @@ def grid_of(trunk: nn.Module, name: str) -> Grid:
     raise UsageProblem(f"{name}: the trunk has no output")
 
 
+def _excites(layer: Any) -> bool:
+    """Whether it is torchvision's squeeze and excitation, which looks at all of the map."""
+    # A layer of torchvision's is there only where torchvision is; it takes as long to import as torch.
+    ops = sys.modules.get("torchvision.ops")
+    return ops is not None and isinstance(layer, ops.SqueezeExcitation)
+
+
 def _through(layer: Any, grid: Grid, name: str, where: str) -> Grid:
-    if isinstance(layer, _POINTWISE_MODULES):
+    if isinstance(layer, _POINTWISE_MODULES) or _excites(layer):
         return grid
     if isinstance(layer, nn.Sequential):
         for inner, part in layer.named_children():

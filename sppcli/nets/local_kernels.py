@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.structures import FloatArray
 
 Bits = npt.NDArray[Any]
@@ -24,7 +24,7 @@ Bits = npt.NDArray[Any]
 # Loops over whole rows, each in a function of its own: over slices that start at 0 they become vector instructions.
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _load(source: Bits, shift: int, target: Bits) -> None:
     if shift == 0:
         for i in range(len(target)):
@@ -34,7 +34,7 @@ def _load(source: Bits, shift: int, target: Bits) -> None:
             target[i] = np.uint32(source[i]) << np.uint32(shift)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _store(source: FloatArray, shift: int, target: Bits) -> None:
     bits = source.view(np.uint32)
     if shift == 0:
@@ -47,39 +47,39 @@ def _store(source: FloatArray, shift: int, target: Bits) -> None:
             target[i] = rounded if source[i] == source[i] else np.uint32(0x7FC0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _copy(values: FloatArray, target: FloatArray) -> None:
     # numba's own assignment to a slice takes six times as long.
     for i in range(len(target)):
         target[i] = values[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _relu(values: FloatArray) -> None:
     for i in range(len(values)):
         v = values[i]
         values[i] = np.float32(0) if v <= np.float32(0) else v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _squares(values: FloatArray, target: FloatArray) -> None:
     for i in range(len(target)):
         target[i] = values[i] * values[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _add_squares(values: FloatArray, target: FloatArray) -> None:
     for i in range(len(target)):
         target[i] += values[i] * values[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _add(values: FloatArray, target: FloatArray) -> None:
     for i in range(len(target)):
         target[i] += values[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _decay(values: FloatArray, near: FloatArray, factor: np.float32, target: FloatArray) -> None:
     """values * (1 + factor * near)^-3/4: two square roots and a division, a fraction of a power's time."""
     for i in range(len(target)):
@@ -87,14 +87,14 @@ def _decay(values: FloatArray, near: FloatArray, factor: np.float32, target: Flo
         target[i] = values[i] / np.sqrt(base * np.sqrt(base))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _take_larger(values: FloatArray, target: FloatArray) -> None:
     for i in range(len(target)):
         # Of a number and NaN, NaN; `max` would depend on their order and takes three times as long.
         target[i] = np.maximum(target[i], values[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _across(values: FloatArray, squares: FloatArray, near: FloatArray, size: int) -> None:
     """Of one place: ``near`` (C,) the sums of squares of ``values``; ``squares`` has room for ``size`` - 1 zeros."""
     _squares(values, squares[size // 2 : size // 2 + len(near)])
@@ -103,7 +103,7 @@ def _across(values: FloatArray, squares: FloatArray, near: FloatArray, size: int
         _add(squares[d:], near)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _along(row: FloatArray, channels: int, kernel: int, stride: int, start: int, target: FloatArray) -> None:
     """The maximum of ``kernel`` places of ``row`` from ``start``, each ``stride`` further; those outside do not count.
 
@@ -122,7 +122,7 @@ def _along(row: FloatArray, channels: int, kernel: int, stride: int, start: int,
                 target[goal + c] = np.maximum(target[goal + c], row[source + c])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def pooled(
     maps: Bits,
     shift: int,
@@ -213,7 +213,7 @@ def pooled(
                 done += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def across_backward(maps: FloatArray, slopes: FloatArray, size: int, alpha: float, out: FloatArray) -> None:
     """Gradient ``out`` of normalisation across channels, of ``maps`` and ``slopes`` (the output's gradient): (P, C).
 
@@ -244,7 +244,7 @@ def across_backward(maps: FloatArray, slopes: FloatArray, size: int, alpha: floa
             goal[c] -= double * x[c] * near
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def within_backward(
     maps: FloatArray, slopes: FloatArray, size: int, alpha: float, first: int, last: int, out: FloatArray
 ) -> None:

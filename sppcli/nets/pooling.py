@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from sppcli.compiled import njit
 from sppcli.engine.cpus import cpu_threads
+from sppcli.structures import Floats
 
 Int64 = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating]
 
 
 @intrinsic
@@ -32,7 +33,7 @@ def _as_float(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _largest(target: Any, a: Any, b: Any, c: Any, d: Any, first: bool) -> None:
     """``target`` becomes the maximum of four cells, and of itself unless they are the ``first``."""
     # Comparisons, not max(): they compile to one vector instruction.
@@ -49,7 +50,7 @@ def _largest(target: Any, a: Any, b: Any, c: Any, d: Any, first: bool) -> None:
             target[z] = p if p > target[z] else target[z]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _quads(conv_map: Any) -> Any:
     """(H - 1, W - 1, C): the maximum of each 2 x 2 cells."""
     height, width, channels = conv_map.shape
@@ -61,7 +62,7 @@ def _quads(conv_map: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _pool_one(
     conv_map: Any, quads: Any, window: Any, levels: Any, sources: Any, starts: Any, sides: Any, out: Any
 ) -> None:
@@ -106,7 +107,7 @@ def _pool_one(
                         _largest(target, cells[0], cells[1], cells[2], cells[3], y == top and x == left)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _pool(
     conv_map: Any, quads: Any, cells: Int64, rows: Int64, levels: Int64, sources: Int64, starts: Int64, out: Any
 ) -> None:
@@ -115,7 +116,7 @@ def _pool(
         _pool_one(conv_map, quads, cells[i], levels, sources, starts, sides, out[rows[i]])
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _pool_and_widen(
     conv_map: Any, quads: Any, cells: Int64, rows: Int64, levels: Int64, sources: Int64, starts: Int64, out: Any
 ) -> None:

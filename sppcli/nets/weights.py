@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -146,6 +145,8 @@ def fetch_imagenet(backbone: str) -> tuple[Path, int]:
     Raises:
         MissingInput: no network connection; says what to fetch.
     """
+    import torchvision
+
     entry = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
     kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
     if not kept.exists():

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.geometry.projection import CellGrid, choose_scale, response_windows, scale_boxes, settle_windows
-from sppcli.nets.pooling import Floats, pool_windows
-from sppcli.structures import FloatArray
+from sppcli.structures import FloatArray, Floats
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +131,9 @@ class WindowReader:
         which, cells = which[first], cells[first]
         if self.layer != "pool5":
             return Distinct(self._through_head(maps, which, cells).astype(dtype, copy=False), rows)
+        # Brings numba, which nobody waits for who pools no windows.
+        from sppcli.nets.pooling import pool_windows
+
         pooled = np.empty((len(first), self.pooled), dtype=dtype)
         for index, part in _scales(which):
             pool_windows(maps.read(index), cells[part], self.levels, pooled[part])
@@ -194,6 +196,8 @@ class WindowReader:
         import torch
 
         if self.device is None:
+            from sppcli.nets.pooling import pool_windows
+
             pooled = np.empty((len(cells), self.pooled), dtype=np.float32)
             for index, part in _scales(which):
                 pool_windows(read(index), cells[part], self.levels, pooled[part])

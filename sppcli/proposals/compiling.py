@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sppcli.compiled import temporary_folder
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import Progress
 from sppcli.proposals import graph_segmentation, grouping, introsort, pixel_codes, region_features
@@ -64,16 +65,35 @@ def missing_parts() -> list[str]:
 
 
 def _is_cached(function: Any) -> bool:
+    if function.stats.cache_path is None:
+        return False
     source = Path(function.py_func.__code__.co_filename)
     stem = f"{source.stem}.{function.py_func.__qualname__}-{function.py_func.__code__.co_firstlineno}"
     written = [path.stat().st_mtime for path in Path(function.stats.cache_path).glob(f"{stem}.*.nbi")]
     return bool(written) and max(written) >= source.stat().st_mtime
 
 
+def kept_in() -> Path | None:
+    """Where numba keeps what it compiles of `graph_segmentation`; None if nowhere."""
+    folder = graph_segmentation._label.stats.cache_path  # type: ignore[attr-defined]
+    return None if folder is None else Path(folder)
+
+
 def prepare(engine: str, jobs: int, progress: Progress) -> None:
     """Compile what ``engine`` needs and is not cached yet, in ``jobs`` processes, telling ``progress``."""
     missing = missing_parts() if engine == "spp" else []
-    if missing:
+    folder = kept_in()
+    if missing and folder is None:
+        progress.warn(
+            "compiled code can be kept nowhere, so Selective Search is compiled in every process that searches; set "
+            "NUMBA_CACHE_DIR to a folder that can be written"
+        )
+    elif missing:
+        if folder is not None and folder.is_relative_to(temporary_folder()):
+            progress.warn(
+                f"compiled code is kept in {temporary_folder()}, as neither the program's own folder nor the user's "
+                "cache folder can be written; set NUMBA_CACHE_DIR to keep it elsewhere"
+            )
         progress.start(len(missing), "compiled parts")
         progress.note("compiling Selective Search, once on this computer")
         for _ in run_many(compile_part, missing, jobs):

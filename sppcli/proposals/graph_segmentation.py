@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.proposals.introsort import equal_items, lazy_nodes
 from sppcli.structures import ByteImage, FloatArray
 
@@ -34,7 +34,7 @@ MIN_SIZE = 100
 COMPARED = 32
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _weigh(image: FloatArray, both: bool) -> tuple[FloatArray, Int32]:
     """Weights and numbers of the edges: once each, or in both directions in the order in which OpenCV lists them.
 
@@ -79,7 +79,7 @@ def _weigh(image: FloatArray, both: bool) -> tuple[FloatArray, Int32]:
     return weights, edges
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _sort(bits: UInt32, edges: Int32, width: int) -> tuple[UInt32, Int32, Int32]:
     """Edges by weight: bits of the weights, and the two pixels of each.
 
@@ -120,7 +120,7 @@ def _sort(bits: UInt32, edges: Int32, width: int) -> tuple[UInt32, Int32, Int32]
     return ordered, ones, twos
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _root(parents: Int32, i: int) -> int:
     """A region's root; its entry in ``parents`` is the region's size, negative."""
     while parents[i] >= 0:
@@ -133,7 +133,7 @@ def _root(parents: Int32, i: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _unite(parents: Int32, a: int, b: int) -> int:
     """Unite two roots, return the one that remains."""
     if parents[a] > parents[b]:
@@ -143,7 +143,7 @@ def _unite(parents: Int32, a: int, b: int) -> int:
     return a
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _join_alike(
     weights: FloatArray,
     ones: Int32,
@@ -175,7 +175,7 @@ def _join_alike(
     return refused[:count], len(ones)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _contract(
     weights: FloatArray, ones: Int32, twos: Int32, first: int, parents: Int32, lasts: FloatArray, owners: Int32
 ) -> tuple[FloatArray, Int32, Int32, Int32, FloatArray, Int32]:
@@ -218,7 +218,7 @@ def _contract(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _join_small(ones: Int32, twos: Int32, parents: Int32, first: int, last: int, min_size: int) -> None:
     """Join along the edges ``first`` to ``last``, in that order, where a side is small."""
     for i in range(first, last):
@@ -227,7 +227,7 @@ def _join_small(ones: Int32, twos: Int32, parents: Int32, first: int, last: int,
             _unite(parents, a, b)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _order_matters(ones: Int32, twos: Int32, parents: Int32, first: int, last: int, min_size: int) -> bool:
     """Whether the edges ``first`` to ``last``, of one weight, could join other regions in another order."""
     pairs = np.empty((COMPARED, 2), np.int32)
@@ -261,7 +261,7 @@ def _order_matters(ones: Int32, twos: Int32, parents: Int32, first: int, last: i
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _join_all_small(
     weights: FloatArray, ones: Int32, twos: Int32, parents: Int32, position: int, min_size: int
 ) -> tuple[int, int]:
@@ -280,7 +280,7 @@ def _join_all_small(
     return position, position
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _label(parents: Int32, owners: Int32) -> tuple[Int32, int]:
     """Labels 0, 1, 2 … by first appearance in raster order, and their number."""
     names = np.full(len(parents), -1, np.int32)

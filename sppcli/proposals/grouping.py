@@ -8,16 +8,18 @@ the heap, and where it meets such a tie starts over with the list.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from sppcli.proposals.introsort import introsort
+from sppcli.compiled import njit
+from sppcli.proposals.introsort import WIDE, introsort
 from sppcli.proposals.region_features import Regions, fill_similarity, overlaps, size_similarity
 from sppcli.structures import FloatArray
 
 Int32 = npt.NDArray[np.int32]
+Number = TypeVar("Number", np.int32, np.float32)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ FILL_ALONE = Strategy(0, 1, 0, 0)
 SIZE_ALONE = Strategy(0, 0, 0, 1)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _compare(
     one: int,
     others: Int32,
@@ -79,7 +81,7 @@ def _compare(
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _merge_histograms(histograms: FloatArray, a: int, b: int, new: int, size_a: int, size_b: int) -> None:
     weight_a, weight_b = np.float32(size_a), np.float32(size_b)
     total = np.float32(size_a + size_b)
@@ -87,7 +89,7 @@ def _merge_histograms(histograms: FloatArray, a: int, b: int, new: int, size_a: 
         histograms[new, k] = (histograms[a, k] * weight_a + histograms[b, k] * weight_b) / total
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _merge(
     a: int, b: int, new: int, sizes: Int32, boxes: Int32, colour: FloatArray, texture: FloatArray, strategy: FloatArray
 ) -> None:
@@ -101,7 +103,7 @@ def _merge(
     sizes[new] = sizes[a] + sizes[b]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _push(keys: FloatArray, pairs: Int32, count: int, key: np.float32, a: int, b: int) -> None:
     i = count
     while i > 0 and keys[(i - 1) >> 1] < key:
@@ -111,7 +113,7 @@ def _push(keys: FloatArray, pairs: Int32, count: int, key: np.float32, a: int, b
     keys[i], pairs[i, 0], pairs[i, 1] = key, a, b
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _pop(keys: FloatArray, pairs: Int32, count: int) -> None:
     """Drop the greatest of ``count``."""
     last = count - 1
@@ -128,7 +130,7 @@ def _pop(keys: FloatArray, pairs: Int32, count: int) -> None:
     keys[i], pairs[i, 0], pairs[i, 1] = key, a, b
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _with_heap(
     number: int,
     starts: Int32,
@@ -155,7 +157,7 @@ def _with_heap(
     entry = 0
     for i in range(number):
         for j in range(starts[i], starts[i + 1]):
-            _push(keys, pairs, j, similarities[j], i, others[j])
+            _push(keys, pairs, WIDE(j), similarities[j], WIDE(i), WIDE(others[j]))
             for side in range(2):
                 here, there = (i, others[j]) if side == 0 else (others[j], i)
                 names[entry] = there
@@ -207,20 +209,20 @@ def _with_heap(
         tails[new] = before
         fresh = _compare(new, near[:found], sizes, boxes, colour, texture, strategy, pixels)
         if count + found > len(keys):
-            more_keys, more_pairs = (
-                np.empty(2 * (count + found), np.float32),
-                np.empty((2 * (count + found), 2), np.int32),
-            )
-            more_keys[:count], more_pairs[:count] = keys[:count], pairs[:count]
+            more_keys = np.empty(2 * (count + found), np.float32)
+            more_pairs = np.empty((2 * (count + found), 2), np.int32)
+            # A loop: slices take the compiler long.
+            for i in range(count):
+                more_keys[i], more_pairs[i, 0], more_pairs[i, 1] = keys[i], pairs[i, 0], pairs[i, 1]
             keys, pairs = more_keys, more_pairs
         for i in range(found):
-            _push(keys, pairs, count, fresh[i], near[i], new)
+            _push(keys, pairs, WIDE(count), fresh[i], WIDE(near[i]), WIDE(new))
             count += 1
         new += 1
     return new
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _with_list(
     number: int,
     starts: Int32,
@@ -239,7 +241,8 @@ def _with_list(
     keys = similarities.copy()
     ones = np.empty(count, np.int32)
     for i in range(number):
-        ones[starts[i] : starts[i + 1]] = i
+        for j in range(starts[i], starts[i + 1]):
+            ones[j] = i
     twos = others.copy()
     order = np.empty(count, np.int32)
     kept_keys, kept_ones, kept_twos = keys.copy(), ones.copy(), twos.copy()
@@ -276,35 +279,32 @@ def _with_list(
     return new
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _group(
-    initial_sizes: Int32,
-    initial_boxes: Int32,
+    number: int,
     starts: Int32,
     others: Int32,
-    initial_colour: FloatArray,
-    initial_texture: FloatArray,
+    sizes: Int32,
+    boxes: Int32,
+    colour: FloatArray,
+    texture: FloatArray,
     strategy: FloatArray,
     pixels: int,
-) -> Int32:
-    number = len(initial_sizes)
-    sizes = np.empty(2 * number, np.int32)
-    boxes = np.empty((2 * number, 4), np.int32)
-    colour = np.empty((2 * number if strategy[0] > 0 else 0, initial_colour.shape[1]), np.float32)
-    texture = np.empty((2 * number if strategy[2] > 0 else 0, initial_texture.shape[1]), np.float32)
-    sizes[:number], boxes[:number] = initial_sizes, initial_boxes
-    if strategy[0] > 0:
-        colour[:number] = initial_colour
-    if strategy[2] > 0:
-        texture[:number] = initial_texture
+) -> int:
+    """Fill the rows of the regions that merging makes, after the ``number`` initial ones; returns how many there are.
+
+    ``colour`` and ``texture`` have no rows where ``strategy`` does not ask for them.
+    """
     similarities = np.empty(len(others), np.float32)
     for i in range(number):
         mine = others[starts[i] : starts[i + 1]]
-        similarities[starts[i] : starts[i + 1]] = _compare(i, mine, sizes, boxes, colour, texture, strategy, pixels)
+        found = _compare(i, mine, sizes, boxes, colour, texture, strategy, pixels)
+        for j in range(len(mine)):
+            similarities[starts[i] + j] = found[j]
     end = _with_heap(number, starts, others, similarities, sizes, boxes, colour, texture, strategy, pixels)
     if end < 0:
         end = _with_list(number, starts, others, similarities, sizes, boxes, colour, texture, strategy, pixels)
-    return boxes[:end].copy()
+    return end
 
 
 def group(regions: Regions, strategy: Strategy, pixels: int) -> Int32:
@@ -315,15 +315,25 @@ def group(regions: Regions, strategy: Strategy, pixels: int) -> Int32:
         strategy: which similarities count.
         pixels: of the image.
     """
-    return np.asarray(
-        _group(
-            regions.sizes,
-            regions.boxes,
-            regions.starts,
-            regions.others,
-            regions.colour,
-            regions.texture,
-            strategy.numbers(),
-            pixels,
-        )
+    number = len(regions.sizes)
+    weights = strategy.numbers()
+    boxes = _doubled(regions.boxes)
+    end = _group(
+        number,
+        regions.starts,
+        regions.others,
+        _doubled(regions.sizes),
+        boxes,
+        _doubled(regions.colour[: number if weights[0] > 0 else 0]),
+        _doubled(regions.texture[: number if weights[2] > 0 else 0]),
+        weights,
+        pixels,
     )
+    return boxes[:end]
+
+
+def _doubled(rows: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """``rows`` (N, ...) with room for as many again."""
+    room = np.empty((2 * len(rows), *rows.shape[1:]), rows.dtype)
+    room[: len(rows)] = rows
+    return room

@@ -8,14 +8,19 @@ insertion sort over what was left in ranges of at most 16. Everything here moves
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from sppcli.compiled import njit
 
 Keys = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int32]
 Nodes = npt.NDArray[np.int32]
 
+# One type of integer for all callers: numba compiles a function anew for every other.
+WIDE: Any = np.int64
 SMALL = 16  # ranges no longer than this are left to insertion sort
 
 # Columns of a node: a range of the array, the partitions it may still take, and what became of it.
@@ -24,13 +29,13 @@ START, END, LIMIT, RIGHT = 0, 1, 2, 3
 UNTOUCHED, SORTED = 0, -1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _swap(keys: Keys, items: Items, a: int, b: int) -> None:
     keys[a], keys[b] = keys[b], keys[a]
     items[a], items[b] = items[b], items[a]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _partition(keys: Keys, items: Items, first: int, last: int) -> int:
     """Move the median of three to ``first``, partition the rest around it, return where the right part begins."""
     a, b, c = first + 1, first + (last - first) // 2, last - 1
@@ -62,7 +67,7 @@ def _partition(keys: Keys, items: Items, first: int, last: int) -> int:
         left += 1
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _insertion_sort(keys: Keys, items: Items, first: int, last: int) -> None:
     for i in range(first + 1, last):
         key, item = keys[i], items[i]
@@ -73,7 +78,7 @@ def _insertion_sort(keys: Keys, items: Items, first: int, last: int) -> None:
         keys[j], items[j] = key, item
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _sift(keys: Keys, items: Items, first: int, hole: int, length: int, key: np.float32, item: int) -> None:
     """Let the hole sink to a leaf along the greater children, then put ``key`` there and let it rise."""
     top = hole
@@ -95,7 +100,7 @@ def _sift(keys: Keys, items: Items, first: int, hole: int, length: int, key: np.
     keys[first + hole], items[first + hole] = key, item
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _heap_sort(keys: Keys, items: Items, first: int, last: int) -> None:
     length = last - first
     for parent in range((length - 2) // 2, -1, -1):
@@ -103,10 +108,10 @@ def _heap_sort(keys: Keys, items: Items, first: int, last: int) -> None:
     for end in range(length - 1, 0, -1):
         key, item = keys[first + end], items[first + end]
         keys[first + end], items[first + end] = keys[first], items[first]
-        _sift(keys, items, first, 0, end, key, item)
+        _sift(keys, items, first, WIDE(0), end, key, item)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _depth_limit(length: int) -> int:
     limit = 0
     while length > 1:
@@ -115,7 +120,7 @@ def _depth_limit(length: int) -> int:
     return limit
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def introsort(keys: Keys, items: Items) -> None:
     """Sort ``keys`` (N,) float32 ascending in place and ``items`` (N,) int32 with them, equal ones as ``std::sort``."""
     # Right parts wait here while the left ones are partitioned; each is partitioned on its own, in any order.
@@ -147,7 +152,7 @@ def lazy_nodes(length: int) -> tuple[Nodes, Keys]:
     return nodes, np.empty(len(nodes), np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def equal_items(
     keys: Keys, items: Items, nodes: Nodes, pivots: Keys, used: int, wanted: np.float32
 ) -> tuple[Items, int]:
@@ -168,7 +173,8 @@ def equal_items(
     while depth:
         depth -= 1
         node = stack[depth]
-        first, last, limit = nodes[node, START], nodes[node, END], nodes[node, LIMIT]
+        # As in `introsort`, so that what both call is compiled once.
+        first, last, limit = WIDE(nodes[node, START]), WIDE(nodes[node, END]), nodes[node, LIMIT]
         if nodes[node, RIGHT] == UNTOUCHED:
             if last - first <= SMALL:
                 _insertion_sort(keys, items, first, last)
@@ -191,7 +197,8 @@ def equal_items(
                 if keys[i] == wanted:
                     if count == len(found):
                         larger = np.empty(2 * count, np.int32)
-                        larger[:count] = found
+                        for j in range(count):
+                            larger[j] = found[j]
                         found = larger
                     found[count] = items[i]
                     count += 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +12,17 @@ import numpy.typing as npt
 from sppcli.structures import ByteImage
 
 Int32 = npt.NDArray[np.int32]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV computes with one thread meanwhile."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def opencv_regions(image: ByteImage, mode: str) -> Int32:

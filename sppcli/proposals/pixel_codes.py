@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.structures import ByteImage, FloatArray
 
 Int32 = npt.NDArray[np.int32]
@@ -108,15 +108,15 @@ def _encode(rows: FloatArray, factors: Float64, shifts: Float64, firsts: Int64) 
     """Codes (H, W * C) of derivatives (H, W * C): ``firsts`` (C, 2) plus the bin that factor and shift (C, 2) give."""
     # One number a column, so that the loop is the same for every channel.
     times = rows.shape[1] // len(firsts)
-    plus, minus = np.tile(factors.T, times)
-    plus_shift, minus_shift = np.tile(shifts.T, times)
-    plus_first, minus_first = np.tile(firsts.T.astype(np.int32), times)
+    plus, minus = np.ascontiguousarray(np.tile(factors.T, times))
+    plus_shift, minus_shift = np.ascontiguousarray(np.tile(shifts.T, times))
+    plus_first, minus_first = np.ascontiguousarray(np.tile(firsts.T.astype(np.int32), times))
     codes = np.empty(rows.shape, np.uint8)
     _encode_rows(rows, plus, plus_shift, plus_first, minus, minus_shift, minus_first, codes)
     return codes
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _encode_rows(
     rows: FloatArray,
     plus: Float64,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sppcli.compiled import njit
 from sppcli.proposals.graph_segmentation import Segmentation
 from sppcli.proposals.pixel_codes import COLOUR_BINS, DERIVATIVES, PARTS, TEXTURE_BINS, PixelCodes
 from sppcli.structures import ByteImage, FloatArray
@@ -68,7 +68,7 @@ def measure(segmentations: Sequence[Segmentation], codes: PixelCodes) -> list[Re
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
     """Cut an image into pieces that lie in one region of each of K segmentations (K, H, W).
 
@@ -100,7 +100,10 @@ def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
             if not known:
                 if count == len(members):
                     larger = np.empty((2 * count, depth), np.int32)
-                    larger[:count] = members
+                    # A loop: slices take the compiler long, here and below.
+                    for i in range(count):
+                        for k in range(depth):
+                            larger[i, k] = members[i, k]
                     members = larger
                 piece = count
                 count += 1
@@ -111,12 +114,13 @@ def _overlay(labels: npt.NDArray[np.int32]) -> tuple[Int32, Int32]:
     return pieces, members[:count]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _extents(labels: Int32, number: int) -> tuple[Int32, Int32]:
     height, width = labels.shape
     sizes = np.zeros(number, np.int32)
     boxes = np.empty((number, 4), np.int32)
-    boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3] = width, height, 0, 0
+    for i in range(number):
+        boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = width, height, 0, 0
     for y in range(height):
         start = 0
         while start < width:
@@ -132,7 +136,7 @@ def _extents(labels: Int32, number: int) -> tuple[Int32, Int32]:
     return sizes, boxes
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _fold_extents(region: Int32, sizes: Int32, boxes: Int32, number: int) -> tuple[Int32, Int32]:
     """Sizes and boxes of regions from those of their pieces; piece i lies in ``region[i]``."""
     whole = np.zeros(number, np.int32)
@@ -140,14 +144,14 @@ def _fold_extents(region: Int32, sizes: Int32, boxes: Int32, number: int) -> tup
     for i in range(len(region)):
         box, one = around[region[i]], boxes[i]
         if whole[region[i]] == 0:
-            box[:] = one
+            box[0], box[1], box[2], box[3] = one[0], one[1], one[2], one[3]
         box[0], box[1] = min(box[0], one[0]), min(box[1], one[1])
         box[2], box[3] = max(box[2], one[2]), max(box[3], one[3])
         whole[region[i]] += sizes[i]
     return whole, around
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _meetings(labels: Int32) -> tuple[Int32, Int32]:
     """Labels that meet, as OpenCV sees it: left, above and above-left, of pixels outside row 0 and column 0."""
     height, width = labels.shape
@@ -162,7 +166,8 @@ def _meetings(labels: Int32) -> tuple[Int32, Int32]:
                 continue
             if count + 3 > len(lows):
                 more_lows, more_highs = np.empty(2 * len(lows), np.int32), np.empty(2 * len(lows), np.int32)
-                more_lows[:count], more_highs[:count] = lows[:count], highs[:count]
+                for i in range(count):
+                    more_lows[i], more_highs[i] = lows[i], highs[i]
                 lows, highs = more_lows, more_highs
             for other in (left, above, corner):
                 if other != here:
@@ -171,7 +176,7 @@ def _meetings(labels: Int32) -> tuple[Int32, Int32]:
     return lows[:count], highs[:count]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _neighbours(ones: Int32, twos: Int32, number: int) -> tuple[Int32, Int32]:
     """`Regions.starts` and `Regions.others` from pairs that meet: in any order, repeated, or a region with itself."""
     ends = np.zeros(number + 1, np.int32)
@@ -206,7 +211,7 @@ def _neighbours(ones: Int32, twos: Int32, number: int) -> tuple[Int32, Int32]:
     return starts, listed[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _count(
     labels: Int32, colour: ByteImage, dx: ByteImage, dy: ByteImage, rx: ByteImage, ry: ByteImage, number: int
 ) -> tuple[Int32, Int32]:
@@ -225,7 +230,7 @@ def _count(
     return colours, textures
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _add_zeros(counts: Int32, zeros: ByteImage) -> None:
     """A pixel was counted in one part of each derivative; in the other it has the bin of 0."""
     for i in range(len(counts)):
@@ -238,7 +243,7 @@ def _add_zeros(counts: Int32, zeros: ByteImage) -> None:
             counts[i, zeros[column, 1]] += positive
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _fold(region: Int32, counts: Int32, totals: Int32) -> FloatArray:
     """Histograms of regions, divided by ``totals``, from the counts of their pieces."""
     bins = counts.shape[1]
@@ -255,7 +260,7 @@ def _fold(region: Int32, counts: Int32, totals: Int32) -> FloatArray:
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def overlaps(histograms: FloatArray, one: int, others: Int32, result: FloatArray) -> None:
     """Histogram intersection of region ``one`` with each of ``others`` (K,), written to ``result`` (K,).
 
@@ -299,14 +304,14 @@ def overlaps(histograms: FloatArray, one: int, others: Int32, result: FloatArray
         result[i] = total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def size_similarity(size_a: int, size_b: int, pixels: int) -> np.float32:
     """Close to 1 for two small regions."""
     value = np.float32(1) - np.float32(size_a + size_b) / np.float32(pixels)
     return max(np.float32(0), min(np.float32(1), value))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def fill_similarity(size_a: int, box_a: Int32, size_b: int, box_b: Int32, pixels: int) -> np.float32:
     """Close to 1 for two regions that fill their common box."""
     width = max(box_a[2], box_b[2]) - min(box_a[0], box_b[0])

@@ -12,7 +12,6 @@ from sppcli.errors import SppError
 from sppcli.images import decode, digest, read_bytes
 from sppcli.paper import DEFAULT
 from sppcli.proposals.edge_boxes import edge_boxes
-from sppcli.proposals.selective_search import selective_search
 from sppcli.proposals.union import unite
 from sppcli.structures import Boxes, ByteImage, FloatArray, ImageItem
 
@@ -100,6 +99,9 @@ def _search_by(method: str, image: ByteImage, content: str, config: ProposeConfi
             model=config.edge_model,
             model_digest=config.edge_model_digest,
         )
+    # Brings numba, which a search that is up to date does not wait for.
+    from sppcli.proposals.selective_search import selective_search
+
     return selective_search(
         image,
         mode=config.mode,

@@ -19,7 +19,6 @@ from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
-from sppcli.proposals.compiling import prepare
 from sppcli.proposals.edges import open_forest
 from sppcli.proposals.search import SELECTIVE_SEARCH, ProposeConfig, propose_image
 from sppcli.proposals.union import unite
@@ -116,6 +115,8 @@ def run(
     todo = list({digests[i]: i for i in reversed(todo)}.values())[::-1]
     problems: dict[int, str] = {}
     if todo and SELECTIVE_SEARCH in config.methods:
+        from sppcli.proposals.compiling import prepare
+
         prepare(config.engine, jobs, progress)
     progress.start(len(todo), "images")
     search = partial(propose_image, config=config)

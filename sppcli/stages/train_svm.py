@@ -20,7 +20,6 @@ from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.geometry.boxes import covered, iou, jittered
-from sppcli.geometry.nms import nms
 from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
@@ -363,6 +362,8 @@ class _Trainer:
 
     def _candidates(self, miners: list[ClassMiner], models: _Models, image: ImageWindows) -> Iterator[Int64]:
         """For each class, the windows of an image that are to join its negatives."""
+        from sppcli.geometry.nms import nms
+
         scores = image.features @ models.weights.T + models.biases
         columns = iter(range(len(models.biases)))
         for k, miner in enumerate(miners):

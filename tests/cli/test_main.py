@@ -14,7 +14,7 @@ import pytest
 
 from sppcli.cli import main as entry
 from sppcli.cli import options
-from sppcli.cli.main import COMMANDS, main
+from sppcli.cli.main import COMMANDS, SUMMARIES, main
 from sppcli.errors import BadArtefact, BadInput, MissingInput, StaleArtefact, UsageProblem
 
 Raises = Callable[[BaseException], list[str]]
@@ -187,3 +187,19 @@ def test_every_command_module_names_its_command() -> None:
         command = entry.spp.get_command(context, name)
         assert command is not None
         assert command.name == name
+
+
+def test_summaries_are_the_first_sentences_of_the_commands() -> None:
+    context = click.Context(entry.spp)
+    commands = {name: entry.spp.get_command(context, name) for name in COMMANDS}
+    assert list(SUMMARIES) == list(COMMANDS)
+    assert {name: command.get_short_help_str(1000) for name, command in commands.items() if command} == SUMMARIES
+
+
+@pytest.mark.parametrize("width", [50, 80, 100])
+def test_commands_are_listed_as_click_lists_them(width: int) -> None:
+    formatters = [click.HelpFormatter(width=width) for _ in range(2)]
+    context = click.Context(entry.spp)
+    entry.spp.format_commands(context, formatters[0])
+    click.Group.format_commands(entry.spp, context, formatters[1])
+    assert formatters[0].getvalue() == formatters[1].getvalue()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sppcli.errors import UsageProblem
 from sppcli.evaluation import voc_ap
-from sppcli.evaluation.voc_ap import ap_11point, ap_area, evaluate_voc, match_detections, precision_recall
+from sppcli.evaluation.voc_ap import ap_11point, ap_area, evaluate_voc, grouped, match_detections, precision_recall
 from sppcli.structures import Annotations, Detections, as_boxes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "voc_synthetic.npz"
@@ -355,3 +355,9 @@ def test_half_a_million_detections_take_seconds():
     result = evaluate_voc(detections, annotations, classes)
     assert time.perf_counter() - start < 10  # about 0.3 s on an idle core
     assert sum(result.n_detections.values()) == n
+
+
+@given(st.lists(st.integers(-2, 6), max_size=40), st.integers(0, 5))
+def test_rows_are_grouped_by_label(labels: list[int], number: int) -> None:
+    found = grouped(np.array(labels, dtype=np.int64), number)
+    assert [rows.tolist() for rows in found] == [[i for i, x in enumerate(labels) if x == k] for k in range(number)]

@@ -11,6 +11,7 @@ import pytest
 
 from sppcli.artefacts.proposals import read_proposals
 from sppcli.cli.main import main
+from sppcli.compiled import temporary_folder
 from sppcli.proposals import compiling
 from tests.conftest import Voc
 
@@ -121,3 +122,27 @@ def test_artefacts_of_either_engine_hold_the_same_windows(
         assert reference.header.config["engine"].startswith("opencv ")
     assert main(["propose", str(voc.root), "--engine", "matlab"]) == 2
     assert "'spp', 'opencv'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["temporary", None])
+def test_an_unusual_place_of_compiled_code_is_told_once(
+    folder: str | None, voc: Voc, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The temporary folder is named; without any, nothing is compiled before the processes that search."""
+    compiled: list[str] = []
+    monkeypatch.setattr(compiling, "missing_parts", lambda: ["ties"])
+    monkeypatch.setattr(compiling, "compile_part", compiled.append)
+    place = temporary_folder() / "proposals_ab" if folder else None
+    monkeypatch.setattr(compiling, "kept_in", lambda: place)
+    monkeypatch.chdir(voc.root.parent)
+    assert main(["propose", str(voc.image("000001")), "-j", "1"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("set NUMBA_CACHE_DIR to") == 1
+    assert (f"kept in {temporary_folder()}, as" in captured.err) == (folder is not None)
+    assert compiled == (["ties"] if folder else [])
+    assert "NUMBA" not in captured.out
+
+
+def test_where_compiled_code_is_kept() -> None:
+    code = "from sppcli.proposals import compiling; print(compiling.kept_in(), compiling.missing_parts())"
+    assert run_python(code)[0].startswith(str(Path(compiling.__file__).parent / "__pycache__"))

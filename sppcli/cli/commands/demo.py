@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 
-from sppcli.cli import console, options
+from sppcli.cli import options
 
 
 @click.command("demo")
@@ -28,6 +26,9 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
     run, from propose to the table of average precisions and a contact sheet of detections. Run again, it goes on
     where it stopped.
     """
+    import shlex
+
+    from sppcli.cli import console
     from sppcli.stages import demo
 
     with console.progress("demo") as progress:
@@ -51,6 +52,8 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
 
 def run_spp(arguments: list[str], folder: Path) -> int:
     """Run ``spp`` in ``folder`` with this very installation, its output going where ours goes; its exit code."""
+    import subprocess
+
     environment = dict(os.environ)
     package = str(Path(__file__).resolve().parents[3])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
@@ -60,4 +63,6 @@ def run_spp(arguments: list[str], folder: Path) -> int:
 
 
 def _verbosity() -> list[str]:
+    from sppcli.cli import console
+
     return {-1: ["-q"], 1: ["-v"]}.get(console.level(), [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -197,6 +196,8 @@ def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
 
 
 def _text_sink(kind: str, stream: IO[str]) -> Iterator[Sink]:
+    import json
+
     from sppcli.datasets.detection_formats import coco_results, jsonl_lines
 
     records: list[dict[str, Any]] = []

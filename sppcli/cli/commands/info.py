@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import console, options
+from sppcli.cli import options
 from sppcli.errors import BadArtefact, SppError
 
 
@@ -20,6 +20,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     FILE is anything that spp makes, or a network in safetensors; without one, what is in the current folder. Sizes,
     counts and options are shown, what the file was made from, what was left out, and a run that has not ended yet.
     """
+    from sppcli.cli import console
     from sppcli.stages import info
 
     paths = list(files) or info.default_files()

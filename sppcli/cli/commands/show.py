@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import console, options
+from sppcli.cli import options
 
 
 @click.command("show")
@@ -59,6 +59,7 @@ def command(
     ones solid, false ones dotted, missed objects named. Of proposals the best are drawn, and for each object the
     window that overlaps it most.
     """
+    from sppcli.cli import console
     from sppcli.stages import show
 
     config = show.ShowConfig(what, images or (), count, seed, split, min_score, max_boxes, dataset)

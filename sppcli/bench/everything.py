@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from sppcli.bench.measure import Machine, Row, this_machine
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import UsageProblem
 
@@ -32,6 +33,7 @@ class BenchReport:
     measurements: tuple[Measurement, ...]
 
 
+@kept_memory()
 def run(parts: Sequence[str] | None = None, *, progress: Progress | None = None) -> BenchReport:
     """Measure the rates of this machine, then ``parts`` (default: all) in the order of `PARTS`.
 

@@ -15,6 +15,7 @@ from sppcli.datasets import open_dataset
 from sppcli.datasets.imagefolder import open_labelled, splits_of
 from sppcli.engine.batches import same_shape
 from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, SppError, UsageProblem
@@ -81,6 +82,7 @@ class ClassifySummary:
     skipped: tuple[str, ...]
 
 
+@kept_memory()
 def run(
     sources: Sequence[Path], config: ClassifyConfig, *, strict: bool = False, progress: Progress | None = None
 ) -> ClassifySummary:

@@ -18,6 +18,7 @@ from sppcli.datasets import open_dataset
 from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
@@ -111,6 +112,7 @@ class DetectSummary:
     up_to_date: bool = False
 
 
+@kept_memory()
 def run(
     paths: DetectPaths,
     config: DetectConfig,
@@ -182,6 +184,7 @@ def run(
     return DetectSummary(output, len(found), count, classes, corrected)
 
 
+@kept_memory()
 def run_on_images(
     sources: Sequence[Path],
     paths: DetectPaths,

@@ -17,6 +17,7 @@ from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current,
 from sppcli.engine.corpus import head_of, record_of, reopen_dataset
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
@@ -75,6 +76,7 @@ class ExtractSummary:
     layer: str = ""
 
 
+@kept_memory()
 def run(
     proposals_path: Path,
     output: Path,

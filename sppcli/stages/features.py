@@ -19,6 +19,7 @@ from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.engine.batches import same_shape
 from sppcli.engine.corpus import choose_levels, head_of, record_of
 from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError
@@ -79,6 +80,7 @@ class FeaturesSummary:
     up_to_date: bool = False
 
 
+@kept_memory()
 def run(
     sources: Sequence[Path],
     output: Path,

@@ -22,6 +22,7 @@ from sppcli.engine.corpus import (
     window_reader,
 )
 from sppcli.engine.cpus import cpu_threads
+from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem
@@ -96,6 +97,7 @@ class FinetuneSummary:
     up_to_date: bool = False
 
 
+@kept_memory()
 def run(
     proposals_path: Path,
     features_path: Path,

@@ -308,7 +308,7 @@ dataset = click.option(
     "--dataset", type=FilePath, metavar="FOLDER", help="Where the images are, if they have moved since spp propose."
 )
 memory = click.option(
-    "--memory", type=Bytes(), default="2.5G", show_default=True, help="Bound on samples and solver, as 800M or 3G."
+    "--memory", type=Bytes(), default="2.5G", show_default=True, help="Bound on the training's memory, as 800M or 3G."
 )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import Ridge
-from sklearn.svm import LinearSVC
 
 from sppcli.bench.measure import Machine, Row, alternated
-from sppcli.learn.descent import descend
 from sppcli.learn.ridge import HeldExamples, NormalEquations
 from sppcli.learn.svm import SvmSettings, fit_svm
 from sppcli.structures import BoolArray, FloatArray
@@ -63,46 +60,15 @@ def drawn_windows(random: np.random.Generator, count: int, dimensions: int) -> t
     return values, positive
 
 
-def linear_svc(features: FloatArray, positive: BoolArray, settings: SvmSettings) -> LinearSVC:
-    """scikit-learn's answer to the same problem, with the copies that it makes."""
-    model = LinearSVC(
-        C=settings.c,
-        loss="hinge",
-        dual=True,
-        class_weight={0: 1.0, 1: settings.positive_weight},
-        intercept_scaling=settings.bias_feature,
-        tol=settings.tolerance,
-        max_iter=settings.max_sweeps,
-        random_state=settings.seed,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return model.fit(features, positive.astype(np.int64))
-
-
 def svm_row(machine: Machine, features: FloatArray, positive: BoolArray, repeat: int) -> Row:
-    settings = SvmSettings()
-    upper = np.where(positive, settings.c * settings.positive_weight, settings.c)
-    _, _, visits, _ = descend(
-        features, positive, upper, settings.bias_feature, settings.tolerance, settings.max_sweeps, settings.seed
-    )
-    seconds = alternated(
-        {
-            "ours": lambda: fit_svm(features, positive, settings),
-            "peer": lambda: linear_svc(features, positive, settings),
-        },
-        repeat,
-        warm=False,
-    )
+    seconds = alternated({"ours": lambda: fit_svm(features, positive, SvmSettings())}, repeat, warm=False)
     count, dimensions = features.shape
     return Row(
         STAGE,
         f"SVM of one class, {count:,} x {dimensions:,}",
         seconds["ours"],
-        machine.floor(visits * dimensions, 4 * visits * dimensions),
-        f"reading {visits:,} rows",
-        "scikit-learn's LinearSVC",
-        seconds["peer"],
+        machine.floor(moved=(features.itemsize + 8 + 8 + 16) * features.size),
+        "the copies that liblinear asks for",
     )
 
 

@@ -1,7 +1,7 @@
 """How many samples fit into an amount of memory, and how many trainings at once.
 
 Bytes that a training process holds: the program itself, the windows of the images that are pooled and scored just now
-(float32), the samples of every class (float16), and what is trained on (float32), a class a thread.
+(float32), the samples of every class (float16), and what is trained on (`TRAINED`), a class a thread.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ TORCH = 500 * 2**20
 
 IMAGES = 3
 """Images whose windows are held at once: one being scored, one waiting, one being pooled."""
+
+TRAINED = 8 + 16
+"""Bytes of a number that is trained on: in float64, and with its index in liblinear's own list if it is not 0."""
+
+WORKER = 150 * 2**20
+"""Another process that trains: Python and scikit-learn."""
 
 LEAST = 100
 """Samples that a class may hold whatever the memory."""
@@ -41,16 +47,18 @@ class SvmBudget:
 
     @property
     def samples(self) -> int:
-        """Samples that a class may hold: all classes full in float16, and one of them in float32 to be trained.
+        """Samples that a class may hold: all classes full in float16, and one of them being trained.
 
         It does not depend on the number of threads, which would make the result depend on it.
         """
-        each = self.dimensions * (2 * self.classes + 4)
+        each = self.dimensions * (2 * self.classes + TRAINED)
         return max(LEAST, self.room // each)
 
     def at_once(self, samples: Sequence[int]) -> int:
-        """Classes that may be trained at the same time, on so many samples each; at least 1."""
-        free = self.room
-        free -= self.classes * self.samples * self.dimensions * 2
-        largest = max(samples, default=0) * self.dimensions * 4
-        return max(1, free // largest) if largest else 1
+        """Classes that may be trained at the same time, a process each, on so many samples each; at least 1."""
+        free = self.room - self.classes * self.samples * self.dimensions * 2
+        largest = max(samples, default=0) * self.dimensions
+        if largest * TRAINED + WORKER > free / 2:
+            return 1
+        # Each has a copy of the samples besides, to be handed over in.
+        return free // (largest * (TRAINED + 2) + WORKER)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.learn.descent import score_rows
-from sppcli.learn.svm import LinearModel, SvmSettings, fit_svm
+from sppcli.learn.svm import LinearModel, Problem, SvmSettings
 from sppcli.paper import DEFAULT
 from sppcli.structures import FloatArray
 
@@ -116,21 +115,22 @@ class ClassMiner:
         """Whether to train in the middle of a pass."""
         return self.mining.retrain_after is not None and self._new > self.mining.retrain_after
 
-    def train(self) -> None:
-        """Fit on at most ``capacity`` negatives, then drop those that have become easy.
-
-        Beside what is held it takes 4 bytes for each number of its `samples`. Runs in the calling thread alone.
-        """
+    def problem(self) -> Problem:
+        """What to train on now: views of what is held, at most ``capacity`` negatives."""
         self._make_room()
-        samples = np.empty((self.samples, self.positives.shape[1]), np.float32)
-        samples[: len(self.positives)] = self.positives
-        negatives = samples[len(self.positives) :]
-        negatives[:] = self._held[: len(negatives)]
-        self.model = fit_svm(samples, np.arange(len(samples)) < len(self.positives), self.svm)
+        return Problem(self.positives, self._held[: self.negatives])
+
+    def train(self) -> None:
+        """Fit here and now, and take the model."""
+        self.take(self.problem().fit(self.svm))
+
+    def take(self, model: LinearModel) -> None:
+        """Have ``model``, trained on `problem`, for one's own, and drop the negatives that it finds easy."""
+        self.model = model
         self.trainings += 1
         self._new = 0
         self._floor = 0.0
-        self._keep(np.flatnonzero(scores_of(negatives, self.model) >= self.mining.evict_score))
+        self._keep(np.flatnonzero(scores_of(self._held[: self.negatives], model) >= self.mining.evict_score))
 
     def _make_room(self) -> None:
         draws = np.asarray(self._draws)
@@ -151,11 +151,8 @@ class ClassMiner:
 
 
 def scores_of(features: npt.NDArray[np.floating], model: LinearModel) -> FloatArray:
-    """Scores (N,) float32 of ``features`` (N, D), any float type; in the calling thread alone."""
-    if features.dtype != np.float16:
-        return score_rows(features, model.weights, model.bias)
+    """Scores (N,) float32 of ``features`` (N, D), any float type, a block of rows at a time."""
     parts = [
-        score_rows(features[i : i + _BLOCK].astype(np.float32), model.weights, model.bias)
-        for i in range(0, len(features), _BLOCK)
+        features[i : i + _BLOCK].astype(np.float32, copy=False) @ model.weights for i in range(0, len(features), _BLOCK)
     ]
-    return np.concatenate([np.zeros(0, np.float32), *parts])
+    return np.asarray(np.concatenate([np.zeros(0, np.float32), *parts]) + np.float32(model.bias), dtype=np.float32)

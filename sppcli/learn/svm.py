@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from sppcli.learn.descent import descend
 from sppcli.paper import DEFAULT
 from sppcli.structures import BoolArray, FloatArray, IntArray
 
@@ -45,25 +45,44 @@ class LinearModel:
 
 
 def fit_svm(samples: npt.NDArray[np.floating], positive: BoolArray, settings: SvmSettings) -> LinearModel:
-    """Train on ``samples`` (N, D), any float type, with ``positive`` (N,) bool.
+    """Train scikit-learn's LinearSVC on ``samples`` (N, D), any float type, with ``positive`` (N,) bool.
 
-    In the calling thread alone, with the GIL released. Samples of float16 are copied to float32; C-contiguous ones of
-    float32 and float64 are read where they lie (golden case ``svm``; tests compare with scikit-learn's LinearSVC).
+    Golden case ``svm``. liblinear takes float64, of which a copy is made here, and keeps 16 bytes for each number that
+    is not 0: `learn.budget.TRAINED` counts both. Not to be run in several threads of a process: liblinear shuffles with
+    one generator for all, so that the result would depend on the others; see `fit_svms`.
 
     Raises:
         ValueError: only one of the two kinds of samples, or samples that are not finite numbers.
     """
     _both_kinds(positive)
-    weights, constant, _, converged = descend(
-        samples.astype(np.float32) if samples.dtype == np.float16 else samples,
-        positive,
-        np.where(positive, settings.c * settings.positive_weight, settings.c),
-        settings.bias_feature,
-        settings.tolerance,
-        settings.max_sweeps,
-        settings.seed,
-    )
-    return LinearModel(weights.astype(np.float32), constant * settings.bias_feature, converged)
+    model, converged = _solve(samples.astype(np.float64, copy=False), positive, settings)
+    return LinearModel(model.coef_[0].astype(np.float32), float(model.intercept_[0]), converged)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an SVM is to tell apart: ``positives`` (P, D) and ``negatives`` (N, D), any float type."""
+
+    positives: npt.NDArray[np.floating]
+    negatives: npt.NDArray[np.floating]
+
+    def fit(self, settings: SvmSettings) -> LinearModel:
+        samples = np.empty((len(self.positives) + len(self.negatives), self.positives.shape[1]), np.float64)
+        samples[: len(self.positives)] = self.positives
+        samples[len(self.positives) :] = self.negatives
+        return fit_svm(samples, np.arange(len(samples)) < len(self.positives), settings)
+
+
+def fit_svms(problems: Sequence[Problem], settings: SvmSettings, processes: int = 1) -> Iterator[LinearModel]:
+    """The models of ``problems``, in order, as they come; the same whatever the number of ``processes``."""
+    if processes == 1:
+        yield from (problem.fit(settings) for problem in problems)
+        return
+    from joblib import Parallel, delayed
+
+    # It hands large arrays over through memory that all processes map.
+    pool = Parallel(processes, return_as="generator")
+    yield from pool(delayed(Problem.fit)(problem, settings) for problem in problems)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,13 +22,17 @@ from sppcli.geometry.boxes import covered, iou, jittered
 from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.scaling import Normaliser, fit_normaliser
-from sppcli.learn.svm import SvmSettings
+from sppcli.learn.svm import SvmSettings, fit_svms
 from sppcli.nets.windows import WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+
+
+PARALLEL_FROM = 5 * 10**7
+"""Numbers to train on from which classes are trained in several processes: fewer take less time than their start."""
 
 
 @dataclass(frozen=True)
@@ -215,25 +218,23 @@ class _Trainer:
         return normaliser, miners
 
     def _fit(self, miners: Sequence[ClassMiner]) -> Iterator[ClassMiner]:
-        """Train each, several at a time if there are threads and memory, and yield them as they come, in order.
-
-        Each is trained by one thread from what is its own, so that the result does not depend on how many there are.
-        """
+        """Train each, several at a time if there are CPUs, memory and work enough, and yield them as they come."""
         if not miners:
             return
-        workers = min(len(miners), cpu_threads(), self.budget.at_once([miner.samples for miner in miners]))
-        with ThreadPoolExecutor(workers, thread_name_prefix="svm") as pool:
-            trained = [pool.submit(miner.train) for miner in miners]
-            for miner, future in zip(miners, trained, strict=True):
-                self.progress.note(f"training {miner.name} on {miner.samples} samples")
-                future.result()
-                self.progress.note("")
-                if miner.model and not miner.model.converged:
-                    self.progress.warn(
-                        f"the SVM of {miner.name} had not converged after {miner.svm.max_sweeps} sweeps; "
-                        "try a smaller --c"
-                    )
-                yield miner
+        samples = [miner.samples for miner in miners]
+        processes = min(len(miners), cpu_threads(), self.budget.at_once(samples))
+        if sum(samples) * self.budget.dimensions < PARALLEL_FROM:
+            processes = 1
+        models = fit_svms([miner.problem() for miner in miners], miners[0].svm, processes)
+        for miner, size in zip(miners, samples, strict=True):
+            self.progress.note(f"training {miner.name} on {size} samples")
+            miner.take(next(models))
+            self.progress.note("")
+            if miner.model and not miner.model.converged:
+                self.progress.warn(
+                    f"the SVM of {miner.name} had not converged after {miner.svm.max_sweeps} sweeps; try a smaller --c"
+                )
+            yield miner
 
     def _normaliser(self) -> Normaliser:
         """From at most 200 images with at most 200 windows each, objects included (release)."""

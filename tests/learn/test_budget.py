@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppcli.learn.budget import IMAGES, LEAST, PROGRAM, TORCH, SvmBudget, for_samples
+from sppcli.learn.budget import IMAGES, LEAST, PROGRAM, TORCH, TRAINED, WORKER, SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.ridge import MINIMUM_EXAMPLES, HeldExamples, NormalEquations, RidgePlan, plan_ridge
 from sppcli.learn.svm import SvmSettings
@@ -35,9 +35,10 @@ def test_all_classes_and_those_being_trained_fit(
     at_once = budget.at_once(now)
     assert at_once >= 1
     if each > LEAST:
-        assert held + sum(sorted(now)[-at_once:]) * dimensions * 4 <= memory
+        assert at_once == 1 or held + sum(sorted(now)[-at_once:]) * dimensions * TRAINED + at_once * WORKER <= memory
+        assert held + max(now) * dimensions * TRAINED <= memory
         # One more sample a class would not have fitted.
-        assert held + each * dimensions * 4 + dimensions * (2 * classes + 4) > memory
+        assert held + each * dimensions * TRAINED + dimensions * (2 * classes + TRAINED) > memory
 
 
 def test_no_memory_is_left_rather_than_less_than_none() -> None:
@@ -45,14 +46,14 @@ def test_no_memory_is_left_rather_than_less_than_none() -> None:
     assert for_samples(PROGRAM + 5, 0, 0) == 5
 
 
-def test_a_training_takes_four_bytes_a_number_and_holds_two() -> None:
+def test_a_training_takes_eight_bytes_a_number_of_numpys_and_holds_two() -> None:
     dimensions, capacity = 2000, 800
     rng = np.random.default_rng(0)
     positives = rng.random((200, dimensions)).astype(np.float32) + 0.1
     miner = ClassMiner("disc", positives, SvmSettings(max_sweeps=3), MiningSettings(capacity=capacity, evict_score=-99))
     batch = rng.random((300, dimensions)).astype(np.float32)
     miner.add(0, range(300), batch)
-    miner.train()  # compiled
+    miner.train()  # imported
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -66,7 +67,8 @@ def test_a_training_takes_four_bytes_a_number_and_holds_two() -> None:
         tracemalloc.stop()
     # Rows being copied in, and 512 at a time being moved.
     assert added < 2 * 300 * dimensions * 4
-    assert 1000 * dimensions * 4 <= trained < 1000 * dimensions * 4 + 2 * MIB + 512 * dimensions * 2
+    # liblinear's own list is not numpy's, and not seen here.
+    assert 1000 * dimensions * 8 <= trained < 1000 * dimensions * 8 + 3 * MIB + 512 * dimensions * 4
     assert miner.negatives == capacity
 
 

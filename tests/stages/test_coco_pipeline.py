@@ -155,9 +155,9 @@ def test_crowds_are_no_positives_and_what_lies_in_them_no_negative(
     seen: dict[str, list[tuple[int, int]]] = {}
     add = train_svm.ClassMiner.add
 
-    def spy(self: train_svm.ClassMiner, image: int, windows: np.ndarray, features: np.ndarray) -> int:
+    def spy(self: train_svm.ClassMiner, image: int, windows: np.ndarray, *features: np.ndarray) -> int:
         seen.setdefault(self.name, []).append((image, len(windows)))
-        return add(self, image, windows, features)
+        return add(self, image, windows, *features)
 
     monkeypatch.setattr(train_svm.ClassMiner, "add", spy)
     plain = train_svm.run(Path("proposals.h5"), Path("features.h5"), Path("a.h5"), train_svm.TrainSvmConfig())

@@ -62,7 +62,7 @@ SUMMARIES = {
     "convert": "Write the annotated data set SOURCE in another format to the new folder DEST.",
     "info": "Say what a file holds and what made it.",
     "import-caffe": "Turn a Caffe network into a network file for spp extract --weights.",
-    "bench": "Measure how long things take on this machine.",
+    "bench": "Measure how long things take on this machine, in a few minutes.",
     "demo": "Show everything at work, with no data, weights or network needed.",
 }
 

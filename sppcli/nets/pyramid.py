@@ -23,12 +23,25 @@ def pool_regions(conv_map: torch.Tensor, cells: npt.NDArray[np.int64], levels: S
     """`pooling.pool_windows` where ``conv_map`` (H, W, C) is, by torchvision: for GPUs.
 
     ``cells`` (N, 4): x0 y0 x1 y1, half-open, inside the map. Returns (N, bins * C) float32, bit for bit the same.
+
+    Each bin is a region of its own: roi_pool divides windows in float32, whose bins are a cell too large now and then
+    (57 cells in 7 bins).
     """
     maps = conv_map.float().permute(2, 0, 1)[None].contiguous()
-    # Which image of the batch; then both ends included.
-    regions = torch.from_numpy(np.concatenate([np.zeros((len(cells), 1)), cells - [0, 0, 1, 1]], axis=1))
-    regions = regions.to(maps.device, torch.float32)
-    return torch.cat([roi_pool(maps, regions, n).permute(0, 2, 3, 1).flatten(1) for n in levels], dim=1)
+    x0, y0 = cells[:, :1], cells[:, 1:2]
+    width, height = cells[:, 2:3] - x0, cells[:, 3:4] - y0
+    bins = []
+    for n in levels:
+        i = np.arange(n)[None]
+        across = np.stack([x0 + i * width // n, x0 - (-(i + 1) * width // n) - 1], axis=-1)[:, None].repeat(n, 1)
+        down = np.stack([y0 + i * height // n, y0 - (-(i + 1) * height // n) - 1], axis=-1)[:, :, None].repeat(n, 2)
+        # Which image of the batch, then x0 y0 x1 y1, both ends included.
+        image = np.zeros((*across.shape[:3], 1), np.int64)
+        bins.append(np.concatenate([image, across[..., :1], down[..., :1], across[..., 1:], down[..., 1:]], axis=-1))
+    regions = np.concatenate([value.reshape(len(cells), -1, 5) for value in bins], axis=1).reshape(-1, 5)
+    pooled = roi_pool(maps, torch.from_numpy(regions).to(maps.device, torch.float32), 1)
+    values: torch.Tensor = pooled.reshape(len(cells), -1)
+    return values
 
 
 def _maxima(maps: torch.Tensor, n: int) -> torch.Tensor:

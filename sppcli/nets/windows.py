@@ -131,13 +131,7 @@ class WindowReader:
         which, cells = which[first], cells[first]
         if self.layer != "pool5":
             return Distinct(self._through_head(maps, which, cells).astype(dtype, copy=False), rows)
-        # Brings numba, which nobody waits for who pools no windows.
-        from sppcli.nets.pooling import pool_windows
-
-        pooled = np.empty((len(first), self.pooled), dtype=dtype)
-        for index, part in _scales(which):
-            pool_windows(maps.read(index), cells[part], self.levels, pooled[part])
-        return Distinct(pooled, rows)
+        return Distinct(self._compiled(maps.read, which, cells, dtype), rows)
 
     def dimensions(self, maps: Maps | Vectors) -> int:
         """Numbers of a window's features."""
@@ -196,12 +190,7 @@ class WindowReader:
         import torch
 
         if self.device is None:
-            from sppcli.nets.pooling import pool_windows
-
-            pooled = np.empty((len(cells), self.pooled), dtype=np.float32)
-            for index, part in _scales(which):
-                pool_windows(read(index), cells[part], self.levels, pooled[part])
-            return torch.from_numpy(pooled)
+            return torch.from_numpy(self._compiled(read, which, cells, np.float32))
         from sppcli.nets.pyramid import pool_regions
 
         return torch.cat(
@@ -210,6 +199,22 @@ class WindowReader:
                 for index, part in _scales(which)
             ]
         )
+
+    def _compiled(
+        self,
+        read: Callable[[int], Floats],
+        which: npt.NDArray[np.int64],
+        cells: npt.NDArray[np.int64],
+        dtype: type[np.float16 | np.float32],
+    ) -> Floats:
+        """Pooled vectors (n, bins * C) by the compiled kernel; ``which`` is sorted."""
+        # Brings numba, which nobody waits for who pools no windows.
+        from sppcli.nets.pooling import pool_windows
+
+        pooled = np.empty((len(cells), self.pooled), dtype=dtype)
+        for index, part in _scales(which):
+            pool_windows(read(index), cells[part], self.levels, pooled[part])
+        return pooled
 
 
 def _scales(which: npt.NDArray[np.int64]) -> Iterator[tuple[int, slice]]:

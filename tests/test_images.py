@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sppcli.errors import BadInput, MissingInput
-from sppcli.images import Normalisation, decode, digest, read_bytes, read_image, resize, shrink, size_at, upright_size
+from sppcli.images import decode, digest, read_bytes, read_image, resize, shrink, size_at, upright_size
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (11, 7, 3), dtype=np.uint8)
@@ -398,15 +398,6 @@ def test_shrink_averages():
 
 
 # --- normalisation ---
-
-
-def test_normalisation_by_hand():
-    pixels = np.array([[[255, 51, 0], [0, 102, 204]]], dtype=np.uint8)
-    rgb = Normalisation((0.5, 0.4, 0.3), (0.25, 0.2, 0.1)).apply(pixels)
-    assert rgb.dtype == np.float32
-    np.testing.assert_allclose(rgb, [[[2, -1, -3], [-2, 0, 5]]], atol=1e-6)
-    bgr = Normalisation((104, 117, 123), (1, 1, 2), 1.0, "bgr").apply(pixels)
-    np.testing.assert_allclose(bgr, [[[-104, -66, 66], [100, -15, -61.5]]], atol=1e-6)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -98,6 +98,9 @@ class Block(nn.Module):
         strips = -(-shape[1] * shape[2] * shape[3] * shape[0] * 4 // STRIP_BYTES)
         if strips == 1 and self.norm is None:
             return self._plain(images)
+        if strips > 1 and len(images) > 1:
+            # Images have no rows in common that strips would compute twice.
+            return torch.cat([self(part) for part in images.split(max(len(images) // strips, 1))])
         height = shape[2]
         kernel, stride, padding = self._window
         rows, columns = (self._pooled_side(side) for side in shape[2:])
@@ -234,11 +237,14 @@ def _conv_rows(conv: nn.Conv2d, images: torch.Tensor, first: int, last: int) -> 
 
 
 class _Workers:
-    """Runs jobs (function, arguments …) on as many threads as torch has; the kernels release the interpreter's lock."""
+    """Runs jobs (function, arguments …) on as many threads as torch has; the kernels release the interpreter's lock.
+
+    The thread that asks is one of them.
+    """
 
     def __enter__(self) -> Callable[[Sequence[tuple[Any, ...]]], None]:
-        threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._others = torch.get_num_threads() - 1
+        self._pool = ThreadPoolExecutor(self._others) if self._others else None
         return self._run
 
     def __exit__(self, *_: object) -> None:
@@ -246,12 +252,12 @@ class _Workers:
             self._pool.shutdown()
 
     def _run(self, jobs: Sequence[tuple[Any, ...]]) -> None:
-        if self._pool and len(jobs) > 1:
-            for future in [self._pool.submit(*job) for job in jobs]:
-                future.result()
-        else:
-            for function, *arguments in jobs:
-                function(*arguments)
+        mine = -(-len(jobs) // (self._others + 1))
+        waiting = [self._pool.submit(*job) for job in jobs[mine:]] if self._pool else []
+        for function, *arguments in jobs[:mine]:
+            function(*arguments)
+        for future in waiting:
+            future.result()
 
 
 def _shares(first: int, last: int) -> list[tuple[int, int]]:

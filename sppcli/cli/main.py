@@ -145,6 +145,7 @@ def main(args: Sequence[str] | None = None) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(spp, {}, "spp", "_SPP_COMPLETE", instruction)
+    _wait_briefly()
     context: list[click.Context] = []
     try:
         with spp.make_context("spp", arguments) as opened:
@@ -156,6 +157,17 @@ def main(args: Sequence[str] | None = None) -> int:
         command = context[0].invoked_subcommand if context else None
         return _exit_code(error, f"spp {command}" if command else "spp")
     return 0
+
+
+def _wait_briefly() -> None:
+    """Let torch's threads give their CPU up after some 0.1 ms without work, where the user has not said how they wait.
+
+    GNU's OpenMP lets them turn idly for milliseconds. Our compiled kernels, and whatever else the machine does, want
+    those CPUs: beside one other busy process a network took up to fifteen times as long. torch reads the environment
+    when it is imported, which no command has done yet.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
 def _exit_code(error: BaseException, command: str) -> int:

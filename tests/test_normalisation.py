@@ -21,7 +21,9 @@ def test_normalisation_by_hand() -> None:
 
 @pytest.mark.parametrize("name", sorted(INPUTS))
 @given(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 9))
-def test_it_is_the_formula_for_every_byte_and_for_mirrored_images(name: str, seed: int, height: int, width: int) -> None:
+def test_it_is_the_formula_for_every_byte_and_for_mirrored_images(
+    name: str, seed: int, height: int, width: int
+) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     kind = INPUTS[name]
     pixels = image[:, :, ::-1] if kind.order == "bgr" else image

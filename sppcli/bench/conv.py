@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from sppcli.bench.measure import Machine, Row, alternated
-from sppcli.bench.networks import random_network
+from sppcli.bench.networks import random_network, with_torchs_normalisation
 from sppcli.bench.operations import conv_operations
 from sppcli.images import size_at
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.local import for_inference
-from sppcli.nets.lrn import AcrossChannels, WithinChannel
 from sppcli.paper import DEFAULT
 
 ONE_SCALE = (688,)
@@ -58,21 +57,6 @@ def rows(
                 )
             )
     return table
-
-
-def with_torchs_normalisation(trunk: nn.Module) -> nn.Module:
-    """The layers of ``trunk``, weights shared, with `torch.nn.LocalResponseNorm` for our normalisation.
-
-    Torch has no normalisation within a channel: 5 channels take its place, so that the maps are not the same.
-    """
-    layers: list[nn.Module] = []
-    for layer in trunk.children():
-        if isinstance(layer, AcrossChannels | WithinChannel):
-            size = layer.size if isinstance(layer, AcrossChannels) else 5
-            layers.append(nn.LocalResponseNorm(size, layer.alpha, layer.beta, 1.0))
-        else:
-            layers.append(layer)
-    return nn.Sequential(*layers).eval()
 
 
 @torch.inference_mode()

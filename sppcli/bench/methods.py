@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sppcli.bench.networks import with_torchs_normalisation
 from sppcli.bench.operations import conv_operations, fc_operations
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import size_at
@@ -94,13 +95,19 @@ class Methods:
         self._context = context
         self._batch = batch
         self._block = block
-        self._trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
+        trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
+        self._plain, self._trunk = with_torchs_normalisation(trunk), for_inference(trunk)
         self._levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
         self._heads: dict[tuple[str, tuple[int, ...]], FcHead] = {}
         self.layer = list(network.head.layers)[-1] if network.head and network.head.layers else "pool5"
 
-    def rcnn(self, image: ByteImage, windows: Boxes, precision: str, measured: int) -> tuple[Cost, torch.Tensor]:
-        """Each window by itself; timed on ``measured`` of them, spread evenly, and scaled up. Features of those."""
+    def rcnn(
+        self, image: ByteImage, windows: Boxes, precision: str, measured: int, plain: bool = False
+    ) -> tuple[Cost, torch.Tensor]:
+        """Each window by itself; timed on ``measured`` of them, spread evenly, and scaled up. Features of those.
+
+        ``plain``: torch's layers one after the other, its normalisation too, in place of our kernels.
+        """
         network = self._network
         chosen = windows[np.unique(np.linspace(0, len(windows) - 1, measured).astype(np.int64))]
         clock = _Clock(self._device)
@@ -112,7 +119,7 @@ class Methods:
                 crops = [warped(image, box, network.canonical, self._context, network.normalisation) for box in part]
                 pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self._device)
             with clock.phase("conv"):
-                maps = self._conv(pixels, precision)
+                maps = self._conv(pixels, precision, plain)
             with clock.phase("pool"), torch.inference_mode():
                 pooled.append(pyramid(maps.float()))
         vectors = torch.cat(pooled)
@@ -170,9 +177,9 @@ class Methods:
         self._heads[precision, svd] = self._heads["fp32", svd].moved(self._device, precision)
 
     @torch.inference_mode()
-    def _conv(self, pixels: torch.Tensor, precision: str) -> torch.Tensor:
+    def _conv(self, pixels: torch.Tensor, precision: str, plain: bool = False) -> torch.Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return run_trunk(self._trunk, pixels)
+            return run_trunk(self._plain if plain else self._trunk, pixels)
 
     @torch.inference_mode()
     def _through_head(self, pooled: torch.Tensor, precision: str, svd: tuple[int, ...] = ()) -> torch.Tensor:

@@ -22,6 +22,7 @@ from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, ByteImage
 
+PLAIN = "torch's layers"
 DRAWN, SEARCHED, STORED = "drawn at random", "of Selective Search", "of a proposals file"
 
 
@@ -31,7 +32,8 @@ class BenchConfig:
     in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on ``rcnn_windows``; as many go through
     the fc layers at once in both methods. ``batch``: R-CNN's through the conv layers at once. ``size``: (height, width)
     of an image drawn if none is given. ``repeat``: of so many runs the fastest counts, phase by phase. ``best``: R-CNN
-    in float32 against SPP-net with all that saves time, one thing after the other; ``svd``: the ranks of its fc layers.
+    in float32, by torch's layers alone too, against SPP-net with all that saves time, one thing after the other;
+    ``svd``: the ranks of its fc layers.
     """
 
     net: str | None = "zf5"
@@ -58,7 +60,8 @@ class BenchConfig:
 class Row:
     """One method. ``scales``: () for R-CNN; ``step``: what it adds to the row before it, "" for the plain method.
 
-    Ratios are R-CNN's over this one's: of the conv layers alone, of conv and fc layers, and in all.
+    Ratios are R-CNN's, with the same kernels, over this one's: of the conv layers alone, of conv and fc layers, and in
+    all. ``plain_ratio``: in all, of R-CNN by torch's layers alone over this one; None where that was not measured.
     """
 
     method: str
@@ -72,6 +75,7 @@ class Row:
     total_ratio: float
     conv_operations_ratio: float
     operations_ratio: float
+    plain_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,11 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
         methods.prepare_head(variant.precision, variant.svd)
     with kept_memory():
         costs = _measure(methods, list(zip(pixels, windows, strict=True)), precision, variants, config, progress)
-    rcnn = costs[0]
-    rows = [_row("R-CNN", Variant((), precision), rcnn, rcnn)]
-    rows += [_row("SPP-net", variant, cost, rcnn) for variant, cost in zip(variants, costs[1:], strict=True)]
+    plain = costs.pop(0) if config.best else None
+    rcnn = costs.pop(0)
+    rows = [_row("R-CNN", Variant((), precision, name=PLAIN), plain, rcnn, plain)] if plain else []
+    rows.append(_row("R-CNN", Variant((), precision), rcnn, rcnn, plain))
+    rows += [_row("SPP-net", variant, cost, rcnn, plain) for variant, cost in zip(variants, costs, strict=True)]
     return BenchSummary(
         network.backbone,
         network.weights == RANDOM,
@@ -189,14 +195,17 @@ def _measure(
     config: BenchConfig,
     progress: Progress,
 ) -> list[Cost]:
-    """Mean cost an image of R-CNN and of each of ``variants``, all in turn in each repeat."""
-    progress.start(len(inputs) * config.repeat * (1 + len(variants)), "runs")
+    """Mean cost an image of R-CNN (with ``config.best`` by torch's layers, then by ours) and of each of ``variants``,
+    all in turn in each repeat."""
+    ways = [True, False] if config.best else [False]
     # What is compiled or allocated on first use is not what is measured.
-    methods.rcnn(inputs[0][0], inputs[0][1], precision, min(config.batch, config.rcnn_windows))
+    for plain in ways:
+        methods.rcnn(inputs[0][0], inputs[0][1], precision, min(config.batch, config.rcnn_windows), plain)
     for variant in variants:
         methods.spp(*inputs[0], variant)
-    runs = [partial(methods.rcnn, precision=precision, measured=config.rcnn_windows)]
+    runs = [partial(methods.rcnn, precision=precision, measured=config.rcnn_windows, plain=plain) for plain in ways]
     runs += [partial(methods.spp, variant=variant) for variant in variants]
+    progress.start(len(inputs) * config.repeat * len(runs), "runs")
     costs: list[list[Cost]] = [[] for _ in runs]
     for image, windows in inputs:
         found: list[list[Cost]] = [[] for _ in runs]
@@ -223,7 +232,7 @@ def _mean(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def _row(method: str, variant: Variant, cost: Cost, rcnn: Cost) -> Row:
+def _row(method: str, variant: Variant, cost: Cost, rcnn: Cost, plain: Cost | None) -> Row:
     return Row(
         method,
         variant.scales,
@@ -236,4 +245,5 @@ def _row(method: str, variant: Variant, cost: Cost, rcnn: Cost) -> Row:
         rcnn.total / cost.total,
         rcnn.conv_operations / cost.conv_operations,
         rcnn.operations / cost.operations,
+        plain.total / cost.total if plain else None,
     )

@@ -100,7 +100,7 @@ class Block(nn.Module):
             return self._plain(images)
         if strips > 1 and len(images) > 1:
             # Images have no rows in common that strips would compute twice.
-            return torch.cat([self(part) for part in images.split(max(len(images) // strips, 1))])
+            return torch.cat([self(part) for part in torch.split(images, max(len(images) // strips, 1))])
         height = shape[2]
         kernel, stride, padding = self._window
         rows, columns = (self._pooled_side(side) for side in shape[2:])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sppcli.bench.conv import rows, with_torchs_normalisation
+from sppcli.bench.conv import rows
 from sppcli.bench.measure import Machine
-from sppcli.bench.networks import random_network
+from sppcli.bench.networks import random_network, with_torchs_normalisation
 from sppcli.bench.operations import conv_operations
 from sppcli.nets.local import for_inference
 

@@ -153,29 +153,32 @@ def test_each_saving_is_a_row_and_counted(run: Call) -> None:
     code, out, err = run(*QUICK, "--best", "--svd", "20,10", "--scales", "48", "--precision", "fp32", "--json")
     assert code == 0, err
     result = json.loads(out)
-    rcnn, plain, distinct, svd = result["rows"]
-    assert [row["step"] for row in result["rows"]] == ["", "", "distinct windows", "SVD 20,10"]
+    plain, rcnn, spp, distinct, svd = result["rows"]
+    assert [row["step"] for row in result["rows"]] == ["torch's layers", "", "", "distinct windows", "SVD 20,10"]
     assert result["source"] == "of Selective Search"
     network = random_network("tiny")
     count = result["windows"]
     one = fc_operations(network.head, "fc7")
-    assert rcnn["cost"]["fc_operations"] == plain["cost"]["fc_operations"] == count * one
+    assert all(row["cost"]["fc_operations"] == count * one for row in (plain, rcnn, spp))
+    for row in result["rows"]:
+        assert row["plain_ratio"] == pytest.approx(plain["total_seconds"] / row["total_seconds"])
+        assert row["total_ratio"] == pytest.approx(rcnn["total_seconds"] / row["total_seconds"])
     # Tiny maps: many windows see the same cells.
     assert 0 < distinct["cost"]["windows"] == svd["cost"]["windows"] < count
     assert distinct["cost"]["fc_operations"] == distinct["cost"]["windows"] * one
     narrow = 20 * (50 * 64 + 256) + 10 * (256 + 256)
     assert svd["cost"]["fc_operations"] == svd["cost"]["windows"] * narrow
     text = run(*QUICK, "--best", "--svd", "20,10", "--scales", "48", "--precision", "fp32")[1]
-    assert "+ distinct windows" in text
-    assert "of them distinct" in text
+    for words in ("R-CNN, torch's layers", "+ distinct windows", "of them distinct", "x plain"):
+        assert words in text
 
 
 def test_best_has_bfloat16_where_it_is_asked_for(run: Call) -> None:
     code, out, err = run(*QUICK, "--best", "--svd", "20,10", "--scales", "48", "--precision", "bf16", "--json")
     assert code == 0, err
     rows = json.loads(out)["rows"]
-    assert [row["precision"] for row in rows] == ["fp32", "fp32", "bf16", "bf16", "bf16"]
-    assert [row["step"] for row in rows][2:] == ["bf16", "distinct windows", "SVD 20,10"]
+    assert [row["precision"] for row in rows] == ["fp32", "fp32", "fp32", "bf16", "bf16", "bf16"]
+    assert [row["step"] for row in rows][3:] == ["bf16", "distinct windows", "SVD 20,10"]
 
 
 @given(st.integers(0, 2**31))
@@ -212,6 +215,18 @@ def test_rcnn_computes_what_spp_extract_does() -> None:
     reader = CropReader(network, device, "fp32", (6, 3, 2, 1), "fc7", network.head, 32, 4)
     np.testing.assert_allclose(found.numpy(), reader(image, windows), rtol=2e-3, atol=1e-4)
     assert cost.windows == 10
+
+
+def test_torchs_layers_give_the_maps_that_our_kernels_give() -> None:
+    """Of a network whose normalisation torch has, too."""
+    network = random_network("convnet5")
+    random = np.random.default_rng(5)
+    image = draw_picture(random, 60, 80)
+    windows = draw_windows(random, image, 2)
+    runs = methods.Methods(network, torch.device("cpu"), 16, 2, 2)
+    runs.prepare_head("fp32")
+    ours, torchs = (runs.rcnn(image, windows, "fp32", 2, plain)[1].numpy() for plain in (False, True))
+    np.testing.assert_allclose(ours, torchs, rtol=1e-4, atol=1e-6)
 
 
 def test_a_drawn_picture_has_a_photographs_spectrum() -> None:

@@ -107,9 +107,9 @@ def rcnn(
     """SPP-net against R-CNN: seconds and multiply-adds an image, from the image to the last fc layer.
 
     Both have the same windows, network, precision and fc layers, and the ratios measured stand beside those of the
-    multiply-adds. With --best R-CNN runs in float32, and SPP-net has bf16 (where the processor has it), windows that
-    see the same cells computed once, and truncated fc layers, one after the other. Without IMAGEs one of 500 x 375
-    pixels is drawn.
+    multiply-adds. With --best R-CNN runs in float32, first by torch's layers alone (its LocalResponseNorm too) and then
+    by the kernels that SPP-net has, and SPP-net has bf16 (where the processor has it), windows that see the same cells
+    computed once, and truncated fc layers, one after the other. Without IMAGEs one of 500 x 375 pixels is drawn.
     """
     from sppcli.bench import rcnn as bench
     from sppcli.cli import console
@@ -157,10 +157,17 @@ def _print(summary: BenchSummary) -> None:
 
     names = [_name(row) for row in summary.rows]
     phases = list(summary.rows[0].cost.seconds)
+    plain = summary.rows[0].plain_ratio is not None
     console.table(
-        ("seconds an image", *phases, "total", "x"),
+        ("seconds an image", *phases, "total", "x", *(["x plain"] if plain else [])),
         [
-            (name, *(_seconds(row.cost.seconds[phase]) for phase in phases), _seconds(row.total_seconds), _x(row))
+            (
+                name,
+                *(_seconds(row.cost.seconds[phase]) for phase in phases),
+                _seconds(row.total_seconds),
+                f"{row.total_ratio:.1f}",
+                *([f"{row.plain_ratio:.1f}"] if row.plain_ratio is not None else []),
+            )
             for name, row in zip(names, summary.rows, strict=True)
         ],
     )
@@ -202,22 +209,19 @@ def _print(summary: BenchSummary) -> None:
     distinct = f" ({' and '.join(dict.fromkeys(kept))} of them distinct)" if kept else ""
     threads = f", {summary.threads} threads" if summary.device == "cpu" else ""
     precisions = ", then ".join(dict.fromkeys(row.precision for row in summary.rows))
+    alone = ", plain: by torch's layers alone" if plain else ""
     click.echo(
-        f"\nx: R-CNN over this. {summary.network}{weights} up to {summary.layer}; {images}, {summary.windows:,.0f} "
-        f"windows {summary.source}{distinct}{scaled}, warped to {summary.side} pixels with a context of "
+        f"\nx: R-CNN over this{alone}. {summary.network}{weights} up to {summary.layer}; {images}, "
+        f"{summary.windows:,.0f} windows {summary.source}{distinct}{scaled}, warped to {summary.side} pixels with a context of "
         f"{summary.context}; {precisions} on {summary.device}{threads}."
     )
 
 
 def _name(row: Row) -> str:
     if row.step:
-        return f"+ {row.step}"
+        return f"+ {row.step}" if row.scales else f"{row.method}, {row.step}"
     return f"{row.method} {options.IntList.text(row.scales)}".strip()
 
 
 def _seconds(value: float) -> str:
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _x(row: Row) -> str:
-    return f"{row.total_ratio:.1f}"

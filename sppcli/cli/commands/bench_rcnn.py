@@ -212,8 +212,8 @@ def _print(summary: BenchSummary) -> None:
     alone = ", plain: by torch's layers alone" if plain else ""
     click.echo(
         f"\nx: R-CNN over this{alone}. {summary.network}{weights} up to {summary.layer}; {images}, "
-        f"{summary.windows:,.0f} windows {summary.source}{distinct}{scaled}, warped to {summary.side} pixels with a context of "
-        f"{summary.context}; {precisions} on {summary.device}{threads}."
+        f"{summary.windows:,.0f} windows {summary.source}{distinct}{scaled}, warped to {summary.side} "
+        f"pixels with a context of {summary.context}; {precisions} on {summary.device}{threads}."
     )
 
 

@@ -79,4 +79,4 @@ class ImageReader:
         """What the scorer reads of ``image`` (H, W, 3); ``size``: the height and width its windows refer to."""
         if self._crops:
             return CropVectors(self._crops, image, size, name)
-        return HeldMaps(size, tuple(self._extractor(image, scale, name) for scale in self.scales))
+        return HeldMaps(size, tuple(maps[0] for maps in self._extractor.batch([image], self.scales, [name])))

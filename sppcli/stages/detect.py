@@ -15,6 +15,7 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, 
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
@@ -113,6 +114,7 @@ class DetectSummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     paths: DetectPaths,
     config: DetectConfig,
@@ -185,6 +187,7 @@ def run(
 
 
 @kept_memory()
+@announces_compiling
 def run_on_images(
     sources: Sequence[Path],
     paths: DetectPaths,

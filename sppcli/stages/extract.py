@@ -15,6 +15,7 @@ from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
 from sppcli.engine.batches import same_shape
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import head_of, record_of, reopen_dataset
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
@@ -83,6 +84,7 @@ class ExtractSummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     proposals_path: Path,
     output: Path,

@@ -237,7 +237,9 @@ def run_on_images(
     if SELECTIVE_SEARCH in propose.methods:
         prepare(propose.engine, jobs, progress)
     progress.start(len(images.images), "images")
-    for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs):
+    # On a CPU one process has work enough for it; beside a GPU the CPU searches the following images.
+    apart = place.type != "cpu"
+    for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs, apart):
         item = images.images[index]
         name = (
             item.path.relative_to(images.root).as_posix() if item.path.is_relative_to(images.root) else str(item.path)
@@ -373,12 +375,12 @@ def _over_features(corpora: Sequence[Corpus], detector: Detector) -> Iterator[Fo
 
 
 def _in_order(
-    function: Callable[[ImageItem], Windows], items: Sequence[ImageItem], jobs: int
+    function: Callable[[ImageItem], Windows], items: Sequence[ImageItem], jobs: int, apart: bool
 ) -> Iterator[tuple[int, Windows]]:
     """Results of `run_many` in the order of the items, so that the output does not depend on the processes."""
     held: dict[int, Windows] = {}
     wanted = 0
-    for index, result in run_many(function, items, min(jobs, cpu_threads())):
+    for index, result in run_many(function, items, min(jobs, cpu_threads()), apart):
         held[index] = result
         while wanted in held:
             yield wanted, held.pop(wanted)

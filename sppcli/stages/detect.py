@@ -19,6 +19,7 @@ from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
+from sppcli.engine.factors import KeptFactors, Truncate
 from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
@@ -170,7 +171,11 @@ def run(
         for (svm, bbox), corpus in zip(models, corpora, strict=True):
             if corpus.features.scales != tuple(svm.header.summary["scales"]):
                 progress.warn(f"{svm.path} was trained at other scales than {corpus.features.path} holds")
-            heads = (_head(corpus, svm, config.svd), _head(corpus, bbox, config.svd) if bbox else None)
+            factors = KeptFactors(svm.path, progress)
+            heads = (
+                _head(corpus, svm, config.svd, factors),
+                _head(corpus, bbox, config.svd, factors) if bbox else None,
+            )
             scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, _gpu(device) if any(heads) else None))
         detector = Detector(scorers, config.settings)
         found = []
@@ -228,7 +233,9 @@ def run_on_images(
             "images get only the former"
         )
     place = choose_device(device)
-    readers = [ImageReader(svm, bbox, place, weights, config.svd) for svm, bbox in models]
+    readers = [
+        ImageReader(svm, bbox, place, weights, config.svd, KeptFactors(svm.path, progress)) for svm, bbox in models
+    ]
     detector = Detector([reader.scorer() for reader in readers], config.settings)
     classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
     found: list[Found] = []
@@ -347,11 +354,11 @@ def _numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
     return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}
 
 
-def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...]) -> FcHead | None:
+def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:
     if corpus.features.crops or model.record.layer == "pool5":
         return None
     network = network_of_maps(corpus.features, model.header.source["head_weights"])
-    return head_of_model(model, network, svd)
+    return head_of_model(model, network, svd, truncate)
 
 
 def _gpu(device: str) -> torch.device | None:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sppcli.artefacts.detections import write_detections
-from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, read_svm
+from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
@@ -21,10 +21,11 @@ from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
 from sppcli.engine.factors import KeptFactors, Truncate
 from sppcli.engine.memory import kept_memory
+from sppcli.engine.models import ModelPaths, model_inputs, numbered, read_models, same_proposals
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, SppError, StaleArtefact, UsageProblem
+from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.structures import Detections, ImageItem, Skipped
 
@@ -52,21 +53,6 @@ class DetectConfig:
     def to_json(self) -> dict[str, Any]:
         """What decides the detections, for fingerprints and `recorded`."""
         return {name: value for name, value in asdict(self).items() if name != "svd" or value}
-
-
-@dataclass(frozen=True)
-class ModelPaths:
-    """One network's files. New images need no ``features``."""
-
-    features: Path = Path("features.h5")
-    svm: Path = Path("svm.h5")
-    bbox: Path = Path("bbox.h5")
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> ModelPaths:
-        """The default names in ``folder``."""
-        plain = cls()
-        return cls(folder / plain.features, folder / plain.svm, folder / plain.bbox)
 
 
 @dataclass(frozen=True)
@@ -138,7 +124,7 @@ def run(
         StaleArtefact: features of other proposals, or models of another network.
     """
     progress = progress or NoProgress()
-    models = _models(paths, config.bbox, config.svd)
+    models = read_models(paths.models, config.bbox, config.svd)
     with open_corpora(paths.proposals, [item.features for item in paths.models], config.split, dataset) as corpora:
         for (svm, bbox), corpus in zip(models, corpora, strict=True):
             for model in (svm, bbox):
@@ -147,8 +133,8 @@ def run(
         first = corpora[0]
         inputs = {
             "proposals": first.proposals.fingerprint,
-            **_numbered("features", [corpus.features.fingerprint for corpus in corpora]),
-            **_model_inputs(models),
+            **numbered("features", [corpus.features.fingerprint for corpus in corpora]),
+            **model_inputs(models),
             "images": digest_of([first.image_id(row) for row in first.rows]),
         }
         source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
@@ -220,8 +206,8 @@ def run_on_images(
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
-    models = _models(paths, config.bbox, config.svd)
-    propose = ProposeConfig(**_same_proposals(models))
+    models = read_models(paths.models, config.bbox, config.svd)
+    propose = ProposeConfig(**same_proposals(models))
     if not propose.methods:
         raise UsageProblem(
             f"{models[0].svm.path} was trained on imported windows, which new images do not have: import theirs with "
@@ -275,7 +261,7 @@ def run_on_images(
         header = Header(
             "detections",
             config.to_json(),
-            {**_model_inputs(models), "images": digest_of(digests)},
+            {**model_inputs(models), "images": digest_of(digests)},
             source_json(images.kind, [str(path) for path in images.sources], str(images.root)),
         )
         _write(output, header, found, classes)
@@ -292,66 +278,6 @@ def recorded(path: Path) -> tuple[DetectConfig, DetectPaths] | None:
     paths = DetectPaths.from_json(source["inputs"]) if "inputs" in source else DetectPaths()
     settings, svd = DetectSettings(**config["settings"]), tuple(config.get("svd", ()))
     return DetectConfig(settings, config["split"], config["bbox"], config["recipe"], svd), paths
-
-
-class _Model(NamedTuple):
-    svm: SvmModel
-    bbox: BoxModel | None
-
-
-def _models(paths: DetectPaths, bbox: str, svd: tuple[int, ...]) -> list[_Model]:
-    """The models; they know the same classes, and with ``svd`` some have fc layers to truncate."""
-    models = []
-    for item in paths.models:
-        left_out = bbox == "none" or (bbox == "auto" and not item.bbox.exists())
-        models.append(_Model(read_svm(item.svm), None if left_out else read_bbox(item.bbox)))
-    first = models[0].svm
-    for other, _ in models[1:]:
-        # Trained classes are in order of name, whatever the order they were asked for in.
-        if other.classes != first.classes:
-            raise StaleArtefact(
-                f"{other.path} knows other classes ({', '.join(other.classes)}) than {first.path} "
-                f"({', '.join(first.classes)}); train both on the same, with spp train-svm --classes"
-            )
-    if svd:
-        _check_svd([model for pair in models for model in pair if model is not None])
-    return models
-
-
-def _check_svd(models: Sequence[SvmModel | BoxModel]) -> None:
-    """Whether there are whole fc layers to truncate."""
-    for model in models:
-        if model.record.svd:
-            ranks = ",".join(map(str, model.record.svd))
-            raise UsageProblem(f"{model.path} was trained with --svd {ranks} and is used with it; leave out --svd")
-    if not any(model.record.layer != "pool5" and model.record.crops is None for model in models):
-        raise UsageProblem(
-            f"--svd truncates fully connected layers, and {models[0].path} reads none from conv maps; leave it out"
-        )
-
-
-def _same_proposals(models: Sequence[_Model]) -> dict[str, Any]:
-    """How all models' windows are made; they score the same ones."""
-    first = models[0].svm
-    for other, _ in models[1:]:
-        if other.header.summary["proposals"] != first.header.summary["proposals"]:
-            raise StaleArtefact(
-                f"{other.path} was trained on windows made with other options than {first.path}; train both on the "
-                "same proposals.h5"
-            )
-    return dict(first.header.summary["proposals"])
-
-
-def _model_inputs(models: Sequence[_Model]) -> dict[str, str]:
-    return {
-        **_numbered("svm", [svm.header.fingerprint for svm, _ in models]),
-        **_numbered("bbox", [bbox.header.fingerprint if bbox else None for _, bbox in models]),
-    }
-
-
-def _numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
-    """``name``, ``name 2``, ``name 3`` … for the models in turn; None is left out."""
-    return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}
 
 
 def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core import config
+from numba.core import config, event
+
+from sppcli.engine import compiling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +44,19 @@ def njit(**options: Any) -> Callable[[F], F]:
         return _compiled(function, {**options, "cache": False})
 
     return decorate
+
+
+class _Announcer(event.Listener):
+    """Passes on what numba says about its work; not about results that it finds kept."""
+
+    def on_start(self, what: Any) -> None:
+        compiling.begins(what.data["dispatcher"])
+
+    def on_end(self, what: Any) -> None:
+        compiling.ends()
+
+
+event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]
 
 
 def _compiled(function: F, options: dict[str, Any]) -> F:

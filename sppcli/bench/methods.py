@@ -139,7 +139,7 @@ class Methods:
         conv = 0
         for scale in variant.scales:
             with clock.phase("prepare"):
-                pixels = prepare(image, scale, network.normalisation).to(self._device)
+                pixels = prepare([image], scale, network.normalisation, self._device)
             with clock.phase("conv"):
                 values = self._conv(pixels, variant.precision)
                 maps.append(values[0].permute(1, 2, 0).half().contiguous().cpu().numpy())

@@ -214,6 +214,8 @@ class _Plain:
 
     def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.label = label
+        # click knows the command only in the thread that runs it, and notes come from others too.
+        self._says_notes = level() > 0
         self.unit = "items"
         self.meter: Meter | None = None
         self._clock = clock
@@ -236,7 +238,7 @@ class _Plain:
         self._draw()
 
     def note(self, text: str) -> None:
-        if text != self._note and text and level() > 0:
+        if text != self._note and text and self._says_notes:
             click.echo(f"{self.label}: {text}", err=True)
         self._note = text
         self._draw()

@@ -75,7 +75,9 @@ _REFUSALS = {
     errno.EROFS: "the file system is read-only; name another place with -o",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use a smaller -j",
 }
-_MEMORY = "out of memory; use fewer processes (-j) or smaller --scales, or a machine with more memory"
+_MEMORY = (
+    "out of memory; use fewer processes (-j), a smaller --batch or smaller --scales, or a machine with more memory"
+)
 
 
 class LazyGroup(click.Group):

@@ -372,10 +372,10 @@ _NETWORK = (
     click.option(
         "--input",
         "reads",
-        type=click.Choice(["imagenet", "caffe", "caffe-128"]),
-        show_default="the weights file's own, else imagenet",
-        help="What the weights were trained on: RGB by ImageNet's mean and deviation; BGR minus Caffe's mean pixel; "
-        "BGR minus 128, as the paper's release.",
+        type=click.Choice(["imagenet", "inception", "caffe", "caffe-128"]),
+        show_default="the weights file's own, else torchvision's for the backbone",
+        help="What the weights were trained on: RGB by ImageNet's mean and deviation; RGB from -1 to 1; BGR minus "
+        "Caffe's mean pixel; BGR minus 128, as the paper's release.",
     ),
     precision,
     device,

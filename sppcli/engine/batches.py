@@ -10,27 +10,31 @@ Shape = TypeVar("Shape", bound=Hashable)
 
 
 def same_shape(
-    items: Iterable[Item], shape: Callable[[Item], Shape], at_once: Callable[[Shape], int], held: int
+    items: Iterable[Item],
+    shape: Callable[[Item], Shape],
+    at_once: Callable[[Shape], int],
+    held: int,
+    weight: Callable[[Item], int] = lambda _: 1,
 ) -> Iterator[list[Item]]:
     """Batches of items of equal shape, each item once; within a shape in the order of ``items``.
 
     Args:
         at_once: the largest batch of a shape.
         held: at most so many items wait for others of their shape; beyond it the largest batch goes as it is.
+        weight: what an item counts towards ``held`` (its bytes, say), in place of 1.
     """
     waiting: dict[Shape, list[Item]] = {}
-    count = 0
+    weights: dict[Shape, int] = {}
     for item in items:
         here = shape(item)
-        batch = waiting.setdefault(here, [])
-        batch.append(item)
-        count += 1
-        if len(batch) < at_once(here):
-            if count <= held:
-                continue
+        waiting.setdefault(here, []).append(item)
+        weights[here] = weights.get(here, 0) + weight(item)
+        if len(waiting[here]) >= at_once(here):
+            del weights[here]
+            yield waiting.pop(here)
+        while sum(weights.values()) > held:
             # The first of the largest: photographs of a rare size may wait, those of a common one go.
-            here = max(waiting, key=lambda key: len(waiting[key]))
-        ready = waiting.pop(here)
-        count -= len(ready)
-        yield ready
+            here = max(weights, key=weights.__getitem__)
+            del weights[here]
+            yield waiting.pop(here)
     yield from waiting.values()

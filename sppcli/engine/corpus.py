@@ -15,6 +15,7 @@ from sppcli.artefacts.models import FeatureRecord
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
+from sppcli.engine.factors import Truncate, truncated
 from sppcli.engine.progress import Progress
 from sppcli.errors import BadInput, MissingInput, StaleArtefact, UsageProblem
 from sppcli.geometry.boxes import flip
@@ -339,8 +340,13 @@ def network_of_maps(features: Features, weights: str | None = None) -> Network:
     return network
 
 
-def head_of(network: Network | None, layer: str, svd: tuple[int, ...] = ()) -> tuple[FcHead | None, str]:
-    """As `load_head`, of a ``network``, which pool5 does not need."""
+def head_of(
+    network: Network | None, layer: str, svd: tuple[int, ...] = (), truncate: Truncate = truncated
+) -> tuple[FcHead | None, str]:
+    """As `load_head`, of a ``network``, which pool5 does not need.
+
+    ``truncate``: how.
+    """
     if layer == "pool5":
         if svd:
             raise UsageProblem("--svd truncates fully connected layers, and pool5 has none; give --layer fc6 or fc7")
@@ -356,11 +362,9 @@ def head_of(network: Network | None, layer: str, svd: tuple[int, ...] = ()) -> t
             break
     if not svd:
         return network.head, digest.hexdigest()
-    from sppcli.nets.compression import compressed
-
     # Of the ranks rather than of the factors, whose last bits depend on the machine.
     digest.update(f"truncated to rank {svd}".encode())
-    return compressed(network.head, layer, svd), digest.hexdigest()
+    return truncate(network.head, layer, svd, digest.hexdigest()), digest.hexdigest()
 
 
 def record_of(network: Network) -> NetworkRecord:

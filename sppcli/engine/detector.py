@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
 from sppcli.engine.corpus import head_of, window_reader
+from sppcli.engine.factors import Truncate, truncated
 from sppcli.errors import StaleArtefact
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.regression import decode, narrowed, widened
@@ -164,18 +165,22 @@ def _reader(
     return _Reader(window_reader(scales, record, head, place), Normaliser(record.normalize, record.factor))
 
 
-def head_of_model(model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...] = ()) -> FcHead | None:
+def head_of_model(
+    model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...] = (), truncate: Truncate = truncated
+) -> FcHead | None:
     """The fc layers of ``network`` that ``model`` was trained on, or with ``svd`` those truncated to these ranks.
+
+    ``truncate``: see `corpus.head_of`.
 
     Raises:
         StaleArtefact: it was trained on others.
         UsageProblem: ranks that do not fit.
     """
     record = model.record
-    head, digest = head_of(network, record.layer, record.svd)
+    head, digest = head_of(network, record.layer, record.svd, truncate)
     if digest != record.head_digest:
         raise StaleArtefact(
             f"{model.path} was trained on other fc layers than {network.weights} holds; give the right --weights or "
             "train it again"
         )
-    return head_of(network, record.layer, svd)[0] if svd and record.layer != "pool5" else head
+    return head_of(network, record.layer, svd, truncate)[0] if svd and record.layer != "pool5" else head

@@ -1,9 +1,9 @@
-"""What is computed of one image for features.h5: SPP-net's conv maps, or R-CNN's features of its windows."""
+"""What is computed of each image for features.h5: SPP-net's conv maps, or R-CNN's features of its windows."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,10 +21,14 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Extraction(Protocol):
-    """``settings``: what decides an image's arrays besides network and precision; ``inputs``: besides the proposals."""
+    """``settings``: what decides an image's arrays besides network and precision; ``inputs``: besides the proposals.
+
+    ``together``: how many images of one size `compute` takes at most.
+    """
 
     settings: dict[str, Any]
     inputs: dict[str, str]
+    together: int
 
     def keys(self) -> tuple[str, ...]:
         """Of each image of the proposals: images with equal keys have equal arrays."""
@@ -35,8 +39,8 @@ class Extraction(Protocol):
     def names(self, index: int) -> dict[str, str]:
         """Name of each array of an image -> its name in the file, where the image has row ``index``."""
 
-    def compute(self, row: int, image: ByteImage) -> Arrays:
-        """The arrays of the image in ``row`` of the proposals, by their names.
+    def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
+        """The arrays of each image, by their names; ``rows``: theirs in the proposals.
 
         Raises:
             BadInput: an activation beyond what float16 holds.
@@ -44,15 +48,26 @@ class Extraction(Protocol):
 
 
 class MapExtraction:
-    """Conv maps of the whole image at each of ``scales``, and with ``flip`` those of its mirror image."""
+    """Conv maps of the whole image at each of ``scales``, and with ``flip`` those of its mirror image.
 
-    def __init__(self, proposals: Proposals, extractor: Extractor, scales: tuple[int, ...], flip: bool = False) -> None:
+    ``batch``: images that go through the network at once.
+    """
+
+    def __init__(
+        self,
+        proposals: Proposals,
+        extractor: Extractor,
+        scales: tuple[int, ...],
+        flip: bool = False,
+        batch: int = 1,
+    ) -> None:
         self._images = proposals.images
         self._extractor = extractor
         self._scales = scales
         self._sides = (False, True) if flip else (False,)
         self.settings: dict[str, Any] = {"scales": list(scales), **({"flip": True} if flip else {})}
         self.inputs: dict[str, str] = {}
+        self.together = batch
 
     def keys(self) -> tuple[str, ...]:
         return self._images.digests
@@ -67,17 +82,24 @@ class MapExtraction:
             for scale in self._scales
         }
 
-    def compute(self, row: int, image: ByteImage) -> Arrays:
-        name = self._images.paths[row]
-        return {
-            map_name(scale, 0, mirrored): self._extractor(image[:, ::-1] if mirrored else image, scale, name)
-            for mirrored in self._sides
-            for scale in self._scales
-        }
+    def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
+        names = [self._images.paths[row] for row in rows]
+        found: list[dict[str, npt.NDArray[Any]]] = [{} for _ in rows]
+        for mirrored in self._sides:
+            seen = [image[:, ::-1] if mirrored else image for image in images]
+            for scale, maps in zip(self._scales, self._extractor.batch(seen, self._scales, names), strict=True):
+                for arrays, values in zip(found, maps, strict=True):
+                    arrays[map_name(scale, 0, mirrored)] = values
+        return list(found)
 
 
 class WindowExtraction:
-    """R-CNN's features of the image's windows: its objects, which training asks for, and its proposals."""
+    """R-CNN's features of the image's windows: its objects, which training asks for, and its proposals.
+
+    Windows fill the network's batches, so that images come one by one.
+    """
+
+    together = 1
 
     def __init__(self, proposals: Proposals, dataset: Dataset, reader: CropReader, record: CropRecord) -> None:
         self._proposals = proposals
@@ -98,9 +120,12 @@ class WindowExtraction:
     def names(self, index: int) -> dict[str, str]:
         return {"windows": vectors_name(index), "boxes": boxes_name(index)}
 
-    def compute(self, row: int, image: ByteImage) -> Arrays:
-        boxes = self._boxes(row)
-        return {"windows": self._reader(image, boxes, self._proposals.images.paths[row]), "boxes": boxes}
+    def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
+        paths = self._proposals.images.paths
+        return [
+            {"windows": self._reader(image, self._boxes(row), paths[row]), "boxes": self._boxes(row)}
+            for row, image in zip(rows, images, strict=True)
+        ]
 
     def _boxes(self, row: int) -> Boxes:
         return np.concatenate([self._objects[row], self._proposals.of(row)])

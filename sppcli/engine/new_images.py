@@ -7,6 +7,7 @@ import torch
 from sppcli.artefacts.models import BoxModel, SvmModel, described_crops
 from sppcli.engine.corpus import head_of, open_network
 from sppcli.engine.detector import Scorer, head_of_model
+from sppcli.engine.factors import Truncate, truncated
 from sppcli.errors import StaleArtefact
 from sppcli.nets.crops import CropReader, CropVectors
 from sppcli.nets.maps import Extractor
@@ -18,7 +19,7 @@ class ImageReader:
     """The network that a model was trained on, run the way it was run for the training.
 
     ``weights``: where the network is now, if not where the training found it; ``svd``: ranks to truncate its fc layers
-    to, if the training did not.
+    to, if the training did not; ``truncate``: see `corpus.head_of`.
 
     Raises:
         StaleArtefact: weights that are not those the model was trained on, or box regressors of other features.
@@ -31,6 +32,7 @@ class ImageReader:
         device: torch.device,
         weights: str | None = None,
         svd: tuple[int, ...] = (),
+        truncate: Truncate = truncated,
     ) -> None:
         source = svm.header.source
         chosen = weights or source["head_weights"]
@@ -64,8 +66,8 @@ class ImageReader:
         else:
             self._extractor = Extractor(self.network, device, precision)
             self._heads = (
-                head_of_model(svm, self.network, svd),
-                head_of_model(bbox, self.network, svd) if bbox else None,
+                head_of_model(svm, self.network, svd, truncate),
+                head_of_model(bbox, self.network, svd, truncate) if bbox else None,
             )
             self._device = None if device.type == "cpu" else device
 
@@ -79,4 +81,4 @@ class ImageReader:
         """What the scorer reads of ``image`` (H, W, 3); ``size``: the height and width its windows refer to."""
         if self._crops:
             return CropVectors(self._crops, image, size, name)
-        return HeldMaps(size, tuple(self._extractor(image, scale, name) for scale in self.scales))
+        return HeldMaps(size, tuple(maps[0] for maps in self._extractor.batch([image], self.scales, [name])))

@@ -14,17 +14,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run_many(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[tuple[int, Result]]:
+def run_many(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, apart: bool = False
+) -> Iterator[tuple[int, Result]]:
     """Yield ``(index, function(item))`` as results come, in no particular order.
 
-    With one job everything runs here; with more, in fresh processes ("spawn": nothing is inherited, so a result cannot
+    With one job everything runs here, unless several items are to be done ``apart``: for a caller that has work of its
+    own with each result. With more, in fresh processes ("spawn": nothing is inherited, so a result cannot
     depend on what this process did before). ``function`` must be a module's top-level function or a partial of one.
 
     Raises:
         SppError: a worker process was killed.
         Exception: whatever ``function`` raises.
     """
-    if jobs <= 1 or len(items) <= 1:
+    if (jobs <= 1 and not apart) or len(items) <= 1:
         for index, item in enumerate(items):
             yield index, function(item)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -9,6 +11,7 @@ from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation, resize, size_at
 from sppcli.nets.backbones import Network, run_trunk
 from sppcli.nets.local import for_inference
+from sppcli.nets.pixels import to_input
 from sppcli.structures import ByteImage, FloatArray
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -47,11 +50,25 @@ def choose_precision(name: str, device: torch.device) -> str:
     return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
 
 
-def prepare(image: ByteImage, scale: int, normalisation: Normalisation) -> torch.Tensor:
-    """The image with its shorter side at ``scale``, as the network reads it: (1, 3, H, W) float32, channels last."""
-    height, width = size_at(image.shape[0], image.shape[1], scale)
-    pixels = torch.from_numpy(normalisation.apply(resize(image, height, width)))
-    return pixels.unsqueeze(0).permute(0, 3, 1, 2)
+def prepare(
+    images: Sequence[ByteImage], scale: int, normalisation: Normalisation, device: torch.device
+) -> torch.Tensor:
+    """N images of one size, their shorter sides at ``scale``, as the network reads them.
+
+    Returns (N, 3, H, W) float32 on ``device``, channels last in memory.
+    """
+    height, width = size_at(images[0].shape[0], images[0].shape[1], scale)
+    resized = [resize(image, height, width) for image in images]
+    if device.type == "cpu":
+        pixels = [normalisation.apply(image) for image in resized]
+        batch = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+        return torch.from_numpy(batch).permute(0, 3, 1, 2)
+    # Bytes travel, a quarter of the floats, and are normalised there.
+    whole = torch.from_numpy(np.stack(resized))
+    if device.type != "cuda":
+        return to_input(whole.to(device), normalisation)
+    # From pinned memory the copy runs by itself: this thread resizes for the next scale while the GPU works on this.
+    return to_input(whole.pin_memory().to(device, non_blocking=True), normalisation)
 
 
 class Extractor:
@@ -66,17 +83,37 @@ class Extractor:
         self.precision = choose_precision(precision, device)
         self.trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
 
-    @torch.inference_mode()
     def __call__(self, image: ByteImage, scale: int, name: str = "image") -> FloatArray:
         """Conv map (h, w, C), float16, of ``image`` (H, W, 3) uint8 with its shorter side at ``scale``.
 
         Raises:
             BadInput: an activation beyond what float16 holds; ``name`` is named.
         """
-        pixels = prepare(image, scale, self.network.normalisation).to(self.device)
+        values: FloatArray = self.batch([image], [scale], [name])[0][0]
+        return values
+
+    @torch.inference_mode()
+    def batch(self, images: Sequence[ByteImage], scales: Sequence[int], names: Sequence[str]) -> list[FloatArray]:
+        """Conv maps (N, h, w, C), float16, at each of ``scales``, of N images of one size.
+
+        Which images share a batch does not change their maps beyond rounding.
+
+        Raises:
+            BadInput: an activation beyond what float16 holds; the first image's of ``names`` is named.
+        """
+        # A GPU has all scales before the first map is waited for.
+        running = [self._run(images, scale) for scale in scales]
+        found: list[FloatArray] = [maps.cpu().numpy() for maps in running]
+        for values, scale in zip(found, scales, strict=True):
+            for one, name in zip(values, names, strict=True):
+                if not np.isfinite(one).all():
+                    raise BadInput(
+                        f"{name}: an activation at scale {scale} is beyond float16; is the normalisation right?"
+                    )
+        return found
+
+    def _run(self, images: Sequence[ByteImage], scale: int) -> torch.Tensor:
+        pixels = prepare(images, scale, self.network.normalisation, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             maps = run_trunk(self.trunk, pixels)
-        values: FloatArray = maps[0].permute(1, 2, 0).half().contiguous().cpu().numpy()
-        if not np.isfinite(values).all():
-            raise BadInput(f"{name}: an activation at scale {scale} is beyond float16; is the normalisation right?")
-        return values
+        return maps.permute(0, 2, 3, 1).half().contiguous()

@@ -14,6 +14,7 @@ import torch
 from sppcli.datasets import open_dataset
 from sppcli.datasets.imagefolder import open_labelled, splits_of
 from sppcli.engine.batches import same_shape
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.memory import kept_memory
 from sppcli.engine.prefetch import prefetch
@@ -83,6 +84,7 @@ class ClassifySummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     sources: Sequence[Path], config: ClassifyConfig, *, strict: bool = False, progress: Progress | None = None
 ) -> ClassifySummary:

@@ -6,23 +6,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sppcli.artefacts.detections import write_detections
-from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk, read_bbox, read_svm
+from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
+from sppcli.engine.factors import KeptFactors, Truncate
 from sppcli.engine.memory import kept_memory
+from sppcli.engine.models import ModelPaths, model_inputs, numbered, read_models, same_proposals
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
-from sppcli.errors import BadInput, SppError, StaleArtefact, UsageProblem
+from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.structures import Detections, ImageItem, Skipped
 
@@ -50,21 +53,6 @@ class DetectConfig:
     def to_json(self) -> dict[str, Any]:
         """What decides the detections, for fingerprints and `recorded`."""
         return {name: value for name, value in asdict(self).items() if name != "svd" or value}
-
-
-@dataclass(frozen=True)
-class ModelPaths:
-    """One network's files. New images need no ``features``."""
-
-    features: Path = Path("features.h5")
-    svm: Path = Path("svm.h5")
-    bbox: Path = Path("bbox.h5")
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> ModelPaths:
-        """The default names in ``folder``."""
-        plain = cls()
-        return cls(folder / plain.features, folder / plain.svm, folder / plain.bbox)
 
 
 @dataclass(frozen=True)
@@ -113,6 +101,7 @@ class DetectSummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     paths: DetectPaths,
     config: DetectConfig,
@@ -135,7 +124,7 @@ def run(
         StaleArtefact: features of other proposals, or models of another network.
     """
     progress = progress or NoProgress()
-    models = _models(paths, config.bbox, config.svd)
+    models = read_models(paths.models, config.bbox, config.svd)
     with open_corpora(paths.proposals, [item.features for item in paths.models], config.split, dataset) as corpora:
         for (svm, bbox), corpus in zip(models, corpora, strict=True):
             for model in (svm, bbox):
@@ -144,8 +133,8 @@ def run(
         first = corpora[0]
         inputs = {
             "proposals": first.proposals.fingerprint,
-            **_numbered("features", [corpus.features.fingerprint for corpus in corpora]),
-            **_model_inputs(models),
+            **numbered("features", [corpus.features.fingerprint for corpus in corpora]),
+            **model_inputs(models),
             "images": digest_of([first.image_id(row) for row in first.rows]),
         }
         source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
@@ -168,7 +157,11 @@ def run(
         for (svm, bbox), corpus in zip(models, corpora, strict=True):
             if corpus.features.scales != tuple(svm.header.summary["scales"]):
                 progress.warn(f"{svm.path} was trained at other scales than {corpus.features.path} holds")
-            heads = (_head(corpus, svm, config.svd), _head(corpus, bbox, config.svd) if bbox else None)
+            factors = KeptFactors(svm.path, progress)
+            heads = (
+                _head(corpus, svm, config.svd, factors),
+                _head(corpus, bbox, config.svd, factors) if bbox else None,
+            )
             scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, _gpu(device) if any(heads) else None))
         detector = Detector(scorers, config.settings)
         found = []
@@ -185,6 +178,7 @@ def run(
 
 
 @kept_memory()
+@announces_compiling
 def run_on_images(
     sources: Sequence[Path],
     paths: DetectPaths,
@@ -212,8 +206,8 @@ def run_on_images(
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
-    models = _models(paths, config.bbox, config.svd)
-    propose = ProposeConfig(**_same_proposals(models))
+    models = read_models(paths.models, config.bbox, config.svd)
+    propose = ProposeConfig(**same_proposals(models))
     if not propose.methods:
         raise UsageProblem(
             f"{models[0].svm.path} was trained on imported windows, which new images do not have: import theirs with "
@@ -225,7 +219,9 @@ def run_on_images(
             "images get only the former"
         )
     place = choose_device(device)
-    readers = [ImageReader(svm, bbox, place, weights, config.svd) for svm, bbox in models]
+    readers = [
+        ImageReader(svm, bbox, place, weights, config.svd, KeptFactors(svm.path, progress)) for svm, bbox in models
+    ]
     detector = Detector([reader.scorer() for reader in readers], config.settings)
     classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
     found: list[Found] = []
@@ -234,7 +230,9 @@ def run_on_images(
     if SELECTIVE_SEARCH in propose.methods:
         prepare(propose.engine, jobs, progress)
     progress.start(len(images.images), "images")
-    for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs):
+    # On a CPU one process has work enough for it; beside a GPU the CPU searches the following images.
+    apart = place.type != "cpu"
+    for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs, apart):
         item = images.images[index]
         name = (
             item.path.relative_to(images.root).as_posix() if item.path.is_relative_to(images.root) else str(item.path)
@@ -263,7 +261,7 @@ def run_on_images(
         header = Header(
             "detections",
             config.to_json(),
-            {**_model_inputs(models), "images": digest_of(digests)},
+            {**model_inputs(models), "images": digest_of(digests)},
             source_json(images.kind, [str(path) for path in images.sources], str(images.root)),
         )
         _write(output, header, found, classes)
@@ -282,71 +280,11 @@ def recorded(path: Path) -> tuple[DetectConfig, DetectPaths] | None:
     return DetectConfig(settings, config["split"], config["bbox"], config["recipe"], svd), paths
 
 
-class _Model(NamedTuple):
-    svm: SvmModel
-    bbox: BoxModel | None
-
-
-def _models(paths: DetectPaths, bbox: str, svd: tuple[int, ...]) -> list[_Model]:
-    """The models; they know the same classes, and with ``svd`` some have fc layers to truncate."""
-    models = []
-    for item in paths.models:
-        left_out = bbox == "none" or (bbox == "auto" and not item.bbox.exists())
-        models.append(_Model(read_svm(item.svm), None if left_out else read_bbox(item.bbox)))
-    first = models[0].svm
-    for other, _ in models[1:]:
-        # Trained classes are in order of name, whatever the order they were asked for in.
-        if other.classes != first.classes:
-            raise StaleArtefact(
-                f"{other.path} knows other classes ({', '.join(other.classes)}) than {first.path} "
-                f"({', '.join(first.classes)}); train both on the same, with spp train-svm --classes"
-            )
-    if svd:
-        _check_svd([model for pair in models for model in pair if model is not None])
-    return models
-
-
-def _check_svd(models: Sequence[SvmModel | BoxModel]) -> None:
-    """Whether there are whole fc layers to truncate."""
-    for model in models:
-        if model.record.svd:
-            ranks = ",".join(map(str, model.record.svd))
-            raise UsageProblem(f"{model.path} was trained with --svd {ranks} and is used with it; leave out --svd")
-    if not any(model.record.layer != "pool5" and model.record.crops is None for model in models):
-        raise UsageProblem(
-            f"--svd truncates fully connected layers, and {models[0].path} reads none from conv maps; leave it out"
-        )
-
-
-def _same_proposals(models: Sequence[_Model]) -> dict[str, Any]:
-    """How all models' windows are made; they score the same ones."""
-    first = models[0].svm
-    for other, _ in models[1:]:
-        if other.header.summary["proposals"] != first.header.summary["proposals"]:
-            raise StaleArtefact(
-                f"{other.path} was trained on windows made with other options than {first.path}; train both on the "
-                "same proposals.h5"
-            )
-    return dict(first.header.summary["proposals"])
-
-
-def _model_inputs(models: Sequence[_Model]) -> dict[str, str]:
-    return {
-        **_numbered("svm", [svm.header.fingerprint for svm, _ in models]),
-        **_numbered("bbox", [bbox.header.fingerprint if bbox else None for _, bbox in models]),
-    }
-
-
-def _numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
-    """``name``, ``name 2``, ``name 3`` … for the models in turn; None is left out."""
-    return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}
-
-
-def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...]) -> FcHead | None:
+def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:
     if corpus.features.crops or model.record.layer == "pool5":
         return None
     network = network_of_maps(corpus.features, model.header.source["head_weights"])
-    return head_of_model(model, network, svd)
+    return head_of_model(model, network, svd, truncate)
 
 
 def _gpu(device: str) -> torch.device | None:
@@ -370,12 +308,12 @@ def _over_features(corpora: Sequence[Corpus], detector: Detector) -> Iterator[Fo
 
 
 def _in_order(
-    function: Callable[[ImageItem], Windows], items: Sequence[ImageItem], jobs: int
+    function: Callable[[ImageItem], Windows], items: Sequence[ImageItem], jobs: int, apart: bool
 ) -> Iterator[tuple[int, Windows]]:
     """Results of `run_many` in the order of the items, so that the output does not depend on the processes."""
     held: dict[int, Windows] = {}
     wanted = 0
-    for index, result in run_many(function, items, min(jobs, cpu_threads())):
+    for index, result in run_many(function, items, min(jobs, cpu_threads()), apart):
         held[index] = result
         while wanted in held:
             yield wanted, held.pop(wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -14,6 +14,8 @@ from sppcli.artefacts.features import CropRecord, Features, NetworkRecord, open_
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
+from sppcli.engine.batches import same_shape
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import head_of, record_of, reopen_dataset
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
@@ -29,6 +31,9 @@ from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT
 from sppcli.structures import ByteImage, Skipped
 
+# Bytes of decoded images that may wait for others of their size: of VOC's some 450.
+_HELD = 256 * 2**20
+
 
 @dataclass(frozen=True)
 class CropConfig:
@@ -37,13 +42,14 @@ class CropConfig:
     layer: str | None = None
     side: int | None = None
     context: int = 16
-    batch: int = 8
 
 
 @dataclass(frozen=True)
 class ExtractConfig:
     """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``reads`` (how pixels are normalised, one of
-    `images.INPUTS`): None for the file's own or the default. ``crops``: R-CNN's features of windows instead of maps."""
+    `images.INPUTS`): None for the file's own or the default. ``crops``: R-CNN's features of windows instead of maps.
+    ``batch``: images of one size, or with ``crops`` windows, that go through the network at once; None for what suits
+    the device. It decides the speed, and the arrays only to rounding."""
 
     weights: str = "imagenet"
     backbone: str | None = None
@@ -54,6 +60,7 @@ class ExtractConfig:
     device: str = "auto"
     crops: CropConfig | None = None
     flip: bool = False
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class ExtractSummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     proposals_path: Path,
     output: Path,
@@ -177,7 +185,8 @@ def _method(
     """How images are run through ``network``."""
     crops = config.crops
     if crops is None:
-        return MapExtraction(proposals, Extractor(network, device, precision), config.scales, config.flip)
+        extractor = Extractor(network, device, precision)
+        return MapExtraction(proposals, extractor, config.scales, config.flip, _at_once(config, device))
     has = network.head.layers if network.head else {}
     layer = crops.layer or ["pool5", *has][-1]
     head, head_digest = head_of(network, layer)
@@ -187,8 +196,17 @@ def _method(
     if 2 * crops.context >= side:
         raise UsageProblem(f"--context {crops.context} on both sides leaves nothing of an input of {side} pixels")
     record = CropRecord(layer, levels, side, crops.context, head_digest)
-    reader = CropReader(network, device, precision, levels, layer, head, side, crops.context, crops.batch)
+    batch = _at_once(config, device)
+    reader = CropReader(network, device, precision, levels, layer, head, side, crops.context, batch)
     return WindowExtraction(proposals, reopen_dataset(proposals), reader, record)
+
+
+def _at_once(config: ExtractConfig, device: torch.device) -> int:
+    """Images, or R-CNN's windows, a batch: on the CPU one whole image fills the cores."""
+    if config.batch:
+        return config.batch
+    images, windows = (1, 8) if device.type == "cpu" else (8, 64)
+    return windows if config.crops else images
 
 
 def _earlier(stack: ExitStack, output: Path, settings: dict[str, object]) -> Features | None:
@@ -212,7 +230,8 @@ def _extract(
 ) -> dict[int, str]:
     """Arrays of the images ``rows`` into ``parts``; returns what was wrong with the images that failed.
 
-    The next image is decoded and the last one's arrays are compressed and written while the network runs.
+    Images of one size go through the network together. Following ones are decoded and the last batch's arrays are
+    compressed and written meanwhile.
     """
     torch.set_num_threads(cpu_threads())
     problems: dict[int, str] = {}
@@ -228,13 +247,14 @@ def _extract(
         except SppError as error:
             return row, error
 
-    def save(row: int, arrays: Arrays) -> None:
-        with parts.create(keys[row]) as part:
-            for name, values in arrays.items():
-                part.array(name, values, compress=True)
+    def save(done: Sequence[int], found: Sequence[Arrays]) -> None:
+        for row, arrays in zip(done, found, strict=True):
+            with parts.create(keys[row]) as part:
+                for name, values in arrays.items():
+                    part.array(name, values, compress=True)
 
-    def all_arrays() -> Iterator[tuple[int, Arrays]]:
-        for row, image in prefetch(load, rows):
+    def readable() -> Iterator[tuple[int, ByteImage]]:
+        for row, image in prefetch(load, rows, ahead=max(2, method.together)):
             if isinstance(image, SppError):
                 if strict:
                     raise image
@@ -242,15 +262,20 @@ def _extract(
                 problems[row] = str(image)
                 progress.advance()
                 continue
-            yield row, method.compute(row, image)
+            yield row, image
 
+    batches = same_shape(
+        readable(), lambda item: item[1].shape, lambda _: method.together, _HELD, lambda item: item[1].nbytes
+    )
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
         pending: Future[None] | None = None
-        for row, arrays in all_arrays():
+        for batch in batches:
+            now = [row for row, _ in batch]
+            found = method.compute(now, [image for _, image in batch])
             if pending:
                 pending.result()
-            pending = writer.submit(save, row, arrays)
-            progress.advance()
+            pending = writer.submit(save, now, found)
+            progress.advance(len(batch))
         if pending:
             pending.result()
     return problems

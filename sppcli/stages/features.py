@@ -17,6 +17,7 @@ from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.engine.batches import same_shape
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import choose_levels, head_of, record_of
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.memory import kept_memory
@@ -81,6 +82,7 @@ class FeaturesSummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     sources: Sequence[Path],
     output: Path,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sppcli.artefacts.store import digest_of
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import (
     Corpus,
     WindowSettings,
@@ -98,6 +99,7 @@ class FinetuneSummary:
 
 
 @kept_memory()
+@announces_compiling
 def run(
     proposals_path: Path,
     features_path: Path,

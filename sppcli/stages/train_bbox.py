@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.store import Header, is_current, touch_if_older
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import Corpus, Training, WindowSettings, open_corpus, plan_training
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
@@ -78,6 +79,7 @@ class Examples:
     labels: Int64
 
 
+@announces_compiling
 def run(
     proposals_path: Path,
     features_path: Path,

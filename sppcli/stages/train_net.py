@@ -12,6 +12,7 @@ import torch
 
 from sppcli.artefacts.store import digest_of
 from sppcli.datasets.imagefolder import LabelledImages, divide, open_labelled, splits_of
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.distributed import World, world
 from sppcli.engine.progress import NoProgress, Progress
@@ -87,6 +88,7 @@ class TrainNetSummary:
     up_to_date: bool = False
 
 
+@announces_compiling
 def run(
     source: Path,
     output: Path,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sppcli.artefacts.models import read_svm, write_svm
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.artefacts.store import Header, is_current, touch_if_older
+from sppcli.engine.compiling import announces_compiling
 from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.prefetch import prefetch
@@ -96,6 +97,7 @@ class ImageWindows:
     features: FloatArray
 
 
+@announces_compiling
 def run(
     proposals_path: Path,
     features_path: Path,

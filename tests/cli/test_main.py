@@ -52,8 +52,8 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Raises:
         (
             MemoryError(),
             3,
-            "spp probe: error: out of memory; use fewer processes (-j) or smaller --scales, or a machine with more "
-            "memory",
+            "spp probe: error: out of memory; use fewer processes (-j), a smaller --batch or smaller --scales, or a "
+            "machine with more memory",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "/big/features.h5"),

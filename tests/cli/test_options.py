@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 import pytest
 
 from sppcli.cli import options
+from sppcli.cli.main import COMMANDS
+from sppcli.images import INPUTS
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,11 @@ def test_refused(kind: Any, text: str, part: str) -> None:
 
 def test_int_list_text_is_its_own_inverse() -> None:
     assert options.IntList().convert(options.IntList.text((6, 3, 2, 1)), None, None) == (6, 3, 2, 1)
+
+
+@pytest.mark.parametrize("command", ["extract", "features", "train-net"])
+def test_every_way_to_read_pixels_can_be_named(command: str) -> None:
+    parameters = import_module(COMMANDS[command]).command.params
+    (kind,) = [item.type for item in parameters if item.name == "reads"]
+    assert isinstance(kind, click.Choice)
+    assert set(kind.choices) == set(INPUTS)

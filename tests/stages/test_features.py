@@ -294,6 +294,13 @@ def test_batches_do_not_wait_for_ever() -> None:
     assert taken == 21
 
 
+def test_heavy_items_do_not_wait_together() -> None:
+    """Waiting weights stay below the bound: 3 + 3 + 4 + 1 is too much, and the heaviest shape goes."""
+    items = [("a", 3), ("a", 3), ("b", 4), ("c", 1), ("b", 5), ("d", 20), ("c", 2)]
+    batches = same_shape(items, lambda item: item[0], lambda _: 50, 10, lambda item: item[1])
+    assert [[weight for _, weight in batch] for batch in batches] == [[3, 3], [20], [4, 5], [1, 2]]
+
+
 def test_the_centre_square() -> None:
     image = np.arange(5 * 8 * 3, dtype=np.uint8).reshape(5, 8, 3)
     np.testing.assert_array_equal(centre_square(image), image[:, 1:6])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_svm
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.nets import maps
-from sppcli.structures import ByteImage, FloatArray
+from sppcli.structures import FloatArray
 from tests.stages.conftest import SCALES, Run, Work, write_network
 
 
@@ -283,20 +284,20 @@ def test_a_killed_search_goes_on_from_its_parts_and_ends_the_same(work: Work, ru
 def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = maps.Extractor.__call__
+    plain = maps.Extractor.batch
     calls = {"count": 0}
 
-    def stopping(self: maps.Extractor, image: ByteImage, scale: int, name: str = "image") -> FloatArray:
+    def stopping(self: maps.Extractor, *arguments: Any) -> list[FloatArray]:
         calls["count"] += 1
-        if calls["count"] == 9:
+        if calls["count"] == 5:
             raise KeyboardInterrupt
-        return plain(self, image, scale, name)
+        return plain(self, *arguments)
 
     options = ("--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32", "-o", "again.h5")
-    monkeypatch.setattr(maps.Extractor, "__call__", stopping)
+    monkeypatch.setattr(maps.Extractor, "batch", stopping)
     assert run("extract", *options)[0] == 130
     assert not Path("again.h5").exists()
-    monkeypatch.setattr(maps.Extractor, "__call__", plain)
+    monkeypatch.setattr(maps.Extractor, "batch", plain)
     code, out, _ = run("extract", *options, "--json")
     assert code == 0
     summary = json.loads(out)

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.models import read_bbox, read_svm
 from sppcli.engine.corpus import load_head, open_corpus, window_reader
+from sppcli.nets import compression
+from sppcli.nets.backbones import FcHead
 from sppcli.nets.weights import load_network
 from tests.stages.conftest import Run, Work, write_network
 
@@ -82,6 +84,62 @@ def test_truncated_at_test_time(work: Work, run: Run) -> None:
     image = str(work.voc.image(work.voc.splits["test"][0]))
     lines = [run("detect", "-q", image, "-j", "1", *more)[1] for more in ((), ("--svd", "2"))]
     assert lines[0] != lines[1]
+
+
+def test_factors_are_computed_once_for_a_model(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("train-svm", *FC)[0] == 0
+    assert run("train-bbox", *FC)[0] == 0
+    plain = compression.compressed
+    ranks: list[tuple[int, ...]] = []
+
+    def counting(head: FcHead, layer: str, wanted: tuple[int, ...]) -> FcHead:
+        ranks.append(wanted)
+        return plain(head, layer, wanted)
+
+    monkeypatch.setattr(compression, "compressed", counting)
+    kept, image = Path("svm.h5.svd-8.safetensors"), str(work.voc.image(work.voc.splits["test"][0]))
+
+    def detect(rank: str) -> tuple[str, str]:
+        code, out, err = run("detect", "-q", image, "-j", "1", "--svd", rank)
+        assert code == 0, err
+        return out, err
+
+    first = detect("8")
+    assert ranks == [(8,)]  # for SVMs and box regressors
+    assert detect("8") == first
+    assert run("detect", "-q", "--svd", "8", "-o", "d.h5")[0] == 0
+    assert ranks == [(8,)]
+    detect("6")
+    assert ranks == [(8,), (6,)]
+    # Damaged in its bytes, or in what it holds, it is made again and says so.
+    whole = kept.read_bytes()
+    # Copies: what safetensors gives lies in the file, which is overwritten below.
+    tensors = {name: tensor.clone() for name, tensor in load_file(kept).items()}
+    with safe_open(kept, "pt") as file:
+        metadata = file.metadata()
+    save_file({"fc6.left": tensors["fc6.left"][:, :7].contiguous()}, "wrong.safetensors", metadata)
+    for wrong in (whole[:40], Path("wrong.safetensors").read_bytes()):
+        ranks.clear()
+        kept.write_bytes(wrong)
+        out, err = detect("8")
+        assert out == first[0]
+        assert "svm.h5.svd-8.safetensors" in err
+        assert "truncated anew" in err
+        assert ranks == [(8,)]
+        assert kept.read_bytes() == whole
+    # Factors of other fc layers are not taken.
+    save_file(tensors, kept, {"digest": "another"})
+    assert detect("8") == first
+    assert kept.read_bytes() == whole
+
+
+def test_factors_that_cannot_be_kept_are_told_of(work: Work, run: Run) -> None:
+    assert run("train-svm", *FC, "--svd", "8")[0] == 0
+    Path("svm.h5.svd-8.safetensors").mkdir()
+    code, out, err = run("detect", "--no-bbox", str(work.voc.image(work.voc.splits["test"][0])), "-j", "1", "-q")
+    assert code == 0, err
+    assert out
+    assert "svm.h5.svd-8.safetensors cannot be written (Is a directory)" in err
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def command(
     from sppcli.cli.commands.propose import expand
     from sppcli.engine.cpus import cpu_threads
     from sppcli.engine.detector import DetectSettings
+    from sppcli.engine.models import ModelPaths
     from sppcli.stages import detect
 
     if bbox and no_bbox:
@@ -129,8 +130,8 @@ def command(
         min_score = 0.0
     settings = DetectSettings(**options.chosen(recipe, {**given, "min_score": min_score}))
     config = detect.DetectConfig(settings, split, "file" if bbox else "none" if no_bbox else "auto", recipe, svd or ())
-    chosen = [detect.ModelPaths.in_folder(folder) for folder in models]
-    paths = detect.DetectPaths(proposals, tuple(chosen) or (detect.ModelPaths(features, svm, bbox or Path("bbox.h5")),))
+    chosen = [ModelPaths.in_folder(folder) for folder in models]
+    paths = detect.DetectPaths(proposals, tuple(chosen) or (ModelPaths(features, svm, bbox or Path("bbox.h5")),))
     target = output if kind == "h5" else None
     with console.progress("detect") as progress, _sink(kind, output, split) as sink:
         if images:

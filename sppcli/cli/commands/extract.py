@@ -45,6 +45,14 @@ from sppcli.cli.options import of_recipe
     metavar="PIXELS",
     help="R-CNN: of the square that show what surrounds the window, on each side.",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="1, on a GPU 8; R-CNN 8, on a GPU 64",
+    help="Images of equal size (R-CNN: windows) that go through the network at once; the result does not depend on it "
+    "beyond rounding.",
+)
 @click.option("--flip", is_flag=True, help="The maps of the mirror images too, for trainings with --flip.")
 @options.strict
 @options.force
@@ -66,6 +74,7 @@ def command(
     layer: str | None,
     side: int | None,
     context: int,
+    batch: int | None,
     flip: bool,
     strict: bool,
     force: bool,
@@ -87,7 +96,7 @@ def command(
             raise click.UsageError(f"--{name} has no meaning with --method {method}.")
     scales = options.chosen(recipe, {"scales": scales})["scales"]
     crops = extract.CropConfig(layer, side, context) if method == "rcnn" else None
-    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device, crops, flip)
+    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device, crops, flip, batch)
     with console.progress("extract") as progress:
         summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
     if as_json:

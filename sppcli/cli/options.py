@@ -316,8 +316,8 @@ flip = click.option("--flip", is_flag=True, help="Learn from mirror images too; 
 
 
 def training(function: F) -> F:
-    """What every training on windows takes: memory, seed, weights, data set, force, JSON, -q and -v."""
-    for decorator in reversed((memory, seed, network_weights, dataset, force, as_json, verbosity)):
+    """What every training on windows takes: memory, seed, weights, data set, device, force, JSON, -q and -v."""
+    for decorator in reversed((memory, seed, network_weights, dataset, device, force, as_json, verbosity)):
         function = decorator(function)
     return function
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,11 +14,10 @@ from sppcli.artefacts.models import FeatureRecord
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
-from sppcli.engine.factors import Truncate, truncated
+from sppcli.engine.networks import load_head, window_reader
 from sppcli.engine.progress import Progress
-from sppcli.errors import BadInput, MissingInput, StaleArtefact, UsageProblem
+from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.geometry.boxes import flip
-from sppcli.geometry.projection import CellGrid
 from sppcli.nets.windows import WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.structures import Annotations, Boxes
@@ -27,7 +25,7 @@ from sppcli.structures import Annotations, Boxes
 if TYPE_CHECKING:
     import torch
 
-    from sppcli.nets.backbones import FcHead, Network
+    from sppcli.nets.backbones import FcHead
 
 
 @dataclass(frozen=True)
@@ -218,7 +216,8 @@ class WindowSettings:
 class Training:
     """What the two trainings share: how windows are read, and the provenance of what is learnt.
 
-    ``settings`` and ``inputs`` go into the header; ``source`` too, with where the fc layers were read from.
+    ``device``: see `networks.window_reader`. ``settings`` and ``inputs`` go into the header; ``source`` too, with where
+    the fc layers were read from.
     """
 
     corpus: Corpus
@@ -226,13 +225,14 @@ class Training:
     levels: tuple[int, ...]
     head: FcHead | None
     head_digest: str
+    device: torch.device | None
     settings: dict[str, Any]
     inputs: dict[str, str]
     source: dict[str, Any]
 
     @property
     def reader(self) -> WindowReader:
-        return window_reader(self.corpus.features.scales, self.record(), self.head)
+        return window_reader(self.corpus.features.scales, self.record(), self.head, self.device)
 
     def record(self, factor: float = 1.0) -> FeatureRecord:
         features = self.corpus.features
@@ -250,12 +250,14 @@ class Training:
             )
 
 
-def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any], weights: str | None) -> Training:
-    """Settle layer, pyramid and provenance of a training with the options ``config``.
+def plan_training(
+    corpus: Corpus, windows: WindowSettings, config: dict[str, Any], weights: str | None, device: str = "auto"
+) -> Training:
+    """Settle layer, pyramid, device and provenance of a training with the options ``config``.
 
     Raises:
         BadInput: no annotations.
-        UsageProblem: a layer or pyramid that the network, or R-CNN's features, do not have.
+        UsageProblem: a layer or pyramid that the network, or R-CNN's features, do not have; no such device.
         StaleArtefact: weights of another trunk.
     """
     require_annotations(corpus.dataset)
@@ -275,7 +277,10 @@ def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any
             )
         windows = replace(windows, layer=crops.layer, pyramid=crops.levels)
     layer = windows.layer or "pool5"
-    windows = replace(windows, precision=_fc_precision(windows.precision) if not crops and layer != "pool5" else "fp32")
+    place, precision = None, "fp32"
+    if not crops and layer != "pool5":
+        place, precision = _fc_place(device, windows.precision)
+    windows = replace(windows, precision=precision)
     head, head_digest = load_head(corpus.features, layer, weights, windows.svd)
     levels = crops.levels if crops else choose_levels(corpus.features.network, layer, windows.pyramid, head)
     inputs = {
@@ -287,112 +292,11 @@ def plan_training(corpus: Corpus, windows: WindowSettings, config: dict[str, Any
     # A file is found again from any folder.
     where = str(Path(weights).resolve()) if weights and weights != "imagenet" else weights
     source = {**corpus.features.header.source, "head_weights": where}
-    return Training(corpus, windows, levels, head, head_digest, settings, inputs, source)
+    return Training(corpus, windows, levels, head, head_digest, place, settings, inputs, source)
 
 
-def _fc_precision(name: str) -> str:
-    import torch
+def _fc_place(device: str, precision: str) -> tuple[torch.device | None, str]:
+    """Where fc layers run, as `window_reader` takes it, and in which precision."""
+    from sppcli.nets.maps import choose_device, choose_precision, gpu
 
-    from sppcli.nets.maps import choose_precision
-
-    return choose_precision(name, torch.device("cpu"))
-
-
-def load_head(
-    features: Features, layer: str, weights: str | None = None, svd: tuple[int, ...] = ()
-) -> tuple[FcHead | None, str]:
-    """The fc layers that ``layer`` needs, truncated to the ranks ``svd``, and their digest; None and "" for pool5.
-
-    R-CNN's features have been through them: None and the digest.
-
-    Raises:
-        UsageProblem: a layer that the network does not have, or ranks that do not fit it.
-        StaleArtefact: weights whose trunk did not make the maps.
-    """
-    if features.crops is not None:
-        return None, features.crops.head_digest
-    if layer == "pool5":
-        return head_of(None, layer, svd)
-    return head_of(network_of_maps(features, weights), layer, svd)
-
-
-def open_network(source: Mapping[str, Any], weights: str | None = None) -> Network:
-    """The network that ``source`` describes (arguments of `load_network`), or with other ``weights``."""
-    from sppcli.nets.weights import describes_itself, load_network
-
-    if weights and describes_itself(weights):
-        return load_network(weights)
-    return load_network(**{**source, **({"weights": weights} if weights else {})})
-
-
-def network_of_maps(features: Features, weights: str | None = None) -> Network:
-    """The network that made the maps, or ``weights`` of one with the same trunk.
-
-    Raises:
-        StaleArtefact: weights whose trunk did not make the maps.
-    """
-    network = open_network(features.header.source["network"], weights)
-    if network.digest != features.network.digest:
-        raise StaleArtefact(
-            f"{network.weights} holds another trunk ({network.digest[:8]}) than made the maps in {features.path} "
-            f"({features.network.digest[:8]}); give the right --weights or run spp extract again"
-        )
-    return network
-
-
-def head_of(
-    network: Network | None, layer: str, svd: tuple[int, ...] = (), truncate: Truncate = truncated
-) -> tuple[FcHead | None, str]:
-    """As `load_head`, of a ``network``, which pool5 does not need.
-
-    ``truncate``: how.
-    """
-    if layer == "pool5":
-        if svd:
-            raise UsageProblem("--svd truncates fully connected layers, and pool5 has none; give --layer fc6 or fc7")
-        return None, ""
-    assert network is not None
-    if network.head is None or layer not in network.head.layers:
-        has = ", ".join(("pool5", *(network.head.layers if network.head else ())))
-        raise UsageProblem(f"{network.backbone} cut after {network.cut} has no layer {layer}; it has {has}")
-    digest = hashlib.sha256()
-    for name, (weight, bias) in network.head.layers.items():
-        digest.update(name.encode() + weight.numpy().tobytes() + bias.numpy().tobytes())
-        if name == layer:
-            break
-    if not svd:
-        return network.head, digest.hexdigest()
-    # Of the ranks rather than of the factors, whose last bits depend on the machine.
-    digest.update(f"truncated to rank {svd}".encode())
-    return truncate(network.head, layer, svd, digest.hexdigest()), digest.hexdigest()
-
-
-def record_of(network: Network) -> NetworkRecord:
-    """What artefacts store of ``network``."""
-    return NetworkRecord(
-        network.backbone,
-        network.cut,
-        network.digest,
-        network.grid.stride,
-        network.grid.centre,
-        network.channels,
-        network.canonical,
-        network.canonical_cells,
-        network.levels or (),
-    )
-
-
-def window_reader(
-    scales: tuple[int, ...], record: FeatureRecord, head: FcHead | None, device: torch.device | None = None
-) -> WindowReader:
-    """What turns maps and boxes into the features that ``record`` describes, not yet normalised.
-
-    ``device``: a GPU to pool windows and run the ``head`` on; None for the CPU.
-    """
-    if head is not None:
-        head = head.moved(device, record.precision)
-    network = record.network
-    grid = CellGrid(network.stride, network.centre, record.slack)
-    return WindowReader(
-        scales, grid, record.window_side, network.channels, record.levels, record.scale_rule, record.layer, head, device
-    )
+    return gpu(device), choose_precision(precision, choose_device(device))

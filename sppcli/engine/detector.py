@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
-from sppcli.engine.corpus import head_of, window_reader
 from sppcli.engine.factors import Truncate, truncated
+from sppcli.engine.networks import head_of, window_reader
 from sppcli.errors import StaleArtefact
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.regression import decode, narrowed, widened
@@ -50,7 +50,7 @@ class ImageDetections:
 class Scorer:
     """SVMs, and box regressors if there are any, over the features they were trained on: those of one network.
 
-    ``heads``: the fc layers each model's features need, or None; ``device``: see `corpus.window_reader`.
+    ``heads``: the fc layers each model's features need, or None; ``device``: see `networks.window_reader`.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ def head_of_model(
 ) -> FcHead | None:
     """The fc layers of ``network`` that ``model`` was trained on, or with ``svd`` those truncated to these ranks.
 
-    ``truncate``: see `corpus.head_of`.
+    ``truncate``: see `networks.head_of`.
 
     Raises:
         StaleArtefact: it was trained on others.

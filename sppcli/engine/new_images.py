@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from sppcli.artefacts.models import BoxModel, SvmModel, described_crops
-from sppcli.engine.corpus import head_of, open_network
 from sppcli.engine.detector import Scorer, head_of_model
 from sppcli.engine.factors import Truncate, truncated
+from sppcli.engine.networks import head_of, open_network
 from sppcli.errors import StaleArtefact
 from sppcli.nets.crops import CropReader, CropVectors
 from sppcli.nets.maps import Extractor
@@ -19,7 +19,7 @@ class ImageReader:
     """The network that a model was trained on, run the way it was run for the training.
 
     ``weights``: where the network is now, if not where the training found it; ``svd``: ranks to truncate its fc layers
-    to, if the training did not; ``truncate``: see `corpus.head_of`.
+    to, if the training did not; ``truncate``: see `networks.head_of`.
 
     Raises:
         StaleArtefact: weights that are not those the model was trained on, or box regressors of other features.

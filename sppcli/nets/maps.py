@@ -32,6 +32,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def gpu(name: str) -> torch.device | None:
+    """As `choose_device`; None for the CPU, which has kernels of its own."""
+    device = choose_device(name)
+    return None if device.type == "cpu" else device
+
+
 def choose_precision(name: str, device: torch.device) -> str:
     """``auto`` is bf16 where the processor has instructions for it, else fp32; others are taken as they are.
 

@@ -16,12 +16,13 @@ from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
 from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import Corpus, network_of_maps, open_corpora
+from sppcli.engine.corpus import Corpus, open_corpora
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
 from sppcli.engine.factors import KeptFactors, Truncate
 from sppcli.engine.memory import kept_memory
 from sppcli.engine.models import ModelPaths, model_inputs, numbered, read_models, same_proposals
+from sppcli.engine.networks import network_of_maps
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.processes import run_many
 from sppcli.engine.progress import NoProgress, Progress
@@ -30,8 +31,6 @@ from sppcli.paper import DEFAULT
 from sppcli.structures import Detections, ImageItem, Skipped
 
 if TYPE_CHECKING:
-    import torch
-
     from sppcli.nets.backbones import FcHead
     from sppcli.proposals.search import Windows
 
@@ -162,7 +161,13 @@ def run(
                 _head(corpus, svm, config.svd, factors),
                 _head(corpus, bbox, config.svd, factors) if bbox else None,
             )
-            scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, _gpu(device) if any(heads) else None))
+            place = None
+            if any(heads):
+                # Brings torch, which pool5 does without.
+                from sppcli.nets.maps import gpu
+
+                place = gpu(device)
+            scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, place))
         detector = Detector(scorers, config.settings)
         found = []
         progress.start(len(first.rows), "images")
@@ -285,14 +290,6 @@ def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...], trun
         return None
     network = network_of_maps(corpus.features, model.header.source["head_weights"])
     return head_of_model(model, network, svd, truncate)
-
-
-def _gpu(device: str) -> torch.device | None:
-    """Where fc layers run, if not on the CPU."""
-    from sppcli.nets.maps import choose_device
-
-    place = choose_device(device)
-    return None if place.type == "cpu" else place
 
 
 def _over_features(corpora: Sequence[Corpus], detector: Detector) -> Iterator[Found]:

@@ -16,10 +16,11 @@ from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
 from sppcli.engine.batches import same_shape
 from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import head_of, record_of, reopen_dataset
+from sppcli.engine.corpus import reopen_dataset
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.engine.memory import kept_memory
+from sppcli.engine.networks import head_of, record_of
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem

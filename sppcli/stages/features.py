@@ -18,9 +18,10 @@ from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_i
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.engine.batches import same_shape
 from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import choose_levels, head_of, record_of
+from sppcli.engine.corpus import choose_levels
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.memory import kept_memory
+from sppcli.engine.networks import head_of, record_of
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError

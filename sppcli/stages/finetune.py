@@ -11,19 +11,10 @@ import torch
 
 from sppcli.artefacts.store import digest_of
 from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import (
-    Corpus,
-    WindowSettings,
-    choose_levels,
-    head_of,
-    network_of_maps,
-    open_corpus,
-    record_of,
-    require_annotations,
-    window_reader,
-)
+from sppcli.engine.corpus import Corpus, WindowSettings, choose_levels, open_corpus, require_annotations
 from sppcli.engine.cpus import cpu_threads
 from sppcli.engine.memory import kept_memory
+from sppcli.engine.networks import head_of, network_of_maps, record_of, window_reader
 from sppcli.engine.prefetch import prefetch
 from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem

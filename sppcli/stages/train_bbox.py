@@ -88,6 +88,7 @@ def run(
     *,
     dataset: Path | None = None,
     weights: str | None = None,
+    device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
 ) -> TrainBboxSummary:
@@ -98,7 +99,7 @@ def run(
     """
     progress = progress or NoProgress()
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
-        training = plan_training(corpus, config.windows, asdict(config), weights)
+        training = plan_training(corpus, config.windows, asdict(config), weights, device)
         header = Header("bbox", training.settings, training.inputs)
         if not force and is_current(output, "bbox", header.fingerprint):
             touch_if_older(output, [proposals_path, features_path])

@@ -106,6 +106,7 @@ def run(
     *,
     dataset: Path | None = None,
     weights: str | None = None,
+    device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
 ) -> TrainSvmSummary:
@@ -120,7 +121,7 @@ def run(
     with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
         if config.jitter and corpus.features.crops:
             raise UsageProblem("--jitter draws windows that R-CNN's features do not have; leave it out")
-        training = plan_training(corpus, config.windows, asdict(config), weights)
+        training = plan_training(corpus, config.windows, asdict(config), weights, device)
         classes = _classes(corpus, config.classes, progress)
         settings = {**training.settings, "classes": list(classes)}
         header = Header("svm", settings, training.inputs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from h5py import File
 from safetensors.numpy import load_file
 
 from sppcli.artefacts.features import open_features
@@ -63,6 +64,19 @@ def test_detect_in_a_new_image(device: str, work: Work, run: Run) -> None:
         assert near["box"] == pytest.approx(detection["box"], abs=0.5)
 
 
+def test_trainings_on_fc_layers(device: str, work: Work, run: Run) -> None:
+    """The model is the CPU's to rounding, and is known as the same."""
+    fc = ("--layer", "fc6", "--precision", "fp32", "-q")
+    for stage, output in (("train-svm", "svm.h5"), ("train-bbox", "bbox.h5")):
+        code, _, err = run(stage, *fc, "--device", device)
+        assert code == 0, err
+        assert "up to date" in run(stage, *fc, "--device", "cpu")[1]
+        assert run(stage, *fc, "--device", "cpu", "-o", "here.h5")[0] == 0
+        with File(output) as there, File("here.h5") as here:
+            mine, theirs = (np.ravel(file["weights"][()]) for file in (there, here))
+        assert mine @ theirs > 0.999 * np.linalg.norm(mine) * np.linalg.norm(theirs)
+
+
 def test_finetune(device: str, work: Work, run: Run) -> None:
     quick = ("--iterations", "60", "--rate", "0.02", "--batch", "32", "--check", "20", "--device", device)
     code, out, err = run("finetune", *quick, "-q", "--json")
@@ -86,3 +100,14 @@ def test_train_net_and_classify(device: str, tmp_path: Path, run: Run) -> None:
         assert code == 0, err
         errors.append(json.loads(out)["results"][0]["top1_error"])
     assert errors[0] == errors[1] < 0.3
+
+
+def test_trainings_refuse_a_device_that_is_not_there(
+    device: str, work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for stage in ("train-svm", "train-bbox"):
+        code, _, err = run(stage, "--layer", "fc6", "--device", "cuda", "-o", "new.h5")
+        assert code == 2
+        assert "torch sees no CUDA device here; use --device cpu" in err
+        assert not Path("new.h5").exists()

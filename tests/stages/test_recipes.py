@@ -11,7 +11,8 @@ import pytest
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.engine.corpus import open_corpus, window_reader
+from sppcli.engine.corpus import open_corpus
+from sppcli.engine.networks import window_reader
 from sppcli.geometry.boxes import iou
 from sppcli.learn.svm import SvmSettings, fit_svm
 from sppcli.paper import PAPER, RELEASE

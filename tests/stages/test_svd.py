@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.engine.corpus import load_head, open_corpus, window_reader
+from sppcli.engine.corpus import open_corpus
+from sppcli.engine.networks import load_head, window_reader
 from sppcli.nets import compression
 from sppcli.nets.backbones import FcHead
 from sppcli.nets.weights import load_network

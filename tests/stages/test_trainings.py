@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.engine.corpus import open_corpus, window_reader
+from sppcli.engine.corpus import open_corpus
+from sppcli.engine.networks import window_reader
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.regression import encode
 from sppcli.learn.ridge import RidgePlan

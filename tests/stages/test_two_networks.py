@@ -15,7 +15,8 @@ import torch
 from sppcli.artefacts.detections import DetectionsFile, read_detections
 from sppcli.artefacts.models import read_svm
 from sppcli.artefacts.proposals import read_proposals
-from sppcli.engine.corpus import open_corpus, window_reader
+from sppcli.engine.corpus import open_corpus
+from sppcli.engine.networks import window_reader
 from sppcli.images import Normalisation
 from sppcli.learn.scaling import Normaliser
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier

@@ -64,7 +64,6 @@ from sppcli.paper import RECIPES
     help="Steps to validation.",
 )
 @options.flip
-@options.device
 @options.training
 def command(
     proposals: Path,

@@ -43,6 +43,7 @@ def command(
     seed: int,
     weights: str | None,
     dataset: Path | None,
+    device: str,
     force: bool,
     as_json: bool,
     **given: Any,
@@ -60,7 +61,15 @@ def command(
     config = train_bbox.TrainBboxConfig(windows, split, flip=flip, memory=memory, seed=seed, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
         summary = train_bbox.run(
-            proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress
+            proposals,
+            features,
+            output,
+            config,
+            dataset=dataset,
+            weights=weights,
+            device=device,
+            force=force,
+            progress=progress,
         )
     if as_json:
         console.print_json(asdict(summary))

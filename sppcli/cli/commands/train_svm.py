@@ -60,6 +60,7 @@ def command(
     seed: int,
     weights: str | None,
     dataset: Path | None,
+    device: str,
     force: bool,
     as_json: bool,
     **given: Any,
@@ -83,7 +84,15 @@ def command(
     )
     with console.progress("train-svm") as progress:
         summary = train_svm.run(
-            proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress
+            proposals,
+            features,
+            output,
+            config,
+            dataset=dataset,
+            weights=weights,
+            device=device,
+            force=force,
+            progress=progress,
         )
     if as_json:
         console.print_json(asdict(summary))

@@ -20,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
 if TYPE_CHECKING:
+    from sppcli.engine.corpus import WindowSettings
+
     _Type = click.ParamType[Any]  # a plain class at run time, before click 8.5
 else:
     _Type = click.ParamType
@@ -204,9 +206,7 @@ def output(default: str | None, what: str = "The file to write.") -> Decorator[A
 
 def _input(name: str, default: str, made_by: str) -> Decorator[Any]:
     """``--NAME FILE``: a file that an earlier stage made, by default its own default name in this folder."""
-    return click.option(
-        f"--{name}", type=FilePath, default=default, show_default=True, metavar="FILE", help=f"Made by spp {made_by}."
-    )
+    return click.option(f"--{name}", type=FilePath, default=default, metavar="FILE", help=f"Made by spp {made_by}.")
 
 
 proposals = _input("proposals", "proposals.h5", "propose")
@@ -215,7 +215,6 @@ recipe = click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
     default=DEFAULT.name,
-    show_default=True,
     help="Where paper and release differ: whose values to take. Any value given here overrides it.",
 )
 
@@ -239,7 +238,6 @@ layer = click.option(
     "--layer",
     type=click.Choice(["pool5", "fc6", "fc7"]),
     default="pool5",
-    show_default=True,
     help="Whose output is the feature: the pyramid itself, or a fully connected layer on it.",
 )
 pyramid = click.option(
@@ -288,7 +286,6 @@ _fc_precision = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    show_default=True,
     help="Of fc6 and fc7. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
 )
 
@@ -300,16 +297,24 @@ def windows(function: F) -> F:
     return function
 
 
-WINDOW_VALUES = ("normalize", "feature_norm", "scale_rule", "window_side", "slack")
+def window_settings(recipe_name: str, given: Mapping[str, Any]) -> tuple[WindowSettings, dict[str, Any]]:
+    """What the options of `windows` in ``given`` come to, and the values of the others, as `chosen`."""
+    from sppcli.engine.corpus import WindowSettings
+
+    rest = dict(given)
+    layer, pyramid, svd, precision = (rest.pop(name) for name in ("layer", "pyramid", "svd", "precision"))
+    rest = chosen(recipe_name, rest)
+    values = {name: rest.pop(name) for name in ("normalize", "feature_norm", "scale_rule", "window_side", "slack")}
+    return WindowSettings(layer, pyramid, svd=svd or (), precision=precision, **values), rest
+
+
 network_weights = click.option(
     "--weights", metavar="imagenet|FILE", show_default="those of spp extract", help="Where fc6 and fc7 are read from."
 )
 dataset = click.option(
     "--dataset", type=FilePath, metavar="FOLDER", help="Where the images are, if they have moved since spp propose."
 )
-memory = click.option(
-    "--memory", type=Bytes(), default="2.5G", show_default=True, help="Bound on the training's memory, as 800M or 3G."
-)
+memory = click.option("--memory", type=Bytes(), default="2.5G", help="Bound on the training's memory, as 800M or 3G.")
 
 
 flip = click.option("--flip", is_flag=True, help="Learn from mirror images too; they need spp extract --flip.")
@@ -324,9 +329,7 @@ def training(function: F) -> F:
 
 def split(default: str) -> Decorator[Any]:
     """``--split NAME``: train, val, trainval, test, whatever the data set has, or all."""
-    return click.option(
-        "--split", default=default, show_default=True, metavar="NAME", help="A split of the data set, or all."
-    )
+    return click.option("--split", default=default, metavar="NAME", help="A split of the data set, or all.")
 
 
 svm = _input("svm", "svm.h5", "train-svm")
@@ -351,7 +354,6 @@ precision = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    show_default=True,
     help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
 )
 _NETWORK = (
@@ -364,7 +366,6 @@ _NETWORK = (
     click.option(
         "--weights",
         default="imagenet",
-        show_default=True,
         metavar="imagenet|FILE",
         help="imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
     ),

@@ -32,12 +32,11 @@ if TYPE_CHECKING:
     show_default=f"688 and {options.IntList.text(DEFAULT.scales)}",
     help="SPP-net's; give it again to measure another set.",
 )
-@click.option("--windows", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N", help="An image.")
+@click.option("--windows", type=click.IntRange(min=1), default=2000, metavar="N", help="An image.")
 @click.option(
     "--rcnn-windows",
     type=click.IntRange(min=1),
     default=256,
-    show_default=True,
     metavar="N",
     help="R-CNN is measured on so many of them and scaled up; the fc layers take as many at once in both methods.",
 )
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     "--context",
     type=click.IntRange(min=0),
     default=16,
-    show_default=True,
     metavar="PIXELS",
     help="Around R-CNN's windows, see spp extract.",
 )
@@ -60,7 +58,6 @@ if TYPE_CHECKING:
     "--batch",
     type=click.IntRange(min=1),
     default=8,
-    show_default=True,
     metavar="N",
     help="R-CNN's windows through the conv layers at once.",
 )
@@ -76,7 +73,6 @@ if TYPE_CHECKING:
     "--repeat",
     type=click.IntRange(min=1),
     default=3,
-    show_default=True,
     metavar="N",
     help="Of so many runs, taken in turn, the fastest counts.",
 )

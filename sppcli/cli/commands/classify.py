@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     type=options.FilePath,
     multiple=True,
     default=["network.safetensors"],
-    show_default=True,
     metavar="FILE",
     help="Made by spp train-net; several are averaged.",
 )
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     "--views",
     type=click.Choice(["center", "ten", "full", "multi"]),
     default="ten",
-    show_default=True,
     help="The centre crop; corners, centre and mirror images; the whole image; 96 crops of six scales and the whole "
     "image twice.",
 )
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     "source",
     type=click.Choice(["auto", "crops", "maps"]),
     default="auto",
-    show_default=True,
     help="Run each crop through the network, or pool it from the conv maps of the whole image; auto takes maps for "
     "full and multi, and for ten where the network has a pyramid.",
 )
@@ -54,7 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--split", metavar="NAME", help="Folder to classify: train, val, test.  [default: val, else test]")
 @click.option("--predictions", is_flag=True, help="The classes of each image even where the folders say them.")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to name.")
+@click.option("--top", type=click.IntRange(min=1), default=5, metavar="N", help="Classes to name.")
 @options.precision
 @options.device
 @options.strict

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     "--detections",
     type=options.FilePath,
     default="detections.h5",
-    show_default=True,
     metavar="FILE",
     help="Made by spp detect, which runs first if the file is not there or its inputs have changed.",
 )
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     "--iou",
     type=options.Fraction(0.5),
     default=0.5,
-    show_default=True,
     help="A detection is a hit at this overlap or more.",
 )
 @click.option(
@@ -64,7 +62,6 @@ if TYPE_CHECKING:
     "points",
     type=click.Choice(["exact", "matlab", "octave"]),
     default="exact",
-    show_default=True,
     help="Of the 11-point AP: exact tenths, or 0:0.1:1 as the devkit's floating numbers have it.",
 )
 @options.as_json

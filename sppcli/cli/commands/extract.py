@@ -21,7 +21,6 @@ from sppcli.cli.options import of_recipe
     "--method",
     type=click.Choice(["spp", "rcnn"]),
     default="spp",
-    show_default=True,
     help="Conv maps of whole images; or, as R-CNN, features of every window and object by itself.",
 )
 @click.option(
@@ -41,7 +40,6 @@ from sppcli.cli.options import of_recipe
     "--context",
     type=click.IntRange(min=0),
     default=16,
-    show_default=True,
     metavar="PIXELS",
     help="R-CNN: of the square that show what surrounds the window, on each side.",
 )

@@ -17,7 +17,6 @@ from sppcli.cli import options
     "--side",
     type=click.IntRange(min=1),
     default=256,
-    show_default=True,
     metavar="PIXELS",
     help="Length of the image's shorter side; its aspect ratio is kept.",
 )
@@ -25,7 +24,6 @@ from sppcli.cli import options
     "--views",
     type=click.Choice(["full", "crop"]),
     default="full",
-    show_default=True,
     help="The whole image, or only its centre square.",
 )
 @options.layer
@@ -34,7 +32,6 @@ from sppcli.cli import options
     "--normalize",
     type=click.Choice(["l2", "none"]),
     default="l2",
-    show_default=True,
     help="Each vector to length 1, or as it is.",
 )
 @click.option("--flip", is_flag=True, help="Mean of the vectors of the image and its mirror image.")
@@ -42,7 +39,6 @@ from sppcli.cli import options
     "--batch",
     type=click.IntRange(min=1),
     default=32,
-    show_default=True,
     metavar="N",
     help="At most so many images of equal size at once; the result does not depend on it beyond rounding.",
 )

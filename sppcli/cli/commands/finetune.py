@@ -19,9 +19,7 @@ from sppcli.paper import RECIPES
 @options.output("finetuned.safetensors")
 @options.split("trainval")
 @click.option("--validation", metavar="SPLIT", help="Split to validate on.  [default: a share of --split]")
-@click.option(
-    "--held-out", type=Fraction(0.1), default=0.1, show_default=True, help="That share of the images; never the test's."
-)
+@click.option("--held-out", type=Fraction(0.1), default=0.1, help="That share of the images; never the test's.")
 @options.recipe
 @click.option(
     "--iterations",
@@ -49,17 +47,15 @@ from sppcli.paper import RECIPES
     "--fc",
     type=IntList("1024,1024", repeats=True),
     default="1024,1024",
-    show_default=True,
     metavar="WIDTHS",
     help="Of new fc layers, for a network that has none.",
 )
 @options.pyramid
-@click.option("--batch", type=click.IntRange(min=4), default=128, show_default=True, metavar="N", help="Windows each.")
+@click.option("--batch", type=click.IntRange(min=4), default=128, metavar="N", help="Windows each.")
 @click.option(
     "--check",
     type=click.IntRange(min=1),
     default=100,
-    show_default=True,
     metavar="N",
     help="Steps to validation.",
 )

@@ -27,7 +27,6 @@ class CValue(click.ParamType):  # type: ignore[type-arg]
     "--features",
     type=options.FilePath,
     default="image-features.h5",
-    show_default=True,
     metavar="FILE",
     help="Made by spp features.",
 )
@@ -43,7 +42,6 @@ class CValue(click.ParamType):  # type: ignore[type-arg]
     "--c",
     type=CValue(),
     default="auto",
-    show_default=True,
     help="C of the SVMs, for vectors of mean length 1; auto: of 0.01 to 100 the best by 3-fold cross-validation on the "
     "training images.",
 )

@@ -29,7 +29,6 @@ from sppcli.paper import DEFAULT
     "--mode",
     type=click.Choice(["fast", "quality", "single"]),
     default=DEFAULT.mode,
-    show_default=True,
     help="Selective Search's: quality finds more windows and takes three times as long.",
 )
 @click.option(
@@ -58,7 +57,6 @@ from sppcli.paper import DEFAULT
     "--max-proposals",
     type=click.IntRange(min=1),
     default=DEFAULT.max_proposals,
-    show_default=True,
     metavar="N",
     help="At most so many windows an image of each method (Selective Search: drawn evenly from all) or import.",
 )
@@ -66,7 +64,6 @@ from sppcli.paper import DEFAULT
     "--max-side",
     type=click.IntRange(min=16),
     default=DEFAULT.max_side,
-    show_default=True,
     metavar="PIXELS",
     help="Search larger images at this size and map the boxes back.",
 )
@@ -74,7 +71,6 @@ from sppcli.paper import DEFAULT
     "--engine",
     type=click.Choice(["spp", "opencv"]),
     default="spp",
-    show_default=True,
     help="opencv finds the same windows, ten times slower: the reference to check against.",
 )
 @options.seed

@@ -33,14 +33,6 @@ def command(
     features: Path,
     output: Path,
     recipe: str,
-    layer: str | None,
-    pyramid: tuple[int, ...] | None,
-    svd: tuple[int, ...] | None,
-    precision: str,
-    split: str,
-    flip: bool,
-    memory: int,
-    seed: int,
     weights: str | None,
     dataset: Path | None,
     device: str,
@@ -52,13 +44,10 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
-    from sppcli.engine.corpus import WindowSettings
     from sppcli.stages import train_bbox
 
-    values = options.chosen(recipe, given)
-    taken = {name: values.pop(name) for name in options.WINDOW_VALUES}
-    windows = WindowSettings(layer, pyramid, svd=svd or (), precision=precision, **taken)
-    config = train_bbox.TrainBboxConfig(windows, split, flip=flip, memory=memory, seed=seed, recipe=recipe, **values)
+    windows, values = options.window_settings(recipe, given)
+    config = train_bbox.TrainBboxConfig(windows, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
         summary = train_bbox.run(
             proposals,

@@ -17,24 +17,21 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
 @click.command("train-net")
 @click.argument("source", type=options.FilePath, metavar="FOLDER")
 @options.output("network.safetensors", "The network to write; its curves stand beside it as .csv and .png.")
-@click.option("--net", default="zf5", show_default=True, metavar="NAME", help=_NETS)
+@click.option("--net", default="zf5", metavar="NAME", help=_NETS)
 @click.option(
     "--sizes",
     type=SizeList(),
     default="180,224",
-    show_default=True,
     metavar="SIZES",
     help="Input sizes, an epoch each in turn (180,224), or drawn for each epoch from a range (180-224).",
 )
-@click.option(
-    "--pyramid", type=IntList("6,3,2,1"), default="6,3,2,1", show_default=True, metavar="LEVELS", help="Bins."
-)
+@click.option("--pyramid", type=IntList("6,3,2,1"), default="6,3,2,1", metavar="LEVELS", help="Bins.")
 @click.option("--no-spp", is_flag=True, help="The baseline: the last map pooled to a fixed size, one input size.")
 @click.option(
     "--fc", type=IntList("4096,4096", repeats=True), metavar="WIDTHS", help="Of fc6, fc7.  [default: the network's]"
 )
 @click.option("--cut", metavar="LAYER", help="Of a torchvision trunk, where the pyramid stands.  [default: its own]")
-@click.option("--dropout", type=Fraction(0.5), default=0.5, show_default=True, help="After fc6 and fc7.")
+@click.option("--dropout", type=Fraction(0.5), default=0.5, help="After fc6 and fc7.")
 @click.option(
     "--input",
     "reads",
@@ -52,24 +49,21 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "--crop",
     type=click.Choice(["random", "corners"]),
     default="random",
-    show_default=True,
     help="Anywhere, or a corner or the centre.",
 )
-@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the images.")
+@click.option("--flip/--no-flip", default=True, help="Mirror half of the images.")
 @click.option(
     "--colour",
     type=click.Choice(["pca", "jitter", "none"]),
     default="pca",
-    show_default=True,
     help="Along the principal components of ImageNet's colours, or gain and lift a channel.",
 )
-@click.option("--strength", type=PositiveFloat(0.1), default=0.1, show_default=True, help="Of the colour altering.")
-@click.option("--epochs", type=click.IntRange(min=1), default=70, show_default=True, metavar="N", help="At most.")
+@click.option("--strength", type=PositiveFloat(0.1), default=0.1, help="Of the colour altering.")
+@click.option("--epochs", type=click.IntRange(min=1), default=70, metavar="N", help="At most.")
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=128,
-    show_default=True,
     metavar="N",
     help="Images a step, over all processes.",
 )
@@ -78,38 +72,33 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "learning_rate",
     type=PositiveFloat(0.01),
     default=0.01,
-    show_default=True,
     help="Learning rate at the start.",
 )
 @click.option(
     "--schedule",
     type=click.Choice(["plateau", "steps"]),
     default="plateau",
-    show_default=True,
     help="Rate divided by 10 when the error stops falling, or after 60% and 85% of the epochs.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
     default=5,
-    show_default=True,
     metavar="EPOCHS",
     help="Without a lower error before the rate falls.",
 )
-@click.option("--momentum", type=Fraction(0.9), default=0.9, show_default=True, help="Of SGD.")
-@click.option("--weight-decay", type=Number(0.0005), default=0.0005, show_default=True, help="Of SGD.")
+@click.option("--momentum", type=Fraction(0.9), default=0.9, help="Of SGD.")
+@click.option("--weight-decay", type=Number(0.0005), default=0.0005, help="Of SGD.")
 @click.option(
     "--held-out",
     type=Fraction(0.1),
     default=0.1,
-    show_default=True,
     help="Share of the training images that validate where there is no folder val; 0 for none.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    show_default=True,
     help="bf16 is mixed precision: weights and sums in fp32.",
 )
 @click.option(
@@ -117,7 +106,6 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "cache_bytes",
     type=options.Bytes(),
     default="2G",
-    show_default=True,
     help="Memory for decoded images, as 800M or 3G.",
 )
 @click.option(
@@ -125,7 +113,6 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "checkpoint_seconds",
     type=click.FloatRange(min=0),
     default=60.0,
-    show_default=True,
     metavar="SECONDS",
     help="Between two checkpoints; a killed training goes on from the last.",
 )

@@ -38,7 +38,6 @@ from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
     "--jitter",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     metavar="N",
     help="Windows near each object (IoU 0.7 or more) that are positives too.",
 )
@@ -48,16 +47,7 @@ def command(
     features: Path,
     output: Path,
     recipe: str,
-    layer: str | None,
-    pyramid: tuple[int, ...] | None,
-    svd: tuple[int, ...] | None,
-    precision: str,
-    split: str,
-    flip: bool,
-    jitter: int,
     classes: tuple[str, ...] | None,
-    memory: int,
-    seed: int,
     weights: str | None,
     dataset: Path | None,
     device: str,
@@ -73,15 +63,10 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
-    from sppcli.engine.corpus import WindowSettings
     from sppcli.stages import train_svm
 
-    values = options.chosen(recipe, given)
-    taken = {name: values.pop(name) for name in options.WINDOW_VALUES}
-    windows = WindowSettings(layer, pyramid, svd=svd or (), precision=precision, **taken)
-    config = train_svm.TrainSvmConfig(
-        windows, split, classes or (), flip=flip, jitter=jitter, memory=memory, seed=seed, recipe=recipe, **values
-    )
+    windows, values = options.window_settings(recipe, given)
+    config = train_svm.TrainSvmConfig(windows, classes=classes or (), recipe=recipe, **values)
     with console.progress("train-svm") as progress:
         summary = train_svm.run(
             proposals,

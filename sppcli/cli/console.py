@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from sppcli.cli.meter import Meter, duration, rate
 from sppcli.cli.options import VERBOSITY
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 LINE_FRACTION = 0.1
 LINE_GAP = 2.0
-# The rate is that of the last so many seconds.
-RATE_SECONDS = 30.0
 
 
 def level() -> int:
@@ -161,54 +159,6 @@ class _Quiet:
         warn(text)
 
 
-class Meter:
-    """Counts items against a clock: how many are done, how fast, how long it will take.
-
-    Args:
-        total: items of the work; 0 if unknown.
-        clock: seconds, any origin.
-        found: items done before, which are no measure of speed.
-    """
-
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic, found: int = 0) -> None:
-        self.total = total
-        self.done = self.found = found
-        self._clock = clock
-        self._started = clock()
-        self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
-
-    def advance(self, n: int) -> None:
-        now = self._clock()
-        self.done += n
-        self._samples.append((now, self.done - self.found))
-        while len(self._samples) > 2 and now - self._samples[1][0] > RATE_SECONDS:
-            self._samples.popleft()
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return self._clock() - self._started
-
-    @property
-    def rate(self) -> float | None:
-        """Items a second lately, or None before anything can be said."""
-        (first, before), (_, after) = self._samples[0], self._samples[-1]
-        elapsed = self._clock() - first
-        return (after - before) / elapsed if after > before and elapsed > 0 else None
-
-    @property
-    def mean_rate(self) -> float | None:
-        """Items a second over the whole, without those found."""
-        made = self.done - self.found
-        return made / self.seconds if made > 0 and self.seconds > 0 else None
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds, or None if unknown."""
-        rate = self.rate
-        return max(0, self.total - self.done) / rate if rate and self.total else None
-
-
 class _Plain:
     """Progress as occasional lines."""
 
@@ -252,8 +202,8 @@ class _Plain:
         if meter is None or not meter.done:
             return
         found = f", {meter.found} of them found already done" if meter.found else ""
-        rate = f" ({_rate(meter.mean_rate)} {self.unit}/s)" if meter.mean_rate and meter.seconds >= 1 else ""
-        click.echo(f"{self.label}: {meter.done} {self.unit} in {duration(meter.seconds)}{rate}{found}", err=True)
+        speed = f" ({rate(meter.mean_rate)} {self.unit}/s)" if meter.mean_rate and meter.seconds >= 1 else ""
+        click.echo(f"{self.label}: {meter.done} {self.unit} in {duration(meter.seconds)}{speed}{found}", err=True)
 
     def _draw(self) -> None:
         meter = self.meter
@@ -272,7 +222,7 @@ class _Plain:
         else:
             parts = [f"{meter.done} {self.unit}"]
         if meter.rate:
-            parts.append(f"{_rate(meter.rate)}/s")
+            parts.append(f"{rate(meter.rate)}/s")
         if meter.remaining is not None:
             parts.append(f"{duration(meter.remaining)} left")
         if self._note:
@@ -335,24 +285,6 @@ def _live(label: str) -> Iterator[_Live]:
     meter = _Live(label, bar)
     with bar:
         yield meter
-
-
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _rate(value: float | None) -> str:
-    if value is None:
-        return "?"
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from sppcli.cli import console, options
+from sppcli.cli.meter import Meter, duration
 
 Captured = pytest.CaptureFixture[str]
 
@@ -163,7 +164,7 @@ def test_progress_of_slow_items_speaks_every_ten_seconds_and_names_them(capsys: 
 
 def test_items_found_do_not_count_as_speed() -> None:
     clock = Clock()
-    meter = console.Meter(1000, clock, 900)
+    meter = Meter(1000, clock, 900)
     for _ in range(10):
         clock.now += 1
         meter.advance(1)
@@ -174,7 +175,7 @@ def test_items_found_do_not_count_as_speed() -> None:
 
 def test_rate_is_the_recent_one() -> None:
     clock = Clock()
-    meter = console.Meter(0, clock)
+    meter = Meter(0, clock)
     for _ in range(100):
         clock.now += 0.1
         meter.advance(1)
@@ -219,7 +220,7 @@ def test_no_summary_after_an_error(capsys: Captured) -> None:
     [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
 def test_duration(seconds: float, text: str) -> None:
-    assert console.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 SCRIPT = """

@@ -77,7 +77,7 @@ def boxes_name(index: int) -> str:
 
 
 class ImageMaps:
-    """Conv maps of one image; a map is read when it is asked for.
+    """Conv maps of one image; a map is read when it is first asked for, and held.
 
     ``size``: (height, width) of the image; ``map_sizes``: (height, width) of the map at each scale.
     """
@@ -92,10 +92,13 @@ class ImageMaps:
             if name not in artefact:
                 raise BadArtefact(f"{artefact.path}: {name} is missing; run spp extract --force")
         self.map_sizes = [artefact.shape(name)[:2] for name in self._names]
+        self._held: dict[int, npt.NDArray[np.float16]] = {}
 
     def read(self, scale_index: int) -> npt.NDArray[np.float16]:
         """The map (h, w, channels), as it is stored."""
-        return self._artefact.array(self._names[scale_index])
+        if scale_index not in self._held:
+            self._held[scale_index] = self._artefact.array(self._names[scale_index])
+        return self._held[scale_index]
 
 
 class ImageVectors:

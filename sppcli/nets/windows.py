@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -175,11 +174,10 @@ class WindowReader:
 
         assert self.head is not None
         output = np.empty((len(cells), len(self.head.layers[self.layer][1])), dtype=np.float32)
-        read = cache(maps.read)
         with torch.inference_mode():
             for start in range(0, len(cells), BLOCK):
                 block = slice(start, start + BLOCK)
-                pooled = self._pooled(read, which[block], cells[block])
+                pooled = self._pooled(maps.read, which[block], cells[block])
                 output[block] = self.head.run(pooled, self.layer).float().cpu().numpy()
         return output
 

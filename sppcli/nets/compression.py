@@ -43,14 +43,14 @@ def compressed(head: FcHead, layer: str, ranks: tuple[int, ...]) -> FcHead:
 def truncated_svd(matrix: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
     """``left`` (m, rank) and ``right`` (rank, n), float32: their product is the best approximation of ``matrix``.
 
-    From the eigenvectors of the smaller of A A' and A' A, of which only the largest are computed: for 4096 x 12,800
-    and rank 1024 a third of the time of a randomised SVD with two power iterations, and exact.
+    From the eigenvectors of the smaller of A A' and A' A, exactly. All of them: LAPACK's way to the largest alone (evr)
+    takes 0.8 of the time for 4096 x 12,800 and rank 1024, but was seen to find none where eigenvalues are equal.
     """
     if matrix.shape[0] > matrix.shape[1]:
         left, right = truncated_svd(np.ascontiguousarray(matrix.T), rank)
         return np.ascontiguousarray(right.T), np.ascontiguousarray(left.T)
     size = len(matrix)
     # A product of a matrix and its own transpose is computed at half the cost.
-    basis = eigh(matrix @ matrix.T, subset_by_index=(size - rank, size - 1), overwrite_a=True, check_finite=False)[1]
+    basis = eigh(matrix @ matrix.T, overwrite_a=True, check_finite=False, driver="evd")[1][:, size - rank :]
     basis = np.ascontiguousarray(basis[:, ::-1], dtype=np.float32)
     return basis, basis.T @ matrix

@@ -32,6 +32,17 @@ def test_the_best_approximation_of_its_rank(seed: int, height: int, width: int, 
     np.testing.assert_array_equal(again[0] @ again[1], a @ b)
 
 
+def test_equal_singular_values() -> None:
+    """Any vectors serve, but as many as asked for."""
+    for seed in range(20):
+        left, _, right = np.linalg.svd(np.random.default_rng(seed).standard_normal((24, 29)), full_matrices=False)
+        matrix = (left @ right).astype(np.float32)
+        for rank in (1, 12, 23):
+            a, b = truncated_svd(matrix, rank)
+            assert (a.shape, b.shape) == ((24, rank), (rank, 29))
+            assert np.linalg.norm(matrix - a @ b) == pytest.approx(np.sqrt(24 - rank), rel=1e-3)
+
+
 def head(seed: int = 0, sizes: tuple[int, ...] = (24, 10, 8)) -> FcHead:
     random = np.random.default_rng(seed)
     layers = {}

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from sppcli.bench.networks import with_torchs_normalisation
 from sppcli.bench.operations import conv_operations, fc_operations
@@ -95,11 +97,15 @@ class Methods:
         self._context = context
         self._batch = batch
         self._block = block
-        trunk = network.trunk.to(device).to(memory_format=torch.channels_last)
-        self._plain, self._trunk = with_torchs_normalisation(trunk), for_inference(trunk)
+        self._trunk = for_inference(network.trunk.to(device).to(memory_format=torch.channels_last))
         self._levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
         self._heads: dict[tuple[str, tuple[int, ...]], FcHead] = {}
         self.layer = list(network.head.layers)[-1] if network.head and network.head.layers else "pool5"
+
+    @cached_property
+    def _plain(self) -> nn.Module:
+        """The trunk in torch's own layers."""
+        return with_torchs_normalisation(self._network.trunk)
 
     def rcnn(
         self, image: ByteImage, windows: Boxes, precision: str, measured: int, plain: bool = False

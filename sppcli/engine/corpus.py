@@ -299,4 +299,5 @@ def _fc_place(device: str, precision: str) -> tuple[torch.device | None, str]:
     """Where fc layers run, as `window_reader` takes it, and in which precision."""
     from sppcli.nets.maps import choose_device, choose_precision, gpu
 
-    return gpu(device), choose_precision(precision, choose_device(device))
+    place = choose_device(device)
+    return gpu(place), choose_precision(precision, place)

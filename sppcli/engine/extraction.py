@@ -121,11 +121,11 @@ class WindowExtraction:
         return {"windows": vectors_name(index), "boxes": boxes_name(index)}
 
     def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
-        paths = self._proposals.images.paths
-        return [
-            {"windows": self._reader(image, self._boxes(row), paths[row]), "boxes": self._boxes(row)}
-            for row, image in zip(rows, images, strict=True)
-        ]
+        found: list[Arrays] = []
+        for row, image in zip(rows, images, strict=True):
+            boxes = self._boxes(row)
+            found.append({"windows": self._reader(image, boxes, self._proposals.images.paths[row]), "boxes": boxes})
+        return found
 
     def _boxes(self, row: int) -> Boxes:
         return np.concatenate([self._objects[row], self._proposals.of(row)])

@@ -10,7 +10,7 @@ from sppcli.engine.factors import Truncate, truncated
 from sppcli.engine.networks import head_of, open_network
 from sppcli.errors import StaleArtefact
 from sppcli.nets.crops import CropReader, CropVectors
-from sppcli.nets.maps import Extractor
+from sppcli.nets.maps import Extractor, gpu
 from sppcli.nets.windows import HeldMaps, Maps, Vectors
 from sppcli.structures import ByteImage
 
@@ -69,7 +69,7 @@ class ImageReader:
                 head_of_model(svm, self.network, svd, truncate),
                 head_of_model(bbox, self.network, svd, truncate) if bbox else None,
             )
-            self._device = None if device.type == "cpu" else device
+            self._device = gpu(device)
 
     def scorer(self) -> Scorer:
         """The model over what `read` gives."""

@@ -32,9 +32,8 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def gpu(name: str) -> torch.device | None:
-    """As `choose_device`; None for the CPU, which has kernels of its own."""
-    device = choose_device(name)
+def gpu(device: torch.device) -> torch.device | None:
+    """``device``; None for the CPU, which has kernels of its own."""
     return None if device.type == "cpu" else device
 
 

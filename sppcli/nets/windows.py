@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -130,7 +130,7 @@ class WindowReader:
         which, cells = which[first], cells[first]
         if self.layer != "pool5":
             return Distinct(self._through_head(maps, which, cells).astype(dtype, copy=False), rows)
-        return Distinct(self._compiled(maps.read, which, cells, dtype), rows)
+        return Distinct(self._compiled(maps, which, cells, dtype), rows)
 
     def dimensions(self, maps: Maps | Vectors) -> int:
         """Numbers of a window's features."""
@@ -177,30 +177,28 @@ class WindowReader:
         with torch.inference_mode():
             for start in range(0, len(cells), BLOCK):
                 block = slice(start, start + BLOCK)
-                pooled = self._pooled(maps.read, which[block], cells[block])
+                pooled = self._pooled(maps, which[block], cells[block])
                 output[block] = self.head.run(pooled, self.layer).float().cpu().numpy()
         return output
 
-    def _pooled(
-        self, read: Callable[[int], Floats], which: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]
-    ) -> torch.Tensor:
+    def _pooled(self, maps: Maps, which: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]) -> torch.Tensor:
         """Pooled vectors (n, bins * C), where the head is."""
         import torch
 
         if self.device is None:
-            return torch.from_numpy(self._compiled(read, which, cells, np.float32))
+            return torch.from_numpy(self._compiled(maps, which, cells, np.float32))
         from sppcli.nets.pyramid import pool_regions
 
         return torch.cat(
             [
-                pool_regions(torch.from_numpy(read(index)).to(self.device), cells[part], self.levels)
+                pool_regions(torch.from_numpy(maps.read(index)).to(self.device), cells[part], self.levels)
                 for index, part in _scales(which)
             ]
         )
 
     def _compiled(
         self,
-        read: Callable[[int], Floats],
+        maps: Maps,
         which: npt.NDArray[np.int64],
         cells: npt.NDArray[np.int64],
         dtype: type[np.float16 | np.float32],
@@ -211,7 +209,7 @@ class WindowReader:
 
         pooled = np.empty((len(cells), self.pooled), dtype=dtype)
         for index, part in _scales(which):
-            pool_windows(read(index), cells[part], self.levels, pooled[part])
+            pool_windows(maps.read(index), cells[part], self.levels, pooled[part])
         return pooled
 
 

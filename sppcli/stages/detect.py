@@ -164,9 +164,9 @@ def run(
             place = None
             if any(heads):
                 # Brings torch, which pool5 does without.
-                from sppcli.nets.maps import gpu
+                from sppcli.nets.maps import choose_device, gpu
 
-                place = gpu(device)
+                place = gpu(choose_device(device))
             scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, place))
         detector = Detector(scorers, config.settings)
         found = []

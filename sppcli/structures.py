@@ -116,9 +116,17 @@ class Skipped:
     reason: str
 
 
-@dataclass
-class Notes:
-    """What a stage wants said besides its result; the command line prints warnings on stderr."""
+MAX_LOCALISATIONS = 5
+"""Localisations of one image that ILSVRC's top-5 error reads."""
 
-    warnings: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+
+@dataclass(frozen=True)
+class Localisations:
+    """At most five predicted objects of one image, the surest first: ``labels`` and ``boxes`` (N, 4)."""
+
+    labels: tuple[str, ...]
+    boxes: Boxes
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.boxes) or len(self.labels) > MAX_LOCALISATIONS:
+            raise ValueError(f"labels and boxes differ in length, or are more than {MAX_LOCALISATIONS}")

@@ -23,8 +23,8 @@ from sppcli.structures import Boxes, FloatArray
 class NetworkRecord:
     """What later stages must know of the network that made the maps.
 
-    ``digest``: SHA-256 of the trunk. ``stride`` and ``centre``: pixels of the scaled image. ``canonical``: side in
-    pixels of its training input; ``canonical_cells``: side of its map there. ``pyramid``: the levels it was
+    ``digest``: SHA-256 of the trunk. ``stride`` and ``centre``: pixels of the scaled image. ``input_size``: side in
+    pixels of its training input; ``input_cells``: side of its map there. ``pyramid``: the levels it was
     trained with, () if it was trained without a pyramid.
     """
 
@@ -34,17 +34,24 @@ class NetworkRecord:
     stride: float
     centre: float
     channels: int
-    canonical: int
-    canonical_cells: int
+    input_size: int
+    input_cells: int
     pyramid: tuple[int, ...]
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> NetworkRecord:
-        return cls(**{**value, "pyramid": tuple(value["pyramid"])})
+        names = {"canonical": "input_size", "canonical_cells": "input_cells"}
+        fields = {names.get(name, name): item for name, item in value.items()}
+        return cls(**{**fields, "pyramid": tuple(value["pyramid"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields under the names that files have for them."""
+        names = {"input_size": "canonical", "input_cells": "canonical_cells"}
+        return {names.get(name, name): item for name, item in asdict(self).items()}
 
 
 @dataclass(frozen=True)
-class CropRecord:
+class RcnnRecord:
     """How R-CNN's features were made: windows warped to ``side`` pixels with ``context`` around them, up to ``layer``.
 
     ``levels``: the pyramid over the warped window's map; ``head_digest``: SHA-256 of the fc layers, "" for pool5.
@@ -57,7 +64,7 @@ class CropRecord:
     head_digest: str = ""
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CropRecord:
+    def from_json(cls, value: Mapping[str, Any]) -> RcnnRecord:
         return cls(**{**value, "levels": tuple(value["levels"])})
 
     def to_json(self) -> dict[str, Any]:
@@ -146,7 +153,7 @@ def _keys(boxes: npt.NDArray[np.floating]) -> list[bytes]:
 
 
 class Features:
-    """An open features file: conv maps, or with ``crops`` R-CNN's features of windows."""
+    """An open features file: conv maps, or with ``rcnn`` R-CNN's features of windows."""
 
     def __init__(self, artefact: Artefact) -> None:
         self.path = artefact.path
@@ -156,8 +163,8 @@ class Features:
         with described(artefact):
             self.scales: tuple[int, ...] = tuple(self.header.config["scales"])
             self.network = NetworkRecord.from_json(self.header.config["network"])
-            crops = self.header.config.get("crops")
-            self.crops = CropRecord.from_json(crops) if crops else None
+            rcnn = self.header.config.get("crops")
+            self.rcnn = RcnnRecord.from_json(rcnn) if rcnn else None
         self._artefact = artefact
 
     @property

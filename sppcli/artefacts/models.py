@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.artefacts.features import CropRecord, Features, NetworkRecord
+from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord
 from sppcli.artefacts.store import Header, create, described, open_artefact
 from sppcli.errors import StaleArtefact
 from sppcli.structures import BoolArray, FloatArray
@@ -18,10 +18,10 @@ from sppcli.structures import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """How a model's features are made from conv maps, or with ``crops`` from windows one by one, as R-CNN.
+    """How a model's features are made from conv maps, or with ``rcnn`` from windows one by one, as R-CNN.
 
     ``slack``: see `geometry.projection.CellGrid`; ``scale_rule`` and ``window_side`` (pixels): see
-    `choose_scale` there; ``normalize`` and ``factor``: see `learn.scaling.Normaliser`.
+    `choose_scale` there; ``normalize`` and ``factor``: see `features.normalise.Normaliser`.
     ``head_digest``: SHA-256 of the fc layers, "" for pool5; ``svd``: their ranks if they were truncated (see
     `nets.compression`); ``precision``: fp32, or bf16, in which they run.
     """
@@ -35,20 +35,29 @@ class FeatureRecord:
     normalize: str
     factor: float
     head_digest: str = ""
-    crops: CropRecord | None = None
+    rcnn: RcnnRecord | None = None
     svd: tuple[int, ...] = ()
     precision: str = "fp32"
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FeatureRecord:
         network = NetworkRecord.from_json(value["network"])
-        crops = CropRecord.from_json(value["crops"]) if value.get("crops") else None
+        rcnn = RcnnRecord.from_json(value["crops"]) if value.get("crops") else None
         lists = {"levels": tuple(value["levels"]), "svd": tuple(value.get("svd", ()))}
-        return cls(**{**value, **lists, "network": network, "crops": crops})
+        fields = {name: item for name, item in value.items() if name != "crops"}
+        return cls(**{**fields, **lists, "network": network, "rcnn": rcnn})
 
     def to_json(self) -> dict[str, Any]:
-        crops = self.crops and self.crops.to_json()
-        return {**asdict(self), "levels": list(self.levels), "svd": list(self.svd), "crops": crops}
+        """The fields under the names that files have for them."""
+        fields = asdict(self)
+        del fields["rcnn"]
+        return {
+            **fields,
+            "network": self.network.to_json(),
+            "levels": list(self.levels),
+            "svd": list(self.svd),
+            "crops": self.rcnn and self.rcnn.to_json(),
+        }
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,10 @@ def check_trunk(model: SvmModel | BoxModel, features: Features) -> None:
         StaleArtefact: says which files, and what to run.
     """
     made_by = "spp train-svm" if isinstance(model, SvmModel) else "spp train-bbox"
-    if model.record.crops != features.crops:
+    if model.record.rcnn != features.rcnn:
         raise StaleArtefact(
-            f"{model.path} was trained on {described_crops(model.record.crops)}, {features.path} holds "
-            f"{described_crops(features.crops)}; run {made_by} again"
+            f"{model.path} was trained on {described_rcnn(model.record.rcnn)}, {features.path} holds "
+            f"{described_rcnn(features.rcnn)}; run {made_by} again"
         )
     if model.record.network.digest != features.network.digest:
         raise StaleArtefact(
@@ -147,11 +156,11 @@ def check_trunk(model: SvmModel | BoxModel, features: Features) -> None:
         )
 
 
-def described_crops(crops: CropRecord | None) -> str:
+def described_rcnn(rcnn: RcnnRecord | None) -> str:
     """How features are made, for messages."""
-    if crops is None:
+    if rcnn is None:
         return "conv maps of whole images"
     return (
-        f"R-CNN's features of each window ({crops.layer}{' ' + crops.head_digest[:8] if crops.head_digest else ''}, "
-        f"{crops.side} pixels, context {crops.context})"
+        f"R-CNN's features of each window ({rcnn.layer}{' ' + rcnn.head_digest[:8] if rcnn.head_digest else ''}, "
+        f"{rcnn.side} pixels, context {rcnn.context})"
     )

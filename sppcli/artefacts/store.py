@@ -25,7 +25,7 @@ import numpy.typing as npt
 from sppcli import __version__
 from sppcli.artefacts.schema import SCHEMAS, Field, Schema
 from sppcli.errors import BadArtefact, MissingInput
-from sppcli.files import commit, ensure_folder, replacing
+from sppcli.runtime.files import commit, ensure_folder, replacing
 
 Array = npt.NDArray[Any]
 Json = dict[str, Any]

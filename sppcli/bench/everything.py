@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from sppcli.bench.measure import Machine, Row, this_machine
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import UsageProblem
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.progress import NoProgress, Progress
 
 # In the order in which they are measured and printed; each is imported when it is measured.
 PARTS: tuple[str, ...] = ("start", "search", "conv", "pool", "fc", "svm", "evaluation")

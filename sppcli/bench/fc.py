@@ -10,10 +10,10 @@ import torch
 
 from sppcli.bench.measure import Machine, Row, alternated
 from sppcli.bench.operations import fc_operations
+from sppcli.features.windows import HeldMaps, WindowReader
 from sppcli.geometry.projection import CellGrid
 from sppcli.nets.backbones import FcHead
 from sppcli.nets.compression import compressed
-from sppcli.nets.windows import HeldMaps, WindowReader
 from sppcli.paper import DEFAULT
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sppcli.engine.cpus import cpu_threads
-from sppcli.nets.maps import choose_precision
+from sppcli.features.conv_maps import choose_precision
+from sppcli.runtime.cpus import cpu_threads
 
 
 @dataclass(frozen=True)

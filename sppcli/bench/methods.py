@@ -15,15 +15,15 @@ from torch import nn
 
 from sppcli.bench.networks import with_torchs_normalisation
 from sppcli.bench.operations import conv_operations, fc_operations
+from sppcli.features.conv_maps import prepare
+from sppcli.features.rcnn import warped
+from sppcli.features.windows import HeldMaps, WindowReader
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import size_at
 from sppcli.nets.backbones import FcHead, Network, run_trunk
 from sppcli.nets.compression import compressed
-from sppcli.nets.crops import warped
 from sppcli.nets.local import for_inference
-from sppcli.nets.maps import prepare
 from sppcli.nets.pyramid import SpatialPyramidPool
-from sppcli.nets.windows import HeldMaps, WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.structures import Boxes, ByteImage, FloatArray
 
@@ -122,7 +122,7 @@ class Methods:
         for start in range(0, len(chosen), self._batch):
             with clock.phase("prepare"):
                 part = chosen[start : start + self._batch].tolist()
-                crops = [warped(image, box, network.canonical, self._context, network.normalisation) for box in part]
+                crops = [warped(image, box, network.input_size, self._context, network.normalisation) for box in part]
                 pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(self._device)
             with clock.phase("conv"):
                 maps = self._conv(pixels, precision, plain)
@@ -132,7 +132,7 @@ class Methods:
         with clock.phase("fc"):
             features = self._through_head(vectors, precision)
         factor = len(windows) / len(chosen)
-        conv = conv_operations(network.trunk, network.canonical, network.canonical) * len(windows)
+        conv = conv_operations(network.trunk, network.input_size, network.input_size) * len(windows)
         fc = self._fc_operations(()) * len(windows)
         seconds = {name: value * factor for name, value in clock.seconds.items()}
         return Cost(seconds, conv, fc, len(windows)), features
@@ -152,7 +152,7 @@ class Methods:
             conv += conv_operations(network.trunk, *size_at(image.shape[0], image.shape[1], scale))
         grid = CellGrid(network.grid.stride, network.grid.centre, DEFAULT.slack)
         reader = WindowReader(
-            variant.scales, grid, float(network.canonical), network.channels, self._levels, DEFAULT.scale_rule
+            variant.scales, grid, float(network.input_size), network.channels, self._levels, DEFAULT.scale_rule
         )
         held = HeldMaps(image.shape[:2], tuple(maps))
         rows: npt.NDArray[np.int64] | None = None

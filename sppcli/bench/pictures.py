@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from sppcli.artefacts.proposals import read_proposals
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.progress import Progress
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import digest, read_bytes, read_image
 from sppcli.paper import DEFAULT
-from sppcli.proposals import compiling
-from sppcli.proposals.selective_search import selective_search
+from sppcli.proposals.selective_search import warm_up as compiling
+from sppcli.proposals.selective_search.search import selective_search
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, ByteImage
 
 # How much the channels of a photograph have in common: brightness, and two directions of colour.

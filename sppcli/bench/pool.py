@@ -11,8 +11,8 @@ from torchvision.ops import roi_pool
 
 from sppcli.bench.measure import Machine, Row, alternated
 from sppcli.bench.pictures import draw_windows
+from sppcli.features.pooling import pool_windows
 from sppcli.geometry.projection import CellGrid, project
-from sppcli.nets.pooling import pool_windows
 from sppcli.nets.pyramid import bins_in
 from sppcli.paper import DEFAULT
 

@@ -13,13 +13,13 @@ import torch
 from sppcli.bench.methods import PHASES, Cost, Methods, Variant
 from sppcli.bench.networks import RANDOM, random_network
 from sppcli.bench.pictures import draw_windows, pictures, search_windows, stored_windows
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import UsageProblem
-from sppcli.nets.maps import choose_device, choose_precision
+from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Boxes, ByteImage
 
 PLAIN = "torch's layers"
@@ -28,8 +28,8 @@ DRAWN, SEARCHED, STORED = "drawn at random", "of Selective Search", "of a propos
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """``net``: a network with random weights, or None for that of ``weights``, ``backbone``, ``cut`` and ``reads`` (as
-    in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on ``rcnn_windows``; as many go through
+    """``net``: a network with random weights, or None for that of ``weights``, ``backbone``, ``cut`` and
+    ``normalisation`` (as in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on ``rcnn_windows``; as many go through
     the fc layers at once in both methods. ``batch``: R-CNN's through the conv layers at once. ``size``: (height, width)
     of an image drawn if none is given. ``repeat``: of so many runs the fastest counts, phase by phase. ``best``: R-CNN
     in float32, by torch's layers alone too, against SPP-net with all that saves time, one thing after the other;
@@ -40,7 +40,7 @@ class BenchConfig:
     weights: str = "imagenet"
     backbone: str | None = None
     cut: str | None = None
-    reads: str | None = None
+    normalisation: str | None = None
     precision: str = "auto"
     device: str = "auto"
     scales: tuple[tuple[int, ...], ...] = ((688,), DEFAULT.scales)
@@ -115,11 +115,11 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
     network = (
         random_network(config.net, config.seed)
         if config.net
-        else load_network(config.weights, config.backbone, config.cut, config.reads)
+        else load_network(config.weights, config.backbone, config.cut, config.normalisation)
     )
-    if 2 * config.context >= network.canonical:
+    if 2 * config.context >= network.input_size:
         raise UsageProblem(
-            f"--context {config.context} on both sides leaves nothing of an input of {network.canonical} pixels"
+            f"--context {config.context} on both sides leaves nothing of an input of {network.input_size} pixels"
         )
     device = choose_device(config.device)
     threads = cpu_threads()
@@ -150,7 +150,7 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
         float(np.mean([len(boxes) for boxes in windows])),
         source,
         measured,
-        network.canonical,
+        network.input_size,
         config.context,
         str(device),
         threads,

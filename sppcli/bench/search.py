@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.bench.measure import Machine, Row, alternated
-from sppcli.proposals.opencv_search import one_thread, opencv_regions
-from sppcli.proposals.selective_search import spp_regions
+from sppcli.proposals.selective_search.opencv_search import one_thread, opencv_regions
+from sppcli.proposals.selective_search.search import spp_regions
 from sppcli.structures import ByteImage, FloatArray
 
 Int32 = npt.NDArray[np.int32]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import rich.progress
     from rich.console import RenderableType
 
-    from sppcli.engine.progress import Progress
+    from sppcli.runtime.progress import Progress
 
 # Off a terminal: a line after so many seconds or so much of the work, whichever is first, but not within GAP seconds.
 LINE_SECONDS = 10.0

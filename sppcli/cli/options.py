@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
 if TYPE_CHECKING:
-    from sppcli.engine.corpus import WindowSettings
+    from sppcli.detection.training_plan import WindowSettings
 
     _Type = click.ParamType[Any]  # a plain class at run time, before click 8.5
 else:
@@ -299,7 +299,7 @@ def windows(function: F) -> F:
 
 def window_settings(recipe_name: str, given: Mapping[str, Any]) -> tuple[WindowSettings, dict[str, Any]]:
     """What the options of `windows` in ``given`` come to, and the values of the others, as `chosen`."""
-    from sppcli.engine.corpus import WindowSettings
+    from sppcli.detection.training_plan import WindowSettings
 
     rest = dict(given)
     layer, pyramid, svd, precision = (rest.pop(name) for name in ("layer", "pyramid", "svd", "precision"))
@@ -372,7 +372,7 @@ _NETWORK = (
     click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]"),
     click.option(
         "--input",
-        "reads",
+        "normalisation",
         type=click.Choice(["imagenet", "inception", "caffe", "caffe-128"]),
         show_default="the weights file's own, else torchvision's for the backbone",
         help="What the weights were trained on: RGB by ImageNet's mean and deviation; RGB from -1 to 1; BGR minus "
@@ -384,7 +384,7 @@ _NETWORK = (
 
 
 def network(function: F) -> F:
-    """Which network runs, and how: ``backbone``, ``weights``, ``cut``, ``reads``, ``precision``, ``device``."""
+    """Which network runs, and how: ``backbone``, ``weights``, ``cut``, ``normalisation``, ``precision``, ``device``."""
     for decorator in reversed(_NETWORK):
         function = decorator(function)
     return function

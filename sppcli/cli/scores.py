@@ -10,7 +10,7 @@ import click
 from sppcli.cli import console
 
 if TYPE_CHECKING:
-    from sppcli.evaluation.localisation import LocalisationResult
+    from sppcli.evaluation.localisation import LocalisationErrors
     from sppcli.stages.evaluate import CocoSummary, EvaluateSummary, IlsvrcSummary
     from sppcli.stages.recall import RecallSummary
 
@@ -37,7 +37,7 @@ def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
     click.echo(f"ilsvrc (area), IoU by object size, {summary.images:,} images of {summary.split}{blacklist}")
 
 
-def print_localisation(result: LocalisationResult, split: str, as_json: bool) -> None:
+def print_localisation(result: LocalisationErrors, split: str, as_json: bool) -> None:
     if as_json:
         console.print_json(asdict(result))
         return
@@ -46,7 +46,7 @@ def print_localisation(result: LocalisationResult, split: str, as_json: bool) ->
         ("class", f"{result.class_top1:.4f}", f"{result.class_top5:.4f}"),
     ]
     console.table(("error", "top-1", "top-5"), rows)
-    none = f", {result.unguessed:,} without a guess" if result.unguessed else ""
+    none = f", {result.without_localisation:,} without a guess" if result.without_localisation else ""
     click.echo(f"IoU 0.5, {result.images:,} images of {split}{none}")
 
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sppcli.errors import MissingInput
+from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
@@ -160,3 +160,16 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
             elif is_image_name(entry.name) and entry.is_file():
                 found.append(Path(entry.path))
     return sorted(found), warnings
+
+
+def require_annotations(dataset: Dataset) -> None:
+    """Refuse a data set without ground truth.
+
+    Raises:
+        BadInput: says what is expected where.
+    """
+    if not dataset.has_annotations:
+        raise BadInput(
+            f"{dataset.root} has no annotations: training and evaluation need a PASCAL VOC folder "
+            "(JPEGImages, Annotations, ImageSets) or a COCO, YOLO or CSV data set"
+        )

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 
 from sppcli.demo import ink
+from sppcli.demo.digits import Digits, Part, digits, photographs
 from sppcli.demo.scenes import LEAST_CONTRAST, NAMES, add_clutter, inked_digit
-from sppcli.learn.digits import Digits, Part, digits, photographs
 from sppcli.learn.loading import InMemory
 from sppcli.structures import ByteImage, FloatArray
 
 # Side of a crop: 64 to 56 as 256 to 224, so that a random cut of the trained size jitters as the paper's do.
 SIDE = 64
 
-# Geometric mean of a digit's width and height, in pixels: what windows have at the scale nearest the canonical size.
+# Geometric mean of a digit's width and height, in pixels: what windows have at the scale nearest the input size.
 # Long digits are limited to most of the crop: a one that is cut at both ends cannot be told from a stroke.
 _SMALLEST, _LARGEST, _LONGEST = 36, 58, 60
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sppcli.demo import ink
-from sppcli.learn.digits import Digits, Part, digits, photographs
+from sppcli.demo.digits import Digits, Part, digits, photographs
 from sppcli.structures import ByteImage, FloatArray
 
 WIDTH, HEIGHT = 320, 240

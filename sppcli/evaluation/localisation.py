@@ -1,4 +1,4 @@
-"""ILSVRC's localisation error: an image is right if one of five guesses has its class and a box of it.
+"""ILSVRC's localisation error: an image is right if one of five localisations has its class and a box of it.
 
 A box is right at an IoU of 0.5 or more with any object of that class.
 
@@ -11,27 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sppcli.geometry.boxes import iou
-from sppcli.structures import Annotations, Boxes
-
-GUESSES = 5
+from sppcli.structures import Annotations, Localisations
 
 
 @dataclass(frozen=True)
-class Guesses:
-    """At most five guesses of one image, the surest first: ``labels`` and ``boxes`` (N, 4)."""
-
-    labels: tuple[str, ...]
-    boxes: Boxes
-
-    def __post_init__(self) -> None:
-        if len(self.labels) != len(self.boxes) or len(self.labels) > GUESSES:
-            raise ValueError(f"labels and boxes differ in length, or are more than {GUESSES}")
-
-
-@dataclass(frozen=True)
-class LocalisationResult:
+class LocalisationErrors:
     """Shares of the images, from 0 to 1: ``top1``, ``top5`` error in class and box; ``class_top1``, ``class_top5`` in
-    class alone. ``unguessed``: images without a guess, which are wrong.
+    class alone. ``without_localisation``: images without a guess, which are wrong.
     """
 
     top1: float
@@ -39,26 +25,26 @@ class LocalisationResult:
     class_top1: float
     class_top5: float
     images: int
-    unguessed: int
+    without_localisation: int
 
 
 def localisation_error(
-    guesses: Mapping[str, Guesses], truth: Mapping[str, Annotations], threshold: float = 0.5
-) -> LocalisationResult:
+    localisations: Mapping[str, Localisations], truth: Mapping[str, Annotations], threshold: float = 0.5
+) -> LocalisationErrors:
     """Errors over the images in ``truth`` that show an object.
 
     Raises:
         ValueError: no image shows an object.
     """
     right = [0, 0, 0, 0]
-    images = unguessed = 0
+    images = without_localisation = 0
     for image_id, objects in truth.items():
         if not objects.labels:
             continue
         images += 1
-        mine = guesses.get(image_id)
+        mine = localisations.get(image_id)
         if mine is None or not mine.labels:
-            unguessed += 1
+            without_localisation += 1
             continue
         classes, boxes = _right(mine, objects, threshold)
         for i, hits in enumerate((boxes[:1], boxes, classes[:1], classes)):
@@ -66,14 +52,16 @@ def localisation_error(
     if not images:
         raise ValueError("no image shows an object")
     top1, top5, class_top1, class_top5 = (1 - count / images for count in right)
-    return LocalisationResult(top1, top5, class_top1, class_top5, images, unguessed)
+    return LocalisationErrors(top1, top5, class_top1, class_top5, images, without_localisation)
 
 
-def _right(guesses: Guesses, objects: Annotations, threshold: float) -> tuple[Sequence[bool], Sequence[bool]]:
+def _right(
+    localisations: Localisations, objects: Annotations, threshold: float
+) -> tuple[Sequence[bool], Sequence[bool]]:
     """For each guess whether its class is right, and whether its box is too."""
-    overlaps = iou(guesses.boxes, objects.boxes)
+    overlaps = iou(localisations.boxes, objects.boxes)
     classes, boxes = [], []
-    for row, label in enumerate(guesses.labels):
+    for row, label in enumerate(localisations.labels):
         mask = objects.of_class(label)
         classes.append(bool(mask.any()))
         boxes.append(bool((overlaps[row, mask] >= threshold).any()))

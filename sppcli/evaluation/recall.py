@@ -33,7 +33,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class Reach:
+class ProposalRecall:
     """How near the windows come to each of M objects, none of them difficult.
 
     | field | shape | dtype | meaning |
@@ -54,10 +54,10 @@ class Reach:
         """Sorted names of the classes of the objects."""
         return tuple(sorted(set(self.labels)))
 
-    def of_class(self, name: str) -> Reach:
+    def of_class(self, name: str) -> ProposalRecall:
         """The objects of one class."""
         mask: BoolArray = np.array([label == name for label in self.labels], dtype=np.bool_)
-        return Reach((name,) * int(mask.sum()), self.counts, self.overlap[mask], self.windows)
+        return ProposalRecall((name,) * int(mask.sum()), self.counts, self.overlap[mask], self.windows)
 
     def recall(self, thresholds: Sequence[float] | Float64 = THRESHOLDS) -> Float64:
         """Share of the objects recalled, (thresholds, C + 1) float64, at an IoU of each threshold or more.
@@ -78,7 +78,7 @@ class Reach:
 
 def reach(
     windows: Mapping[str, Boxes], annotations: Mapping[str, Annotations], counts: Sequence[int] = COUNTS
-) -> Reach:
+) -> ProposalRecall:
     """The largest overlap of each object with the first windows of its image.
 
     Args:
@@ -93,7 +93,7 @@ def reach(
         labels += [label for label, keep in zip(truth.labels, easy, strict=True) if keep]
         rows.append(_best(windows.get(image_id, as_boxes([])), truth.boxes[easy], counts))
     total = sum(len(windows.get(image_id, ())) for image_id in annotations)
-    return Reach(tuple(labels), tuple(counts), np.concatenate(rows), total / max(1, len(annotations)))
+    return ProposalRecall(tuple(labels), tuple(counts), np.concatenate(rows), total / max(1, len(annotations)))
 
 
 def _best(windows: Boxes, objects: Boxes, counts: Sequence[int]) -> Float64:

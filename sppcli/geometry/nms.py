@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.compiled import njit
+from sppcli.runtime.compiled import njit
 
 
 @njit()

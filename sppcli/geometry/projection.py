@@ -38,34 +38,34 @@ def choose_scale(
     height: int,
     width: int,
     scales: Sequence[float],
-    canonical: float = 224.0,
+    input_size: float = 224.0,
     rule: str = "side",
 ) -> Int64:
-    """Index into ``scales`` at which each box has its size closest to ``canonical`` pixels squared.
+    """Index into ``scales`` at which each box has its size closest to ``input_size`` pixels squared.
 
     | name | shape | dtype | meaning |
     |---|---|---|---|
     | boxes | (N, 4) | float | in pixels of the original image |
     | height, width | | int | size of the original image |
     | scales | (S,) | | lengths of the shorter side |
-    | canonical | | float | side of the square a window should come closest to: 224 (paper), 208 (release) |
+    | input_size | | float | side of the square a window should come closest to: 224 (paper), 208 (release) |
     | rule | | | "pixels" (paper) or "side" (release) |
     | returns | (N,) | int64 | the first of the nearest scales |
 
-    "pixels" compares pixel counts: area * (s / min_side)^2 with canonical^2. "side" compares each scale with
-    round(canonical * min_side / sqrt(area)), halves rounded up. A box without area takes the first scale.
+    "pixels" compares pixel counts: area * (s / min_side)^2 with input_size^2. "side" compares each scale with
+    round(input_size * min_side / sqrt(area)), halves rounded up. A box without area takes the first scale.
     Source: paper 4.1; golden case ``scale_choice``.
     """
     b = np.asarray(boxes, dtype=np.float64)
     area = np.maximum(b[:, 2] - b[:, 0], 0) * np.maximum(b[:, 3] - b[:, 1], 0)
     if rule == "pixels":
         factors = (np.asarray(scales, dtype=np.float64) / min(height, width)) ** 2
-        return np.asarray(np.argmin(np.abs(area[:, None] * factors - canonical**2), axis=1), dtype=np.int64)
+        return np.asarray(np.argmin(np.abs(area[:, None] * factors - input_size**2), axis=1), dtype=np.int64)
     if rule != "side":
         raise ValueError(f"unknown scale rule {rule!r}: pixels or side")
     side = np.sqrt(area)
     wanted = np.full(len(b), np.inf)
-    np.divide(canonical * min(height, width), side, out=wanted, where=side > 0)
+    np.divide(input_size * min(height, width), side, out=wanted, where=side > 0)
     wanted = np.floor(wanted + 0.5)
     distance = np.abs(np.asarray(scales, dtype=np.float64)[None, :] - wanted[:, None])
     return np.asarray(np.argmin(distance, axis=1), dtype=np.int64)
@@ -102,7 +102,7 @@ def response_windows(scaled: Float64, grid: CellGrid) -> Int64:
     return cells
 
 
-def settle_windows(response: Int64, map_height: npt.ArrayLike, map_width: npt.ArrayLike) -> Int64:
+def clamp_cells(response: Int64, map_height: npt.ArrayLike, map_width: npt.ArrayLike) -> Int64:
     """Response windows made poolable: a window without a centre becomes one cell, then all are clamped to the map.
 
     ``map_height`` and ``map_width`` are numbers or (N,) arrays. Returns (N, 4) int64, half-open, never empty.
@@ -127,16 +127,16 @@ def project(
     scales: Sequence[float],
     map_sizes: Sequence[tuple[int, int]],
     grid: CellGrid,
-    canonical: float = 224.0,
+    input_size: float = 224.0,
     rule: str = "side",
 ) -> tuple[Int64, Int64]:
-    """The scale and the cells of each window: `choose_scale`, `scale_boxes`, `response_windows`, `settle_windows`.
+    """The scale and the cells of each window: `choose_scale`, `scale_boxes`, `response_windows`, `clamp_cells`.
 
     ``map_sizes`` holds (height, width) of the conv map at each scale.
     Returns ``(scale_index (N,), cells (N, 4))``, both int64.
     """
-    which = choose_scale(boxes, height, width, scales, canonical, rule)
+    which = choose_scale(boxes, height, width, scales, input_size, rule)
     chosen = np.asarray(scales, dtype=np.float64)[which]
     response = response_windows(scale_boxes(boxes, height, width, chosen), grid)
     sizes = np.asarray(map_sizes, dtype=np.int64)[which]
-    return which, settle_windows(response, sizes[:, 0], sizes[:, 1])
+    return which, clamp_cells(response, sizes[:, 0], sizes[:, 1])

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.learn.checkpoints import Keeper, Tensors
 from sppcli.nets.classifier import SppClassifier
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import IntArray
 
 Half = npt.NDArray[np.float16]

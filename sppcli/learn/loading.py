@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.prefetch import prefetch
 from sppcli.images import read_image, shorter_side
 from sppcli.learn.augment import Draws, centred, crops
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.prefetch import prefetch
 from sppcli.structures import ByteImage, IntArray
 
 

@@ -122,9 +122,9 @@ class ClassMiner:
 
     def train(self) -> None:
         """Fit here and now, and take the model."""
-        self.take(self.problem().fit(self.svm))
+        self.set_model(self.problem().fit(self.svm))
 
-    def take(self, model: LinearModel) -> None:
+    def set_model(self, model: LinearModel) -> None:
         """Have ``model``, trained on `problem`, for one's own, and drop the negatives that it finds easy."""
         self.model = model
         self.trainings += 1

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from sppcli.engine.distributed import World
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.learn.augment import Draws, draw
 from sppcli.learn.checkpoints import Keeper, Tensors
 from sppcli.learn.loading import Batch, Samples, batches
 from sppcli.learn.schedule import Plateau, TrainingConfig
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.pixels import to_input
+from sppcli.runtime.distributed import World
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import IntArray
 
 
@@ -95,7 +95,7 @@ def train(
     random state of the caller's torch is left as it was.
 
     Args:
-        architecture: of the network, its ``canonical`` being the first of ``config.sizes``.
+        architecture: of the network, its ``input_size`` being the first of ``config.sizes``.
         samples: to train on.
         config: how.
         progress: told of each image.

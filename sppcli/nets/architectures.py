@@ -105,7 +105,7 @@ def architecture(
     side: int | None = None,
     fc: Sequence[int] | None = None,
     cut: str | None = None,
-    reads: str | None = None,
+    normalisation: str | None = None,
     dropout: float = 0.5,
 ) -> Architecture:
     """A network by its name, with a pyramid; an empty ``pyramid`` gives the baseline of a network of Table 1.
@@ -116,7 +116,7 @@ def architecture(
         side: of the square training inputs; None for the network's own, 224 but for ``tiny``.
         fc: widths of fc6, fc7 …; None for the network's own, 4096 and 4096; () for none.
         cut: of a torchvision network, the layer after which the pyramid stands; None for its default.
-        reads: one of `images.INPUTS`; None for the network's own.
+        normalisation: one of `images.INPUTS`; None for the network's own.
         dropout: share of the outputs of each fc layer that training drops.
 
     Raises:
@@ -136,8 +136,8 @@ def architecture(
         pyramid=tuple(pyramid),
         fc=tuple(widths if fc is None else fc),
         classes=tuple(classes),
-        normalisation=INPUTS[reads or (SPECS[name].reads if table is None else "imagenet")],
-        canonical=side or (table.side if table else 224),
+        normalisation=INPUTS[normalisation or (SPECS[name].normalisation if table is None else "imagenet")],
+        input_size=side or (table.side if table else 224),
         backbone="" if table else name,
         cut="" if table else cut or SPECS[name].cut,
         pool=table.pool if table and not pyramid else None,

@@ -11,8 +11,9 @@ import torch
 from torch import fx, nn
 
 from sppcli.errors import UsageProblem
+from sppcli.geometry.projection import CellGrid
 from sppcli.images import INPUTS, Normalisation
-from sppcli.nets.geometry import Grid, grid_of
+from sppcli.nets.receptive_field import grid_of
 
 CANONICAL = 224
 
@@ -28,7 +29,7 @@ class BackboneSpec:
     cut: str
     head_layers: tuple[tuple[str, str], ...] = ()
     head_level: int = 0
-    reads: str = "imagenet"
+    normalisation: str = "imagenet"
 
 
 SPECS: Mapping[str, BackboneSpec] = {
@@ -38,7 +39,7 @@ SPECS: Mapping[str, BackboneSpec] = {
     "squeezenet1_1": BackboneSpec("features.12"),
     "resnet18": BackboneSpec("layer3"),
     "resnet50": BackboneSpec("layer3"),
-    "googlenet": BackboneSpec("inception4e", reads="inception"),
+    "googlenet": BackboneSpec("inception4e", normalisation="inception"),
     "mobilenet_v3_large": BackboneSpec("features.12"),
 }
 
@@ -82,7 +83,7 @@ class FcHead:
 class Network:
     """A trunk with trained weights, and all that later stages must know of it.
 
-    ``canonical``: side in pixels of the input the network was trained at, ``canonical_cells`` that of its map there (13
+    ``input_size``: side in pixels of the input the network was trained at, ``input_cells`` that of its map there (13
     for ZF-5 at 224). ``digest``: SHA-256 of the trunk (its weights, cut and normalisation): what conv maps depend on.
     """
 
@@ -90,11 +91,11 @@ class Network:
     cut: str
     weights: str
     trunk: nn.Module
-    grid: Grid
+    grid: CellGrid
     channels: int
     normalisation: Normalisation
-    canonical: int
-    canonical_cells: int
+    input_size: int
+    input_cells: int
     digest: str
     head: FcHead | None = None
     levels: tuple[int, ...] | None = None
@@ -155,13 +156,15 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor], description: str = "") -
     return value.hexdigest()
 
 
-def describe(backbone: str, model: nn.Module, cut: str | None, weights: str, reads: str | None = None) -> Network:
+def describe(
+    backbone: str, model: nn.Module, cut: str | None, weights: str, normalisation: str | None = None
+) -> Network:
     """A `Network` of a torchvision ``model`` that carries trained weights.
 
     ``reads``: one of `images.INPUTS`; None for what torchvision's own weights read.
     """
     spec = SPECS[backbone]
-    reads = reads or spec.reads
+    normalisation = normalisation or spec.normalisation
     cut = cut or spec.cut
     trunk = cut_trunk(model, backbone, cut).eval()
     grid = grid_of(trunk, backbone)
@@ -177,10 +180,10 @@ def describe(backbone: str, model: nn.Module, cut: str | None, weights: str, rea
         trunk,
         grid,
         int(sample.shape[1]),
-        INPUTS[reads],
+        INPUTS[normalisation],
         CANONICAL,
         int(sample.shape[2]),
-        trunk_digest(trunk, trunk_description(backbone, cut, INPUTS[reads])),
+        trunk_digest(trunk, trunk_description(backbone, cut, INPUTS[normalisation])),
         head,
     )
 

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from sppcli.errors import BadInput
+from sppcli.geometry.projection import CellGrid
 from sppcli.images import Normalisation
 from sppcli.nets.backbones import SPECS, cut_trunk, run_trunk, torchvision_model
-from sppcli.nets.geometry import Grid, grid_of
 from sppcli.nets.lrn import AcrossChannels, WithinChannel
 from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
+from sppcli.nets.receptive_field import grid_of
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Architecture:
     | field | meaning |
     |---|---|
     | layers | the trunk, or () where it is ``backbone`` |
-    | pyramid | levels; () for a baseline, which has ``pool`` instead and takes ``canonical`` inputs only |
+    | pyramid | levels; () for a baseline, which has ``pool`` instead and takes ``input_size`` inputs only |
     | fc | widths of fc6, fc7 … |
     | classes | names, in the order of the outputs |
-    | canonical | side in pixels of the square inputs it is trained at |
+    | input_size | side in pixels of the square inputs it is trained at |
     | backbone, cut | a torchvision network and the layer after which it is cut, or "" |
     | pool | a baseline's fixed pooling of the last map |
     | dropout | after each of ``fc``, in training |
@@ -63,14 +64,17 @@ class Architecture:
     fc: tuple[int, ...]
     classes: tuple[str, ...]
     normalisation: Normalisation
-    canonical: int
+    input_size: int
     backbone: str = ""
     cut: str = ""
     pool: Layer | None = None
     dropout: float = 0.5
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        fields = asdict(self)
+        # The name that files have for it.
+        fields["canonical"] = fields.pop("input_size")
+        return fields
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Architecture:
@@ -140,8 +144,8 @@ def _max_pool(layer: Layer) -> nn.MaxPool2d:
 class FixedPool(nn.Module):
     """A baseline's way from the last map to fc6: one pooling, then a vector laid out as a pyramid's.
 
-    Over the map of a ``canonical`` input its windows are the bins of one pyramid level: 3 x 3 at stride 2 on 13 x 13,
-    or 3 x 3 at stride 3 on 18 x 18, are the 6 x 6 bins of level 6.
+    Over the map of an input of ``input_size`` its windows are the bins of one pyramid level: 3 x 3 at stride 2 on 13 x
+    13, or 3 x 3 at stride 3 on 18 x 18, are the 6 x 6 bins of level 6.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -180,7 +184,7 @@ class BatchDropout(nn.Module):
 class SppClassifier(nn.Module):
     """Trunk, pyramid, fc6, fc7 … with ReLU and dropout, and a last linear layer of one output a class.
 
-    Input (N, 3, H, W) float32, normalised, any H and W the trunk can take (a baseline: ``canonical`` only); output (N,
+    Input (N, 3, H, W) float32, normalised, any H and W the trunk can take (a baseline: ``input_size`` only); output (N,
     classes) logits.
 
     Raises:
@@ -196,7 +200,7 @@ class SppClassifier(nn.Module):
             self.trunk: nn.Module = cut_trunk(model, architecture.backbone, architecture.cut)
         else:
             self.trunk = build_trunk(architecture.layers)
-        self.channels, self.cells = _probe(self.trunk, architecture.canonical)
+        self.channels, self.cells = _probe(self.trunk, architecture.input_size)
         self.pool: nn.Module
         if architecture.pool is None:
             self.pool = SpatialPyramidPool(architecture.pyramid)
@@ -212,14 +216,14 @@ class SppClassifier(nn.Module):
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The pyramid; a baseline's pooling of a ``canonical`` input as the one level that it equals."""
+        """The pyramid; a baseline's pooling of an input of ``input_size`` as the one level that it equals."""
         if self.architecture.pool is None:
             return self.architecture.pyramid
         with torch.inference_mode():
             side = _max_pool(self.architecture.pool)(torch.zeros(1, 1, self.cells, self.cells)).shape[2]
         return (int(side),)
 
-    def grid(self) -> Grid:
+    def grid(self) -> CellGrid:
         """Stride and first centre of the trunk's units."""
         return grid_of(self.trunk, self.architecture.name)
 

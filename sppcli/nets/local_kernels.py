@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.compiled import njit
+from sppcli.runtime.compiled import njit
 from sppcli.structures import FloatArray
 
 Bits = npt.NDArray[Any]

@@ -20,16 +20,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.files import replacing
 from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_description, trunk_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
+from sppcli.runtime.files import replacing
 
 METADATA_KEY = "spp_network"
 DEFAULT_BACKBONE = "alexnet"
 
 
 def load_network(
-    weights: str, backbone: str | None = None, cut: str | None = None, reads: str | None = None
+    weights: str, backbone: str | None = None, cut: str | None = None, normalisation: str | None = None
 ) -> Network:
     """A network ready for `extract` and the fc layers.
 
@@ -37,7 +37,7 @@ def load_network(
         weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
         backbone: a name of `SPECS`; None means what the file says, else alexnet.
         cut: the layer whose output is the conv map; None means the backbone's default.
-        reads: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else what
+        normalisation: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else what
             torchvision's weights read.
 
     Raises:
@@ -49,7 +49,9 @@ def load_network(
         raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
     if weights == "imagenet":
         name = backbone or DEFAULT_BACKBONE
-        return _load_torchvision(name, _imagenet_state(name), cut, reads, weights, f"the ImageNet weights of {name}")
+        return _load_torchvision(
+            name, _imagenet_state(name), cut, normalisation, weights, f"the ImageNet weights of {name}"
+        )
     path = Path(weights)
     if not path.exists():
         raise MissingInput(
@@ -57,10 +59,10 @@ def load_network(
         )
     state, metadata = _read_file(path)
     if METADATA_KEY in metadata:
-        if backbone is not None or cut is not None or reads is not None:
+        if backbone is not None or cut is not None or normalisation is not None:
             raise UsageProblem(f"{path} describes its own network; leave out --backbone, --cut and --input")
         return _load_own(path, state, metadata[METADATA_KEY])
-    return _load_torchvision(backbone or DEFAULT_BACKBONE, state, cut, reads, str(path.resolve()), str(path))
+    return _load_torchvision(backbone or DEFAULT_BACKBONE, state, cut, normalisation, str(path.resolve()), str(path))
 
 
 def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
@@ -174,7 +176,7 @@ def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
 
 
 def _load_torchvision(
-    backbone: str, state: dict[str, torch.Tensor], cut: str | None, reads: str | None, weights: str, name: str
+    backbone: str, state: dict[str, torch.Tensor], cut: str | None, normalisation: str | None, weights: str, name: str
 ) -> Network:
     model = torchvision_model(backbone)
     problem = _misfit(model, state)
@@ -184,7 +186,7 @@ def _load_torchvision(
         hint = f"; it is {likely[0]}'s: pass --backbone {likely[0]}" if likely else "; choose the right --backbone"
         raise BadInput(f"{name}: not {backbone}'s weights ({problem}){hint}")
     model.load_state_dict(state)
-    return describe(backbone, model, cut, weights, reads)
+    return describe(backbone, model, cut, weights, normalisation)
 
 
 def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
@@ -272,7 +274,7 @@ def with_new_classes(
             widths,
             classes,
             network.normalisation,
-            network.canonical,
+            network.input_size,
             network.backbone,
             network.cut,
         )
@@ -340,7 +342,7 @@ def network_of(model: SppClassifier, weights: str) -> Network:
         model.grid(),
         model.channels,
         architecture.normalisation,
-        architecture.canonical,
+        architecture.input_size,
         model.cells,
         trunk_digest(model.trunk, description),
         FcHead(model.levels, layers),

@@ -1,1 +1,1 @@
-"""Windows that may hold an object."""
+"""Region proposals: boxes that may hold an object, whatever its class."""

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sppcli.files import replacing
+from sppcli.runtime.files import replacing
 
 
 def write_csv(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sppcli.files import replacing
+from sppcli.runtime.files import replacing
 from sppcli.structures import ByteImage
 
 Colour = tuple[int, int, int]

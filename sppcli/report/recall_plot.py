@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from sppcli.errors import BadInput, MissingInput
-from sppcli.evaluation.recall import Reach
-from sppcli.files import replacing
+from sppcli.evaluation.recall import ProposalRecall
+from sppcli.runtime.files import replacing
 
 _IOUS = np.linspace(0.5, 1, 101)
 # Okabe and Ito's colours, told apart with any colour vision.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
-def draw_recall(path: Path, curves: Sequence[tuple[str, Reach]]) -> None:
+def draw_recall(path: Path, curves: Sequence[tuple[str, ProposalRecall]]) -> None:
     """Draw recall against windows at IoU 0.5 and 0.7, AR against windows, and recall of all windows against IoU.
 
     Args:

@@ -13,18 +13,18 @@ import torch
 
 from sppcli.datasets import open_dataset
 from sppcli.datasets.imagefolder import open_labelled, splits_of
-from sppcli.engine.batches import same_shape
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.evaluation.topk import top_k_error
+from sppcli.features.conv_maps import choose_device, choose_precision
+from sppcli.features.views import Viewer, top_classes
 from sppcli.images import read_image
-from sppcli.nets.maps import choose_device, choose_precision
-from sppcli.nets.views import Viewer, top_classes
 from sppcli.nets.weights import read_classifier
+from sppcli.runtime.batches import same_shape
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import ByteImage, FloatArray, IntArray
 
 # Pixels of original images that are judged together: enough small ones at once, and large ones one by one.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sppcli.datasets import open_dataset
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.runtime.progress import NoProgress, Progress
 
 
 @dataclass(frozen=True)

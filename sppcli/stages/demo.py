@@ -13,15 +13,15 @@ from typing import Any
 
 from sppcli.demo import scenes
 from sppcli.demo.crops import SIDE, crops
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.demo.digits import Part
 from sppcli.errors import BadInput, UsageProblem
-from sppcli.files import replacing
 from sppcli.images import Normalisation
-from sppcli.learn.digits import Part
 from sppcli.learn.multisize import accuracy, train
 from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.classifier import Architecture, Layer
 from sppcli.nets.weights import recorded_training, save_network
+from sppcli.runtime.files import replacing
+from sppcli.runtime.progress import NoProgress, Progress
 
 MARKER, DATASET, NETWORK = "demo.json", "digits", "digits.safetensors"
 
@@ -45,10 +45,10 @@ ARCHITECTURE = Architecture(
     fc=(256,),
     classes=(*scenes.NAMES, BACKGROUND),
     normalisation=Normalisation((0.45, 0.45, 0.45), (0.25, 0.25, 0.25)),
-    canonical=56,
+    input_size=56,
 )
 
-# Shorter sides at which a digit of 24 to 96 pixels in a scene of 240 comes near the canonical 56.
+# Shorter sides at which a digit of 24 to 96 pixels in a scene of 240 comes near the input size 56.
 SCALES = (160, 220, 300, 420)
 
 # The commands that follow, as they are typed in the demonstration's folder.

@@ -15,24 +15,24 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
 from sppcli.datasets import open_dataset
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import Corpus, open_corpora
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
-from sppcli.engine.factors import KeptFactors, Truncate
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.models import ModelPaths, model_inputs, numbered, read_models, same_proposals
-from sppcli.engine.networks import network_of_maps
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.processes import run_many
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.detection.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
+from sppcli.detection.factors import SvdCache, Truncate
+from sppcli.detection.models import ModelPaths, model_inputs, numbered, read_models, same_proposals
+from sppcli.detection.networks import network_of_maps
+from sppcli.detection.split import SplitData, open_splits
 from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.paper import DEFAULT
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.processes import run_many
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Detections, ImageItem, Skipped
 
 if TYPE_CHECKING:
     from sppcli.nets.backbones import FcHead
-    from sppcli.proposals.search import Windows
+    from sppcli.proposals.propose import Windows
 
 Sink = Callable[["Found", tuple[str, ...]], None]
 
@@ -56,7 +56,7 @@ class DetectConfig:
 
 @dataclass(frozen=True)
 class DetectPaths:
-    """Where the inputs are. Several models detect together: see `engine.detector.Detector`."""
+    """Where the inputs are. Several models detect together: see `detection.detector.Detector`."""
 
     proposals: Path = Path("proposals.h5")
     models: tuple[ModelPaths, ...] = (ModelPaths(),)
@@ -124,15 +124,15 @@ def run(
     """
     progress = progress or NoProgress()
     models = read_models(paths.models, config.bbox, config.svd)
-    with open_corpora(paths.proposals, [item.features for item in paths.models], config.split, dataset) as corpora:
-        for (svm, bbox), corpus in zip(models, corpora, strict=True):
+    with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
+        for (svm, bbox), data in zip(models, splits, strict=True):
             for model in (svm, bbox):
                 if model is not None:
-                    check_trunk(model, corpus.features)
-        first = corpora[0]
+                    check_trunk(model, data.features)
+        first = splits[0]
         inputs = {
             "proposals": first.proposals.fingerprint,
-            **numbered("features", [corpus.features.fingerprint for corpus in corpora]),
+            **numbered("features", [data.features.fingerprint for data in splits]),
             **model_inputs(models),
             "images": digest_of([first.image_id(row) for row in first.rows]),
         }
@@ -153,25 +153,25 @@ def run(
                 f"the first: {first.missing[0]}"
             )
         scorers = []
-        for (svm, bbox), corpus in zip(models, corpora, strict=True):
-            if corpus.features.scales != tuple(svm.header.summary["scales"]):
-                progress.warn(f"{svm.path} was trained at other scales than {corpus.features.path} holds")
-            factors = KeptFactors(svm.path, progress)
+        for (svm, bbox), data in zip(models, splits, strict=True):
+            if data.features.scales != tuple(svm.header.summary["scales"]):
+                progress.warn(f"{svm.path} was trained at other scales than {data.features.path} holds")
+            factors = SvdCache(svm.path, progress)
             heads = (
-                _head(corpus, svm, config.svd, factors),
-                _head(corpus, bbox, config.svd, factors) if bbox else None,
+                _head(data, svm, config.svd, factors),
+                _head(data, bbox, config.svd, factors) if bbox else None,
             )
             place = None
             if any(heads):
                 # Brings torch, which pool5 does without.
-                from sppcli.nets.maps import choose_device, gpu
+                from sppcli.features.conv_maps import choose_device, gpu
 
                 place = gpu(choose_device(device))
-            scorers.append(Scorer(svm, bbox, corpus.features.scales, heads, place))
+            scorers.append(Scorer(svm, bbox, data.features.scales, heads, place))
         detector = Detector(scorers, config.settings)
         found = []
         progress.start(len(first.rows), "images")
-        for item in _over_features(corpora, detector):
+        for item in _over_features(splits, detector):
             if sink:
                 sink(item, classes)
             found.append(item)
@@ -203,11 +203,11 @@ def run_on_images(
         MissingInput, BadInput: no models, no images, or none that can be read; with ``strict``, the first that cannot.
         StaleArtefact: weights whose trunk is not the one the SVMs were trained on.
     """
-    from sppcli.engine.new_images import ImageReader
+    from sppcli.detection.new_images import ImageReader
+    from sppcli.features.conv_maps import choose_device
     from sppcli.images import decode, digest, read_bytes
-    from sppcli.nets.maps import choose_device
-    from sppcli.proposals.compiling import prepare
-    from sppcli.proposals.search import SELECTIVE_SEARCH, ProposeConfig, propose_image
+    from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, propose_image
+    from sppcli.proposals.selective_search.warm_up import prepare
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
@@ -224,9 +224,7 @@ def run_on_images(
             "images get only the former"
         )
     place = choose_device(device)
-    readers = [
-        ImageReader(svm, bbox, place, weights, config.svd, KeptFactors(svm.path, progress)) for svm, bbox in models
-    ]
+    readers = [ImageReader(svm, bbox, place, weights, config.svd, SvdCache(svm.path, progress)) for svm, bbox in models]
     detector = Detector([reader.scorer() for reader in readers], config.settings)
     classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
     found: list[Found] = []
@@ -285,19 +283,19 @@ def recorded(path: Path) -> tuple[DetectConfig, DetectPaths] | None:
     return DetectConfig(settings, config["split"], config["bbox"], config["recipe"], svd), paths
 
 
-def _head(corpus: Corpus, model: SvmModel | BoxModel, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:
-    if corpus.features.crops or model.record.layer == "pool5":
+def _head(data: SplitData, model: SvmModel | BoxModel, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:
+    if data.features.rcnn or model.record.layer == "pool5":
         return None
-    network = network_of_maps(corpus.features, model.header.source["head_weights"])
+    network = network_of_maps(data.features, model.header.source["head_weights"])
     return head_of_model(model, network, svd, truncate)
 
 
-def _over_features(corpora: Sequence[Corpus], detector: Detector) -> Iterator[Found]:
-    first = corpora[0]
+def _over_features(splits: Sequence[SplitData], detector: Detector) -> Iterator[Found]:
+    first = splits[0]
 
     def load(i: int) -> Found:
         row = first.rows[i]
-        maps = [corpus.maps(corpus.rows[i]) for corpus in corpora]
+        maps = [data.maps(data.rows[i]) for data in splits]
         found = detector.detect(maps, first.windows(row))
         return Found(first.image_id(row), first.features.images.paths[row], maps[0].size, found)
 

@@ -9,20 +9,19 @@ import numpy as np
 
 from sppcli.artefacts.detections import read_detections
 from sppcli.datasets import open_dataset
-from sppcli.datasets.base import Dataset
+from sppcli.datasets.base import Dataset, require_annotations
 from sppcli.datasets.coco import CocoDataset, bbox_of
-from sppcli.datasets.coco_results import read_coco_results
-from sppcli.datasets.guesses import read_guesses
 from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.datasets.records import record_of
-from sppcli.datasets.voc_results import read_results, result_classes
-from sppcli.engine.corpus import require_annotations
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.datasets.results.coco import read_coco_results
+from sppcli.datasets.results.localisation import read_localisation_results
+from sppcli.datasets.results.voc import read_results, result_classes
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
-from sppcli.evaluation.localisation import LocalisationResult, localisation_error
+from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
 from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Annotations, Detections
 
 
@@ -137,19 +136,19 @@ def run_ilsvrc(
 
 
 def run_localisation(
-    guesses: Path, split: str, dataset: Path, *, progress: Progress | None = None
-) -> LocalisationResult:
-    """Score five guesses an image (`datasets.guesses`) against the objects of ``dataset``.
+    localisations: Path, split: str, dataset: Path, *, progress: Progress | None = None
+) -> LocalisationErrors:
+    """Score five localisations an image (`datasets.localisations`) against the objects of ``dataset``.
 
     Raises:
-        MissingInput, BadInput: no annotations or objects in the split, or guesses that cannot be read.
+        MissingInput, BadInput: no annotations or objects in the split, or localisations that cannot be read.
     """
     progress = progress or NoProgress()
     opened = open_dataset([dataset], images_needed=False)
     require_annotations(opened)
     wanted = opened.split(split)
     names = {number: name for name, number in opened.wordnet.items()} if isinstance(opened, IlsvrcDataset) else {}
-    found = read_guesses(guesses, wanted, names)
+    found = read_localisation_results(localisations, wanted, names)
     truth, _ = _truth(opened, wanted, split, progress)
     return localisation_error(found, truth)
 

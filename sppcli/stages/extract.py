@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from sppcli.artefacts.features import CropRecord, Features, NetworkRecord, open_features
+from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_features
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
-from sppcli.engine.batches import same_shape
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import reopen_dataset
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.networks import head_of, record_of
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
+from sppcli.detection.networks import head_of, record_of
+from sppcli.detection.split import reopen_dataset
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
+from sppcli.features.conv_maps import Extractor, choose_device, choose_precision
+from sppcli.features.rcnn import RcnnReader
 from sppcli.images import decode, digest, read_bytes
 from sppcli.nets.backbones import Network
-from sppcli.nets.crops import CropReader
-from sppcli.nets.maps import Extractor, choose_device, choose_precision
 from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT
+from sppcli.runtime.batches import same_shape
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import ByteImage, Skipped
 
 # Bytes of decoded images that may wait for others of their size: of VOC's some 450.
@@ -37,7 +37,7 @@ _HELD = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class CropConfig:
+class RcnnConfig:
     """R-CNN. ``layer`` None: the network's last fc layer, or pool5; ``side`` None: its training input's."""
 
     layer: str | None = None
@@ -47,19 +47,19 @@ class CropConfig:
 
 @dataclass(frozen=True)
 class ExtractConfig:
-    """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``reads`` (how pixels are normalised, one of
-    `images.INPUTS`): None for the file's own or the default. ``crops``: R-CNN's features of windows instead of maps.
-    ``batch``: images of one size, or with ``crops`` windows, that go through the network at once; None for what suits
+    """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``normalisation`` (how pixels are normalised, one of
+    `images.INPUTS`): None for the file's own or the default. ``rcnn``: R-CNN's features of windows instead of maps.
+    ``batch``: images of one size, or with ``rcnn`` windows, that go through the network at once; None for what suits
     the device. It decides the speed, and the arrays only to rounding."""
 
     weights: str = "imagenet"
     backbone: str | None = None
     cut: str | None = None
-    reads: str | None = None
+    normalisation: str | None = None
     scales: tuple[int, ...] = DEFAULT.scales
     precision: str = "auto"
     device: str = "auto"
-    crops: CropConfig | None = None
+    rcnn: RcnnConfig | None = None
     flip: bool = False
     batch: int | None = None
 
@@ -108,21 +108,21 @@ def run(
     """
     progress = progress or NoProgress()
     proposals = read_proposals(proposals_path)
-    network = load_network(config.weights, config.backbone, config.cut, config.reads)
+    network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
     record = record_of(network)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     method = _method(config, proposals, network, device, precision)
-    layer = method.settings["crops"]["layer"] if config.crops else ""
+    layer = method.settings["crops"]["layer"] if config.rcnn else ""
     scales = tuple(method.settings["scales"])
-    settings = {"network": asdict(record), "precision": precision, **method.settings}
+    settings = {"network": record.to_json(), "precision": precision, **method.settings}
     source = {
         **proposals.header.source,
         "network": {
             "weights": network.weights,
             "backbone": config.backbone,
             "cut": config.cut,
-            "reads": config.reads,
+            "reads": config.normalisation,
         },
     }
     header = Header("features", settings, {"proposals": proposals.fingerprint, **method.inputs}, source)
@@ -184,21 +184,21 @@ def _method(
     config: ExtractConfig, proposals: Proposals, network: Network, device: torch.device, precision: str
 ) -> Extraction:
     """How images are run through ``network``."""
-    crops = config.crops
-    if crops is None:
+    rcnn = config.rcnn
+    if rcnn is None:
         extractor = Extractor(network, device, precision)
         return MapExtraction(proposals, extractor, config.scales, config.flip, _at_once(config, device))
     has = network.head.layers if network.head else {}
-    layer = crops.layer or ["pool5", *has][-1]
+    layer = rcnn.layer or ["pool5", *has][-1]
     head, head_digest = head_of(network, layer)
     # Without fc layers on top of it the map has no pooling of its own.
     levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
-    side = crops.side or network.canonical
-    if 2 * crops.context >= side:
-        raise UsageProblem(f"--context {crops.context} on both sides leaves nothing of an input of {side} pixels")
-    record = CropRecord(layer, levels, side, crops.context, head_digest)
+    side = rcnn.side or network.input_size
+    if 2 * rcnn.context >= side:
+        raise UsageProblem(f"--context {rcnn.context} on both sides leaves nothing of an input of {side} pixels")
+    record = RcnnRecord(layer, levels, side, rcnn.context, head_digest)
     batch = _at_once(config, device)
-    reader = CropReader(network, device, precision, levels, layer, head, side, crops.context, batch)
+    reader = RcnnReader(network, device, precision, levels, layer, head, side, rcnn.context, batch)
     return WindowExtraction(proposals, reopen_dataset(proposals), reader, record)
 
 
@@ -207,7 +207,7 @@ def _at_once(config: ExtractConfig, device: torch.device) -> int:
     if config.batch:
         return config.batch
     images, windows = (1, 8) if device.type == "cpu" else (8, 64)
-    return windows if config.crops else images
+    return windows if config.rcnn else images
 
 
 def _earlier(stack: ExitStack, output: Path, settings: dict[str, object]) -> Features | None:

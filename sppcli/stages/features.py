@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,20 @@ from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
 from sppcli.datasets.classification import ClassifiedImages, open_classified
-from sppcli.engine.batches import same_shape
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import choose_levels
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.networks import head_of, record_of
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.detection.networks import head_of, record_of
+from sppcli.detection.training_plan import choose_levels
 from sppcli.errors import BadArtefact, BadInput, SppError
+from sppcli.features.conv_maps import choose_device, choose_precision
+from sppcli.features.normalise import Normaliser
+from sppcli.features.whole_images import WholeImageReader, centre_square
 from sppcli.images import Normalisation, decode, digest, read_bytes, resize, size_at
-from sppcli.learn.scaling import Normaliser
-from sppcli.nets.maps import choose_device, choose_precision
 from sppcli.nets.weights import load_network
-from sppcli.nets.whole import WholeImageReader, centre_square
+from sppcli.runtime.batches import same_shape
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import FloatArray, ImageItem, Skipped
 
 Int64 = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ _VECTORS_A_PART = 512
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """``weights``, ``backbone``, ``cut``, ``reads``: see `nets.weights.load_network`.
+    """``weights``, ``backbone``, ``cut``, ``normalisation``: see `nets.weights.load_network`.
 
     ``side``: length of the image's shorter side, in pixels. ``views``: full, or crop for the centre square alone.
     ``pyramid`` None: the network's. ``normalize``: l2 or none. ``batch``: at most so many images at once.
@@ -51,7 +51,7 @@ class FeaturesConfig:
     weights: str = "imagenet"
     backbone: str | None = None
     cut: str | None = None
-    reads: str | None = None
+    normalisation: str | None = None
     side: int = 256
     views: str = "full"
     layer: str = "pool5"
@@ -107,14 +107,14 @@ def run(
     data = open_classified(sources)
     for warning in data.warnings:
         progress.warn(warning)
-    network = load_network(config.weights, config.backbone, config.cut, config.reads)
+    network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
     record = record_of(network)
     head, head_digest = head_of(network, config.layer)
     levels = choose_levels(record, config.layer, config.pyramid, head)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     settings = {
-        "network": asdict(record),
+        "network": record.to_json(),
         "head": head_digest,
         "layer": config.layer,
         "pyramid": list(levels),
@@ -237,7 +237,7 @@ def _inputs(data: ClassifiedImages, relative: Sequence[str], digests: Sequence[s
 
 
 def _source(data: ClassifiedImages, config: FeaturesConfig) -> dict[str, object]:
-    network = {"weights": config.weights, "backbone": config.backbone, "cut": config.cut, "reads": config.reads}
+    network = {"weights": config.weights, "backbone": config.backbone, "cut": config.cut, "reads": config.normalisation}
     return {**source_json(data.kind, [str(path) for path in data.sources], str(data.root)), "network": network}
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput
+from sppcli.runtime.progress import NoProgress, Progress
 
 VOC_YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 DATASETS = tuple(f"voc{year}" for year in VOC_YEARS)

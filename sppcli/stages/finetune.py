@@ -10,22 +10,24 @@ import numpy as np
 import torch
 
 from sppcli.artefacts.store import digest_of
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import Corpus, WindowSettings, choose_levels, open_corpus, require_annotations
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.memory import kept_memory
-from sppcli.engine.networks import head_of, network_of_maps, record_of, window_reader
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.datasets.base import require_annotations
+from sppcli.detection.networks import head_of, network_of_maps, record_of, window_reader
+from sppcli.detection.split import SplitData, open_split
+from sppcli.detection.training_plan import WindowSettings, choose_levels
 from sppcli.errors import BadInput, UsageProblem
-from sppcli.files import ensure_folder
+from sppcli.features.conv_maps import choose_device
+from sppcli.features.windows import UniqueWindows, WindowReader
 from sppcli.geometry.boxes import covered, iou
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune, sort_out
-from sppcli.nets.maps import choose_device
 from sppcli.nets.weights import recorded_training, save_network, with_new_classes
-from sppcli.nets.windows import Distinct, WindowReader
 from sppcli.paper import DEFAULT
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.files import ensure_folder
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Boxes, IntArray
 
 BACKGROUND = "background"
@@ -114,24 +116,24 @@ def run(
     """
     progress = progress or NoProgress()
     ensure_folder(output)
-    with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
-        require_annotations(corpus.dataset)
-        if corpus.features.crops:
+    with open_split(proposals_path, features_path, config.split, dataset) as data:
+        require_annotations(data.dataset)
+        if data.features.rcnn:
             raise UsageProblem(
                 f"{features_path} holds R-CNN's features of windows, not conv maps; fine-tune on those of spp extract"
             )
-        rows, held = _divide(corpus, config)
-        classes = tuple(sorted({label for row in rows for label in corpus.truth(row).labels}))
+        rows, held = _divide(data, config)
+        classes = tuple(sorted({label for row in rows for label in data.truth(row).labels}))
         if not classes:
-            raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
-        network = network_of_maps(corpus.features, weights)
+            raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
+        network = network_of_maps(data.features, weights)
         has_fc = network.head is not None and bool(network.head.layers)
         fingerprint = digest_of(
             {
                 "config": {**asdict(config), "windows": config.windows.to_json()},
-                "proposals": corpus.proposals.fingerprint,
-                "features": corpus.features.fingerprint,
-                "annotations": corpus.dataset.annotation_digest(corpus.image_id(row) for row in (*rows, *held)),
+                "proposals": data.proposals.fingerprint,
+                "features": data.features.fingerprint,
+                "annotations": data.dataset.annotation_digest(data.image_id(row) for row in (*rows, *held)),
                 "head": head_of(network, list(network.head.layers)[-1])[1] if network.head and has_fc else "",
             }
         )
@@ -143,10 +145,10 @@ def run(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = with_new_classes(network, (BACKGROUND, *classes), levels, config.fc)
-        record = config.windows.record(corpus.features.network, levels, "")
-        source = _Source(corpus, window_reader(corpus.features.scales, record, None), classes, config, progress)
+        record = config.windows.record(data.features.network, levels, "")
+        source = _Source(data, window_reader(data.features.scales, record, None), classes, config, progress)
         if config.flip:
-            source.corpus = corpus.with_mirrors()
+            source.data = data.with_mirrors()
         source.find([*rows, *(~row for row in rows)] if config.flip else rows)
         validation = source.validation(held)
         # New fc layers learn on windows of unit mean square, which is then made part of their weights.
@@ -200,25 +202,25 @@ def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> F
     return FinetuneSummary(output, **{**facts, **lists}, up_to_date=up_to_date)
 
 
-def _divide(corpus: Corpus, config: FinetuneStageConfig) -> tuple[list[int], list[int]]:
+def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[int], list[int]]:
     """Images to train on and images to validate on."""
     if config.validation:
-        names = set(corpus.dataset.split(config.validation))
-        held = [row for row in range(len(corpus.features.images)) if corpus.image_id(row) in names]
-        both = set(held) & set(corpus.rows)
+        names = set(data.dataset.split(config.validation))
+        held = [row for row in range(len(data.features.images)) if data.image_id(row) in names]
+        both = set(held) & set(data.rows)
         if both:
             raise UsageProblem(
                 f"{len(both)} images are in split {config.split} and in {config.validation}, the first "
-                f"{corpus.image_id(min(both))}; validate on others"
+                f"{data.image_id(min(both))}; validate on others"
             )
-        rows = list(corpus.rows)
+        rows = list(data.rows)
     else:
-        order = np.random.default_rng(config.seed).permutation(len(corpus.rows))
+        order = np.random.default_rng(config.seed).permutation(len(data.rows))
         count = max(1, round(config.held_out * len(order)))
-        held = sorted(corpus.rows[i] for i in order[:count])
-        rows = sorted(corpus.rows[i] for i in order[count:])
+        held = sorted(data.rows[i] for i in order[:count])
+        rows = sorted(data.rows[i] for i in order[count:])
     if not rows or not held:
-        raise BadInput(f"split {config.split} has {len(corpus.rows)} images with features; two are the least")
+        raise BadInput(f"split {config.split} has {len(data.rows)} images with features; two are the least")
     return rows, held
 
 
@@ -238,13 +240,13 @@ class _Source:
 
     def __init__(
         self,
-        corpus: Corpus,
+        data: SplitData,
         reader: WindowReader,
         classes: tuple[str, ...],
         config: FinetuneStageConfig,
         progress: Progress,
     ) -> None:
-        self.corpus, self.reader, self.classes, self.config = corpus, reader, classes, config
+        self.data, self.reader, self.classes, self.config = data, reader, classes, config
         self.progress = progress
         self.factor = 1.0
         self.width = sum(n * n for n in reader.levels) * reader.channels
@@ -278,13 +280,13 @@ class _Source:
 
     def _boxes(self, row: int) -> Boxes:
         """Objects first, then proposals."""
-        return np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])
+        return np.concatenate([self.data.truth(row).boxes, self.data.windows(row)])
 
     def _candidates(self, rows: list[int]) -> tuple[Candidates, Candidates]:
         objects, rest = [], []
         self.progress.start(len(rows), "images")
         for row in rows:
-            truth = self.corpus.truth(row)
+            truth = self.data.truth(row)
             labels = np.array([1 + self.classes.index(n) if n in self.classes else 0 for n in truth.labels], np.int64)
             known = (labels > 0) & ~truth.crowd
             boxes = self._boxes(row)
@@ -303,11 +305,11 @@ class _Source:
         order = np.argsort(chosen.image, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(chosen.image[order])) + 1)
 
-        def pool(rows: IntArray) -> tuple[IntArray, Distinct]:
+        def pool(rows: IntArray) -> tuple[IntArray, UniqueWindows]:
             image = int(chosen.image[rows[0]])
             boxes = self._boxes(image)[chosen.window[rows]]
             which = None if scales is None else scales[rows]
-            return rows, self.reader.distinct(self.corpus.maps(image), boxes, which, np.float16)
+            return rows, self.reader.distinct(self.data.maps(image), boxes, which, np.float16)
 
         for rows, pooled in prefetch(pool, parts):
             values = pooled.values

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.caffe.caffemodel import Blobs, read_caffemodel, read_mean
+from sppcli.caffe.graph import Graph
+from sppcli.caffe.network import import_network, read_graphs
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.images import INPUTS, Normalisation
-from sppcli.nets.caffe import import_network, read_graphs
-from sppcli.nets.caffe_graph import Graph
-from sppcli.nets.caffemodel import Blobs, read_caffemodel, read_mean
 from sppcli.nets.weights import save_network
+from sppcli.runtime.progress import NoProgress, Progress
 
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """``reads``: caffe or caffe-128 (`images.INPUTS`); ``mean``: ``B,G,R`` or a .binaryproto; ``side``: of the
-    canonical input; ``pyramid``: that fc6 reads; ``classes``: a file with a name a line. None: as the prototxt says.
+    """``normalisation``: caffe or caffe-128 (`images.INPUTS`); ``mean``: ``B,G,R`` or a .binaryproto; ``side``: of the
+    training input; ``pyramid``: that fc6 reads; ``classes``: a file with a name a line. None: as the prototxt says.
     """
 
-    reads: str | None = None
+    normalisation: str | None = None
     mean: str | None = None
     side: int | None = None
     pyramid: tuple[int, ...] | None = None
@@ -39,8 +39,8 @@ class ImportSummary:
     levels: tuple[int, ...]
     fc: tuple[int, ...]
     classes: int
-    canonical: int
-    canonical_cells: int
+    input_size: int
+    input_cells: int
     mean: tuple[float, float, float]
     parameters: int
     bytes: int
@@ -96,7 +96,7 @@ def run(
         model.levels,
         (*architecture.fc, len(architecture.classes)),
         len(architecture.classes),
-        architecture.canonical,
+        architecture.input_size,
         model.cells,
         architecture.normalisation.mean,
         sum(tensor.numel() for tensor in model.parameters()),
@@ -107,10 +107,10 @@ def run(
 
 def _normalisation(config: ImportConfig, graph: Graph) -> Normalisation:
     pixels = graph.pixels
-    if config.reads is not None:
+    if config.normalisation is not None:
         if config.mean is not None:
             raise UsageProblem("--input and --mean both say what is subtracted from the pixels; give one of them")
-        return INPUTS[config.reads]
+        return INPUTS[config.normalisation]
     if not pixels.scale or not math.isfinite(pixels.scale):
         raise BadInput(f"{graph.path}: pixels cannot be scaled by {pixels.scale:g}; mend the data layer's scale")
     if config.mean is not None:

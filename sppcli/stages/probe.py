@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features
 from sppcli.datasets.base import did_you_mean
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.evaluation.image_classes import accuracy, class_accuracies, class_ap, mean_known
+from sppcli.features.normalise import Normaliser, fit_normaliser
 from sppcli.learn.probe import FOLDS, GRID, SETTINGS, LinearProbe, Measure, choose_c, fit_probe
-from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.learn.svm import SampleSpace
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import FloatArray, IntArray
 
 Labels = npt.NDArray[np.int8]

@@ -14,14 +14,14 @@ from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
 from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
 from sppcli.datasets import open_dataset
-from sppcli.engine.imports import Imported, open_import
-from sppcli.engine.processes import run_many
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
 from sppcli.proposals.edges import open_forest
-from sppcli.proposals.search import SELECTIVE_SEARCH, ProposeConfig, propose_image
+from sppcli.proposals.imports import Imported, open_import
+from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, propose_image
 from sppcli.proposals.union import unite
+from sppcli.runtime.processes import run_many
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Boxes, FloatArray, ImageItem, Skipped
 
 
@@ -115,7 +115,7 @@ def run(
     todo = list({digests[i]: i for i in reversed(todo)}.values())[::-1]
     problems: dict[int, str] = {}
     if todo and SELECTIVE_SEARCH in config.methods:
-        from sppcli.proposals.compiling import prepare
+        from sppcli.proposals.selective_search.warm_up import prepare
 
         prepare(config.engine, jobs, progress)
     progress.start(len(todo), "images")

@@ -11,11 +11,10 @@ import numpy as np
 
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets import open_dataset
-from sppcli.datasets.base import Dataset
-from sppcli.engine.corpus import require_annotations
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.datasets.base import Dataset, require_annotations
 from sppcli.errors import BadInput, MissingInput
-from sppcli.evaluation.recall import THRESHOLDS, Reach, reach
+from sppcli.evaluation.recall import THRESHOLDS, ProposalRecall, reach
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Annotations
 
 
@@ -25,7 +24,7 @@ class FileRecall:
 
     path: Path
     method: str
-    reach: Reach
+    reach: ProposalRecall
 
     def to_json(self) -> dict[str, Any]:
         """Recall and AR of all objects and of each class; the last number of each list is that of all windows."""

@@ -12,11 +12,11 @@ from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.datasets import Dataset, open_dataset
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
 from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Annotations, ByteImage, Detections, Skipped
 
 DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "ground-truth")

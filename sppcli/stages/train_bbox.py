@@ -12,17 +12,18 @@ import numpy.typing as npt
 
 from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import Corpus, Training, WindowSettings, open_corpus, plan_training
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.detection.split import SplitData, open_split
+from sppcli.detection.training_plan import Training, WindowSettings, plan_training
 from sppcli.errors import BadInput
+from sppcli.features.normalise import Normaliser, fit_normaliser
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.regression import encode, widened
 from sppcli.learn.budget import for_samples
 from sppcli.learn.ridge import MINIMUM_EXAMPLES, Moments, Whitening, plan_ridge
-from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.paper import DEFAULT
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Float64 = npt.NDArray[np.float64]
@@ -98,23 +99,23 @@ def run(
         as `train_svm.run`.
     """
     progress = progress or NoProgress()
-    with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
-        training = plan_training(corpus, config.windows, asdict(config), weights, device)
+    with open_split(proposals_path, features_path, config.split, dataset) as data:
+        training = plan_training(data, config.windows, asdict(config), weights, device)
         header = Header("bbox", training.settings, training.inputs)
         if not force and is_current(output, "bbox", header.fingerprint):
             touch_if_older(output, [proposals_path, features_path])
             return _summary(output, up_to_date=True)
         training.warn_of_data(progress)
         if config.flip:
-            corpus = corpus.with_mirrors()
-        classes = tuple(sorted({label for row in corpus.rows for label in corpus.truth(row).labels}))
+            data = data.with_mirrors()
+        classes = tuple(sorted({label for row in data.rows for label in data.truth(row).labels}))
         if not classes:
-            raise BadInput(f"there is no object in split {config.split} of {corpus.dataset.root}; annotate some")
-        found = _Found(corpus, classes, config)
-        normaliser, arrays, rows = _Fit(training, corpus, found, config, progress).run()
+            raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
+        found = _Found(data, classes, config)
+        normaliser, arrays, rows = _Fit(training, data, found, config, progress).run()
     summary = {
         "features": training.record(normaliser.factor).to_json(),
-        "images": len(training.corpus.rows),
+        "images": len(training.data.rows),
         "classes": [asdict(row) for row in rows],
     }
     write_bbox(output, Header("bbox", training.settings, training.inputs, training.source, summary), classes, arrays)
@@ -129,14 +130,14 @@ def _summary(path: Path, up_to_date: bool = False) -> TrainBboxSummary:
 
 
 class _Found:
-    """The examples of a corpus, found anew in each pass: boxes alone cost little, and nothing grows with the images."""
+    """The examples of a data, found anew in each pass: boxes alone cost little, and nothing grows with the images."""
 
-    def __init__(self, corpus: Corpus, classes: tuple[str, ...], config: TrainBboxConfig) -> None:
-        self.corpus = corpus
+    def __init__(self, data: SplitData, classes: tuple[str, ...], config: TrainBboxConfig) -> None:
+        self.data = data
         self.classes = classes
         self.config = config
         counts = np.zeros(len(classes), np.int64)
-        for row in corpus.rows:
+        for row in data.rows:
             counts += np.bincount(self._of(row).labels, minlength=len(classes))
         self.counts: list[int] = counts.tolist()
 
@@ -149,7 +150,7 @@ class _Found:
                 drawn[k] = np.zeros(count, np.bool_)
                 drawn[k][random.permutation(count)[:some]] = True
         seen = [0] * len(used)
-        for row in self.corpus.rows:
+        for row in self.data.rows:
             examples = self._of(row)
             kept = np.ones(len(examples.labels), np.bool_)
             for k, mask in drawn.items():
@@ -162,8 +163,8 @@ class _Found:
     def _of(self, row: int) -> Examples:
         """Objects and proposals, each with the object it overlaps most (of any class; the first on a tie)."""
         config = self.config
-        truth = self.corpus.truth(row)
-        boxes = np.concatenate([truth.boxes, self.corpus.windows(row)])
+        truth = self.data.truth(row)
+        boxes = np.concatenate([truth.boxes, self.data.windows(row)])
         if not len(truth.boxes):
             return Examples(row, boxes[:0], np.zeros((0, 4)), np.zeros(0, np.int64))
         overlap = iou(boxes, truth.boxes)
@@ -182,16 +183,16 @@ class _Fit:
     """The regressors of all classes from one pass over the features."""
 
     def __init__(
-        self, training: Training, corpus: Corpus, found: _Found, config: TrainBboxConfig, progress: Progress
+        self, training: Training, data: SplitData, found: _Found, config: TrainBboxConfig, progress: Progress
     ) -> None:
-        self.corpus = corpus
+        self.data = data
         self.reader = training.reader
         self.found = found
         self.config = config
         self.progress = progress
-        self.dimensions = self.reader.dimensions(corpus.maps(corpus.rows[0]))
+        self.dimensions = self.reader.dimensions(data.maps(data.rows[0]))
         wide = max(self.dimensions, self.reader.pooled)
-        room = for_samples(config.memory, wide, corpus.most_windows(), self.reader.head_bytes)
+        room = for_samples(config.memory, wide, data.most_windows(), self.reader.head_bytes)
         self.plan = plan_ridge(found.counts, self.dimensions, room)
 
     def run(self) -> tuple[Normaliser, dict[str, npt.NDArray[Any]], list[RegressorSummary]]:
@@ -212,7 +213,7 @@ class _Fit:
         systems = [
             self.plan.system(k, self.dimensions) if whitening else None for k, whitening in enumerate(whitenings)
         ]
-        self.progress.start(len(self.corpus.rows), "images")
+        self.progress.start(len(self.data.rows), "images")
         for examples, features in self._features(normaliser):
             for k in np.unique(examples.labels).tolist():
                 system, whitening = systems[k], whitenings[k]
@@ -243,14 +244,14 @@ class _Fit:
         windows = self.config.windows
         if windows.normalize != "none":
             return Normaliser(windows.normalize, windows.feature_norm)
-        every = max(1, len(self.corpus.rows) // 200)
+        every = max(1, len(self.data.rows) // 200)
         some = (e for i, e in enumerate(self.found.passing(self.plan.used)) if i % every == 0)
-        parts = (self.reader.features(self.corpus.maps(e.row), e.boxes[:200]) for e in some if len(e.boxes))
+        parts = (self.reader.features(self.data.maps(e.row), e.boxes[:200]) for e in some if len(e.boxes))
         return fit_normaliser(windows.normalize, parts, windows.feature_norm)
 
     def _features(self, normaliser: Normaliser) -> Iterator[tuple[Examples, FloatArray]]:
         def load(examples: Examples) -> tuple[Examples, FloatArray]:
-            return examples, normaliser.apply(self.reader.features(self.corpus.maps(examples.row), examples.boxes))
+            return examples, normaliser.apply(self.reader.features(self.data.maps(examples.row), examples.boxes))
 
         yield from prefetch(load, self.found.passing(self.plan.used), ahead=2)
 

@@ -12,12 +12,8 @@ import torch
 
 from sppcli.artefacts.store import digest_of
 from sppcli.datasets.imagefolder import LabelledImages, divide, open_labelled, splits_of
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.distributed import World, world
-from sppcli.engine.progress import NoProgress, Progress
 from sppcli.errors import BadInput, UsageProblem
-from sppcli.files import ensure_folder
+from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.images import problem_with
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.loading import ImageFiles
@@ -26,9 +22,13 @@ from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.architectures import architecture
 from sppcli.nets.backbones import tensors_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
-from sppcli.nets.maps import choose_device, choose_precision
 from sppcli.nets.weights import initial_weights, recorded_training, save_network
 from sppcli.report import curves
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.distributed import World, world
+from sppcli.runtime.files import ensure_folder
+from sppcli.runtime.progress import NoProgress, Progress
 
 # The paper's shorter side for its crop.
 _SIDE, _CROP = 256, 224
@@ -40,7 +40,7 @@ class TrainNetConfig:
 
     | field | meaning |
     |---|---|
-    | net, pyramid, fc, cut, reads, dropout | see `architectures.architecture`; an empty pyramid is the baseline |
+    | net, pyramid, fc, cut, normalisation, dropout | see `architectures.architecture`; no pyramid: the baseline |
     | training | the method; its first size is the crop's |
     | side | shorter side that images are resized to before they are cropped; None: 256 / 224 of the crop |
     | held_out | share of the training images that validate where there is no folder val; 0 for none |
@@ -52,7 +52,7 @@ class TrainNetConfig:
     pyramid: tuple[int, ...] = (6, 3, 2, 1)
     fc: tuple[int, ...] | None = None
     cut: str | None = None
-    reads: str | None = None
+    normalisation: str | None = None
     dropout: float = 0.5
     training: TrainingConfig = field(default_factory=TrainingConfig)
     side: int | None = None
@@ -252,14 +252,14 @@ def _design(classes: Sequence[str], config: TrainNetConfig) -> Architecture:
         side=training.sizes[0],
         fc=config.fc,
         cut=config.cut,
-        reads=config.reads,
+        normalisation=config.normalisation,
         dropout=config.dropout,
     )
     if design.pool and len(training.sizes) > 1:
         raise UsageProblem(f"{config.net} without a pyramid takes one input size, as --sizes {training.sizes[0]}")
     for size in sorted(set(training.sizes)):
         try:
-            SppClassifier(replace(design, canonical=size, fc=()))
+            SppClassifier(replace(design, input_size=size, fc=()))
         except RuntimeError:
             # torch's layers find out for themselves what is left of the map.
             raise UsageProblem(

@@ -13,19 +13,20 @@ import numpy.typing as npt
 from sppcli.artefacts.models import read_svm, write_svm
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.artefacts.store import Header, is_current, touch_if_older
-from sppcli.engine.compiling import announces_compiling
-from sppcli.engine.corpus import Corpus, WindowSettings, open_corpus, plan_training
-from sppcli.engine.cpus import cpu_threads
-from sppcli.engine.prefetch import prefetch
-from sppcli.engine.progress import NoProgress, Progress
+from sppcli.detection.split import SplitData, open_split
+from sppcli.detection.training_plan import WindowSettings, plan_training
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.features.normalise import Normaliser, fit_normaliser
+from sppcli.features.windows import WindowReader
 from sppcli.geometry.boxes import covered, iou, jittered
 from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
-from sppcli.learn.scaling import Normaliser, fit_normaliser
 from sppcli.learn.svm import SvmSettings, fit_svms
-from sppcli.nets.windows import WindowReader
 from sppcli.paper import DEFAULT
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Int64 = npt.NDArray[np.int64]
@@ -118,18 +119,18 @@ def run(
         UsageProblem: a layer or pyramid that the network does not have.
     """
     progress = progress or NoProgress()
-    with open_corpus(proposals_path, features_path, config.split, dataset) as corpus:
-        if config.jitter and corpus.features.crops:
+    with open_split(proposals_path, features_path, config.split, dataset) as data:
+        if config.jitter and data.features.rcnn:
             raise UsageProblem("--jitter draws windows that R-CNN's features do not have; leave it out")
-        training = plan_training(corpus, config.windows, asdict(config), weights, device)
-        classes = _classes(corpus, config.classes, progress)
+        training = plan_training(data, config.windows, asdict(config), weights, device)
+        classes = _classes(data, config.classes, progress)
         settings = {**training.settings, "classes": list(classes)}
         header = Header("svm", settings, training.inputs)
         if not force and is_current(output, "svm", header.fingerprint):
             touch_if_older(output, [proposals_path, features_path])
             return _summary(output, up_to_date=True)
         training.warn_of_data(progress)
-        trainer = _Trainer(corpus.with_mirrors() if config.flip else corpus, training.reader, config, classes, progress)
+        trainer = _Trainer(data.with_mirrors() if config.flip else data, training.reader, config, classes, progress)
         normaliser, miners = trainer.train()
     rows = tuple(
         ClassSummary(miner.name, len(miner.positives), miner.negatives, miner.trainings, miner.dropped)
@@ -137,11 +138,11 @@ def run(
     )
     summary = {
         "features": training.record(normaliser.factor).to_json(),
-        "images": len(corpus.rows),
+        "images": len(data.rows),
         # What detection in new images must do alike.
-        "scales": list(corpus.features.scales),
-        "precision": corpus.features.header.config["precision"],
-        "proposals": propose_settings(corpus.proposals),
+        "scales": list(data.features.scales),
+        "precision": data.features.header.config["precision"],
+        "proposals": propose_settings(data.proposals),
         "classes": [asdict(row) for row in rows],
     }
     models = [miner.model for miner in miners]
@@ -163,17 +164,17 @@ def _summary(path: Path, up_to_date: bool = False) -> TrainSvmSummary:
     return TrainSvmSummary(path, stored["images"], record.layer, record.levels, record.normalize, rows, up_to_date)
 
 
-def _classes(corpus: Corpus, wanted: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
+def _classes(data: SplitData, wanted: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
     """The classes to train, in order of name; each has at least one object in the split."""
-    counts: dict[str, int] = dict.fromkeys(corpus.dataset.classes, 0)
-    for row in corpus.rows:
-        truth = corpus.truth(row)
+    counts: dict[str, int] = dict.fromkeys(data.dataset.classes, 0)
+    for row in data.rows:
+        truth = data.truth(row)
         for label, crowd in zip(truth.labels, truth.crowd, strict=True):
             counts[label] += not crowd
-    where = f"split {corpus.split} of {corpus.dataset.root}"
+    where = f"split {data.split} of {data.dataset.root}"
     for name in wanted:
         if name not in counts:
-            raise MissingInput(f"no object of class {name!r} in {corpus.dataset.root}; it has {', '.join(counts)}")
+            raise MissingInput(f"no object of class {name!r} in {data.dataset.root}; it has {', '.join(counts)}")
         if not counts[name]:
             raise BadInput(f"class {name!r} has no object in {where}: it cannot be trained; leave it out of --classes")
     empty = [name for name, count in counts.items() if not count]
@@ -190,21 +191,21 @@ class _Trainer:
 
     def __init__(
         self,
-        corpus: Corpus,
+        data: SplitData,
         reader: WindowReader,
         config: TrainSvmConfig,
         classes: tuple[str, ...],
         progress: Progress,
     ) -> None:
-        self.corpus = corpus
+        self.data = data
         self.reader = reader
         self.config = config
         self.classes = classes
         self.progress = progress
         self.random = np.random.default_rng(config.seed)
-        dimensions = reader.dimensions(corpus.maps(corpus.rows[0]))
+        dimensions = reader.dimensions(data.maps(data.rows[0]))
         wide = max(dimensions, reader.pooled)
-        room = for_samples(config.memory, wide, corpus.most_windows(), reader.head_bytes)
+        room = for_samples(config.memory, wide, data.most_windows(), reader.head_bytes)
         self.budget = SvmBudget(room, dimensions, len(classes))
 
     def train(self) -> tuple[Normaliser, list[ClassMiner]]:
@@ -231,7 +232,7 @@ class _Trainer:
         models = fit_svms([miner.problem() for miner in miners], miners[0].svm, processes)
         for miner, size in zip(miners, samples, strict=True):
             self.progress.note(f"training {miner.name} on {size} samples")
-            miner.take(next(models))
+            miner.set_model(next(models))
             self.progress.note("")
             if miner.model and not miner.model.converged:
                 self.progress.warn(
@@ -245,30 +246,30 @@ class _Trainer:
         if windows.normalize != "none":
             # Vectors of length 1 need no measuring.
             return Normaliser(windows.normalize, windows.feature_norm)
-        rows = self.random.permutation(self.corpus.rows)[:200].tolist()
-        samples = (self.reader.features(self.corpus.maps(row), self._some_windows(row, 200)) for row in rows)
+        rows = self.random.permutation(self.data.rows)[:200].tolist()
+        samples = (self.reader.features(self.data.maps(row), self._some_windows(row, 200)) for row in rows)
         return fit_normaliser(windows.normalize, samples, windows.feature_norm)
 
     def _some_windows(self, row: int, count: int) -> Boxes:
-        boxes = np.concatenate([self.corpus.truth(row).boxes, self.corpus.windows(row)])
+        boxes = np.concatenate([self.data.truth(row).boxes, self.data.windows(row)])
         return boxes[self.random.permutation(len(boxes))[:count]]
 
     def _first_samples(self, normaliser: Normaliser) -> list[ClassMiner]:
         """Every object as a positive of its class, and a few random negatives from each image."""
         single_pass = self.config.mining == "single-pass"
-        per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.corpus.rows)))
+        per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.data.rows)))
         miners, drawn = self._miners()
         seen = dict.fromkeys(self.classes, 0)
         filled = dict.fromkeys(self.classes, 0)
         by_name = {miner.name: miner for miner in miners}
-        self.progress.start(len(self.corpus.rows), "images")
-        for row in self.corpus.rows:
-            truth = self.corpus.truth(row)
+        self.progress.start(len(self.data.rows), "images")
+        for row in self.data.rows:
+            truth = self.data.truth(row)
             boxes, overlap = self._boxes_and_overlap(row)
             # Drawn among windows that are negatives of some class, most often of all.
             candidates = np.flatnonzero((overlap < self.config.negative_iou).any(axis=1))
             chosen = np.sort(self.random.permutation(candidates)[:per_image])
-            maps = self.corpus.maps(row)
+            maps = self.data.maps(row)
             near = jittered(truth.boxes, self.config.jitter, *maps.size, self.random)
             read = np.concatenate([truth.boxes, near, boxes[chosen]])
             features = normaliser.apply(self.reader.features(maps, read))
@@ -287,15 +288,15 @@ class _Trainer:
             self.progress.advance()
         for miner in miners:
             if not miner.negatives and not single_pass:
-                raise BadInput(f"no window of split {self.corpus.split} is a negative of {miner.name}; add images")
+                raise BadInput(f"no window of split {self.data.split} is a negative of {miner.name}; add images")
         return miners
 
     def _miners(self) -> tuple[list[ClassMiner], dict[str, BoolArray]]:
         """A miner a class with room for its positives, and which of the positives are drawn, in order of the images."""
         svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
         counts = dict.fromkeys(self.classes, 0)
-        for row in self.corpus.rows:
-            truth = self.corpus.truth(row)
+        for row in self.data.rows:
+            truth = self.data.truth(row)
             for label, crowd in zip(truth.labels, truth.crowd, strict=True):
                 if label in counts and not crowd:
                     counts[label] += 1 + self.config.jitter
@@ -319,8 +320,8 @@ class _Trainer:
 
     def _boxes_and_overlap(self, row: int) -> tuple[Boxes, Float64]:
         """Objects, then proposals; and the largest IoU of each with the objects of each class, (N, K)."""
-        truth = self.corpus.truth(row)
-        boxes = np.concatenate([truth.boxes, self.corpus.windows(row)])
+        truth = self.data.truth(row)
+        boxes = np.concatenate([truth.boxes, self.data.windows(row)])
         overlap = np.zeros((len(boxes), len(self.classes)))
         pairs = iou(boxes, truth.boxes)
         # A window inside a crowd is likely to hold one of its objects: no negative.
@@ -334,7 +335,7 @@ class _Trainer:
     def _passes(self, normaliser: Normaliser) -> Iterator[ImageWindows]:
         def load(row: int) -> ImageWindows:
             boxes, overlap = self._boxes_and_overlap(row)
-            maps = self.corpus.maps(row)
+            maps = self.data.maps(row)
             # Windows that cover the same cells at the same scale are one sample.
             distinct = np.unique(self.reader.keys(maps, boxes), axis=0, return_index=True)[1]
             distinct.sort()
@@ -342,14 +343,14 @@ class _Trainer:
             return ImageWindows(row, boxes[distinct], overlap[distinct], features)
 
         # While one image is scored, the next is pooled.
-        yield from prefetch(load, self.corpus.rows, ahead=2)
+        yield from prefetch(load, self.data.rows, ahead=2)
 
     def _mine(self, miners: list[ClassMiner], normaliser: Normaliser, what: str) -> None:
         """One pass over all images. Scores are those of the models as they are at the start of each image.
 
         A class without a model (the first image of a single pass) takes every negative and is trained at once.
         """
-        self.progress.start(len(self.corpus.rows), "images")
+        self.progress.start(len(self.data.rows), "images")
         self.progress.note(what)
         models = _Models(miners)
         for image in self._passes(normaliser):
@@ -361,7 +362,7 @@ class _Trainer:
             self.progress.advance()
         for miner in miners:
             if not miner.negatives:
-                raise BadInput(f"no window of split {self.corpus.split} is a negative of {miner.name}; add images")
+                raise BadInput(f"no window of split {self.data.split} is a negative of {miner.name}; add images")
         list(self._fit(miners))
 
     def _candidates(self, miners: list[ClassMiner], models: _Models, image: ImageWindows) -> Iterator[Int64]:

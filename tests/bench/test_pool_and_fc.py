@@ -7,7 +7,7 @@ import pytest
 
 from sppcli.bench import fc, pool
 from sppcli.bench.measure import Machine
-from sppcli.nets import pooling
+from sppcli.features import pooling
 
 MACHINE = Machine(1, {"fp32": 1e9}, 1e9)
 

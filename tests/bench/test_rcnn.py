@@ -21,11 +21,11 @@ from sppcli.bench.networks import random_network
 from sppcli.bench.operations import conv_operations, fc_operations
 from sppcli.bench.pictures import draw_picture, draw_windows
 from sppcli.cli.main import main
+from sppcli.features.conv_maps import Extractor
+from sppcli.features.rcnn import RcnnReader
+from sppcli.features.windows import HeldMaps, WindowReader
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import size_at
-from sppcli.nets.crops import CropReader
-from sppcli.nets.maps import Extractor
-from sppcli.nets.windows import HeldMaps, WindowReader
 from sppcli.paper import DEFAULT
 from tests.stages.conftest import write_network
 
@@ -212,7 +212,7 @@ def test_rcnn_computes_what_spp_extract_does() -> None:
     runs = methods.Methods(network, device, 4, 3, 4)
     runs.prepare_head("fp32")
     cost, found = runs.rcnn(image, windows, "fp32", 10)
-    reader = CropReader(network, device, "fp32", (6, 3, 2, 1), "fc7", network.head, 32, 4)
+    reader = RcnnReader(network, device, "fp32", (6, 3, 2, 1), "fc7", network.head, 32, 4)
     np.testing.assert_allclose(found.numpy(), reader(image, windows), rtol=2e-3, atol=1e-4)
     assert cost.windows == 10
 

@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from sppcli.images import read_image, shrink
 from sppcli.paper import DEFAULT
-from sppcli.proposals.selective_search import ENGINES, MODES
+from sppcli.proposals.selective_search.search import ENGINES, MODES
 from sppcli.structures import ByteImage
 
 

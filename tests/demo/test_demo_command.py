@@ -55,7 +55,7 @@ def test_it_prints_each_command_the_table_and_the_files(finished: tuple[Path, st
 def test_its_network_names_the_digits_and_the_background(finished: tuple[Path, str]) -> None:
     network = load_network(str(finished[0] / demo.NETWORK))
     assert network.classes == demo.ARCHITECTURE.classes
-    assert (network.canonical, network.grid.stride) == (56, 4)
+    assert (network.input_size, network.grid.stride) == (56, 4)
     assert network.head is not None
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from sppcli.datasets.voc import read_annotation
 from sppcli.demo import crops, ink, scenes
+from sppcli.demo.digits import Part, digits, photographs
 from sppcli.images import read_image
-from sppcli.learn.digits import Part, digits, photographs
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppcli.evaluation.ilsvrc import evaluate_ilsvrc, thresholds
-from sppcli.evaluation.localisation import Guesses, localisation_error
+from sppcli.evaluation.localisation import Localisations, localisation_error
 from sppcli.evaluation.voc_ap import evaluate_voc
 from sppcli.structures import Annotations, Detections, as_boxes
 
@@ -136,8 +136,8 @@ def test_blacklisted_pairs_do_not_count() -> None:
     assert (result.ap["ant"], result.npos["ant"], result.n_detections["ant"]) == (1, 1, 1)
 
 
-def guesses(*rows: tuple[str, tuple[float, ...]]) -> Guesses:
-    return Guesses(tuple(name for name, _ in rows), as_boxes([box for _, box in rows]))
+def localisations(*rows: tuple[str, tuple[float, ...]]) -> Localisations:
+    return Localisations(tuple(name for name, _ in rows), as_boxes([box for _, box in rows]))
 
 
 def test_localisation_error_by_hand() -> None:
@@ -146,19 +146,19 @@ def test_localisation_error_by_hand() -> None:
     truth["empty"] = truth_of()
     result = localisation_error(
         {
-            "a": guesses(("ant", half)),  # IoU 0.5 of the second object: right
-            "b": guesses(("ant", less)),  # class right, box not
-            "c": guesses(("bee", box), ("bee", box), ("bee", box), ("bee", box), ("ant", box)),  # the fifth
-            "d": guesses(("bee", box)),
-            "e": guesses(("ant", less), ("ant", box)),
-            "elsewhere": guesses(("ant", box)),
+            "a": localisations(("ant", half)),  # IoU 0.5 of the second object: right
+            "b": localisations(("ant", less)),  # class right, box not
+            "c": localisations(("bee", box), ("bee", box), ("bee", box), ("bee", box), ("ant", box)),  # the fifth
+            "d": localisations(("bee", box)),
+            "e": localisations(("ant", less), ("ant", box)),
+            "elsewhere": localisations(("ant", box)),
         },
         truth,
     )
-    assert (result.images, result.unguessed) == (6, 1)
+    assert (result.images, result.without_localisation) == (6, 1)
     errors = (result.top1, result.top5, result.class_top1, result.class_top5)
     assert errors == pytest.approx((5 / 6, 3 / 6, 3 / 6, 2 / 6))
     with pytest.raises(ValueError, match="no image"):
         localisation_error({}, {"empty": truth_of()})
     with pytest.raises(ValueError, match="more than 5"):
-        guesses(*[("ant", box)] * 6)
+        localisations(*[("ant", box)] * 6)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from sppcli.datasets.voc import from_voc
+from sppcli.features.windows import WindowReader
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.nms import nms
-from sppcli.geometry.projection import CellGrid, choose_scale, project, response_windows, scale_boxes, settle_windows
-from sppcli.nets.windows import WindowReader
+from sppcli.geometry.projection import CellGrid, choose_scale, clamp_cells, project, response_windows, scale_boxes
 from tests.golden_convention import cell_grid, golden, half_open, zero_based
 
-ZF5 = CellGrid(16, 20, 1.5)  # stride and centre follow from its layers (nets/test_grid.py), the slack is the release's
+ZF5 = CellGrid(16, 20, 1.5)  # see nets/test_receptive_field.py; the slack is the release's
 CANONICAL = 13 * 16  # side of ZF-5's map at 224, times its stride
 TYPES = {"f64": np.float64, "f32": np.float32}
 
@@ -51,7 +51,7 @@ def test_mapping(net: int, kind: str):
     response = response_windows(scaled, grid)
     np.testing.assert_array_equal(response, half_open(case[f"resp_{kind}"][net]))
     size = case["map_hw"][zero_based(case["map_id"])]
-    cells = settle_windows(response, size[:, 0], size[:, 1])
+    cells = clamp_cells(response, size[:, 0], size[:, 1])
     np.testing.assert_array_equal(cells, half_open(case[f"clamped_{kind}"][net]))
     crossed = (response[:, 2:] <= response[:, :2]).any(axis=1)
     clamped = ((response != cells).any(axis=1)) & ~crossed
@@ -172,7 +172,7 @@ def test_project_is_the_chain_of_its_steps():
     assert set(which.tolist()) == set(range(5))
     for row in range(len(boxes)):
         scaled = scale_boxes(boxes[[row]], height, width, scales[which[row]])
-        one = settle_windows(response_windows(scaled, ZF5), *sizes[which[row]])
+        one = clamp_cells(response_windows(scaled, ZF5), *sizes[which[row]])
         assert cells[row].tolist() == one[0].tolist()
 
 

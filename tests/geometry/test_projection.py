@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppcli.geometry.projection import CellGrid, choose_scale, project, response_windows, scale_boxes, settle_windows
+from sppcli.geometry.projection import CellGrid, choose_scale, clamp_cells, project, response_windows, scale_boxes
 
 laws = settings(max_examples=150, deadline=None)
 ENDS = st.tuples(st.integers(-200, 1400), st.integers(0, 900)).map(lambda v: (v[0], v[0] + v[1]))
@@ -61,7 +61,7 @@ def test_a_window_takes_the_centres_inside_it(boxes: np.ndarray, grid: CellGrid)
 @laws
 @given(BOXES, GRIDS, st.integers(1, 80), st.integers(1, 80))
 def test_settled_windows_are_never_empty_and_inside_the_map(boxes: np.ndarray, grid: CellGrid, height: int, width: int):
-    cells = settle_windows(response_windows(boxes, grid), height, width)
+    cells = clamp_cells(response_windows(boxes, grid), height, width)
     assert (cells[:, :2] >= 0).all()
     assert (cells[:, 2:] > cells[:, :2]).all()
     assert (cells[:, 2:] <= [width, height]).all()
@@ -73,7 +73,7 @@ def test_settling_leaves_windows_that_are_inside(boxes: np.ndarray, grid: CellGr
     response = response_windows(boxes, grid)
     inside = (response[:, :2] >= 0).all(axis=1) & (response[:, 2:] <= [40, 30]).all(axis=1)
     inside &= (response[:, 2:] > response[:, :2]).all(axis=1)
-    np.testing.assert_array_equal(settle_windows(response, 30, 40)[inside], response[inside])
+    np.testing.assert_array_equal(clamp_cells(response, 30, 40)[inside], response[inside])
 
 
 @laws
@@ -84,7 +84,7 @@ def test_a_window_without_a_centre_gives_the_cell_below_it(start: int, side: int
     if cells_inside(start, end, grid):
         return
     box = np.array([[start, start, end, end]], dtype=np.float64)
-    cells = settle_windows(response_windows(box, grid), 1000, 1000)[0].tolist()
+    cells = clamp_cells(response_windows(box, grid), 1000, 1000)[0].tolist()
     assert cells[2] - cells[0] == 1
     assert cells[3] - cells[1] == 1
     # Of the two units beside the window, the lower one; before the first unit, the first.
@@ -96,14 +96,14 @@ def test_settling_by_hand():
     boxes = np.array(
         [[22, 22, 30, 30], [0, 0, 5, 5], [900, 900, 950, 950], [-90, -80, -60, -50], [20, 19, 36, 37]], float
     )
-    cells = settle_windows(response_windows(boxes, grid), 10, 12)
+    cells = clamp_cells(response_windows(boxes, grid), 10, 12)
     # Between two centres: the lower cell. Beyond the map: its border cells. Centres on the edge are outside.
     assert cells.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [11, 9, 12, 10], [0, 0, 1, 1], [0, 0, 1, 2]]
 
 
 def test_each_window_has_its_own_map():
     response = np.array([[0, 0, 99, 99], [0, 0, 99, 99]])
-    assert settle_windows(response, np.array([5, 7]), np.array([6, 3])).tolist() == [[0, 0, 6, 5], [0, 0, 3, 7]]
+    assert clamp_cells(response, np.array([5, 7]), np.array([6, 3])).tolist() == [[0, 0, 6, 5], [0, 0, 3, 7]]
 
 
 # --- scale choice ---
@@ -112,12 +112,12 @@ SCALES = st.lists(st.integers(1, 1300), min_size=1, max_size=6)
 SIDES = st.integers(1, 600)
 
 
-def slow_scale(box: list[int], height: int, width: int, scales: list[int], canonical: int) -> int:
+def slow_scale(box: list[int], height: int, width: int, scales: list[int], input_size: int) -> int:
     """In whole numbers: n - 1/2 <= c m / sqrt(A) is (2 n - 1)^2 A <= (2 c m)^2; ties go to the first scale."""
     size = max(0, box[2] - box[0]) * max(0, box[3] - box[1])
     if size == 0:
         return 0
-    wanted = (math.isqrt((2 * canonical * min(height, width)) ** 2 // size) + 1) // 2
+    wanted = (math.isqrt((2 * input_size * min(height, width)) ** 2 // size) + 1) // 2
     best = 0
     for index, scale in enumerate(scales):
         if abs(scale - wanted) < abs(scales[best] - wanted):
@@ -127,15 +127,15 @@ def slow_scale(box: list[int], height: int, width: int, scales: list[int], canon
 
 @laws
 @given(BOXES, SIDES, SIDES, SCALES, st.sampled_from([180, 208, 224]))
-def test_scale_choice(boxes: np.ndarray, height: int, width: int, scales: list[int], canonical: int):
-    ours = choose_scale(boxes, height, width, scales, canonical)
+def test_scale_choice(boxes: np.ndarray, height: int, width: int, scales: list[int], input_size: int):
+    ours = choose_scale(boxes, height, width, scales, input_size)
     assert ours.dtype == np.int64
-    expected = [slow_scale(box, height, width, scales, canonical) for box in boxes.astype(int).tolist()]
+    expected = [slow_scale(box, height, width, scales, input_size) for box in boxes.astype(int).tolist()]
     assert ours.tolist() == expected
 
 
 def test_scale_choice_by_hand():
-    # An image of 500 x 375; a window of 224 x 224 pixels is canonical at its own size, 375.
+    # An image of 500 x 375; a window of 224 x 224 pixels is input_size at its own size, 375.
     boxes = np.array([[0, 0, 224, 224], [0, 0, 112, 112], [0, 0, 448, 112], [7, 7, 7, 30]], dtype=np.float32)
     assert choose_scale(boxes, 375, 500, (375, 750, 1125)).tolist() == [0, 1, 0, 0]
     assert choose_scale(boxes[:1], 375, 500, (376, 374)).tolist() == [0]  # a tie

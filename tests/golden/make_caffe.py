@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.caffe_proto import caffemodel
+from tests.caffe.proto import caffemodel
 
 HERE = Path(__file__).parent
 

@@ -116,7 +116,7 @@ def test_a_saved_network_gives_the_same_maps_and_keeps_its_description(tmp_path:
         assert network.head is not None
         pooled = model.pool(model.trunk(image))
         assert torch.allclose(network.head.run(pooled, "fc6"), torch.relu(model.fc["fc6"](pooled)))
-    assert network.canonical == 20
+    assert network.input_size == 20
     assert network.classes == ("across", "down")
     assert network.levels == (2, 1)
     assert network.normalisation == ARCHITECTURE.normalisation

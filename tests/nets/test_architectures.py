@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from sppcli.errors import UsageProblem
+from sppcli.geometry.projection import CellGrid
 from sppcli.nets.architectures import TABLE_1, architecture
 from sppcli.nets.backbones import SPECS, run_trunk
 from sppcli.nets.classifier import BatchDropout, FixedPool, Layer, SppClassifier
-from sppcli.nets.geometry import Grid
 from sppcli.nets.pyramid import SpatialPyramidPool
 
 CLASSES = [f"class{i}" for i in range(7)]
@@ -50,13 +50,13 @@ def test_the_thirty_bin_network_is_smaller_than_its_baseline(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "at_224", "at_180", "grid"),
     [
-        ("zf5", 13, 10, Grid(16, 20)),
-        ("convnet5", 13, 10, Grid(16, 15)),
-        ("overfeat5", 18, 14, Grid(12, 7)),
-        ("overfeat7", 18, 14, Grid(12, 7)),
+        ("zf5", 13, 10, CellGrid(16, 20)),
+        ("convnet5", 13, 10, CellGrid(16, 15)),
+        ("overfeat5", 18, 14, CellGrid(12, 7)),
+        ("overfeat7", 18, 14, CellGrid(12, 7)),
     ],
 )
-def test_map_sizes(name: str, at_224: int, at_180: int, grid: Grid) -> None:
+def test_map_sizes(name: str, at_224: int, at_180: int, grid: CellGrid) -> None:
     model = SppClassifier(architecture(name, CLASSES, fc=(8,)))
     with torch.inference_mode():
         for side, cells in ((224, at_224), (180, at_180)):

@@ -23,10 +23,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.geometry.projection import CellGrid
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.backbones import run_trunk, torchvision_model
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
-from sppcli.nets.geometry import Grid
 from sppcli.nets.weights import METADATA_KEY, load_network, read_classifier, save_network
 
 BACKBONE = "squeezenet1_1"  # the smallest: 5 MB
@@ -79,8 +79,8 @@ def test_round_trip(model: nn.Module, image: torch.Tensor, tmp_path: Path, suffi
     with torch.inference_mode():
         assert torch.equal(run_trunk(network.trunk, image), features(model, image))
     assert (network.backbone, network.cut, network.weights) == (BACKBONE, "features.12", str(path))
-    assert (network.channels, network.canonical, network.normalisation) == (512, 224, INPUTS["imagenet"])
-    assert network.grid == Grid(16, 15)
+    assert (network.channels, network.input_size, network.normalisation) == (512, 224, INPUTS["imagenet"])
+    assert network.grid == CellGrid(16, 15)
     assert (network.head, network.levels, network.classes) == (None, None, ())
 
 
@@ -274,7 +274,7 @@ ARCHITECTURE = Architecture(
     fc=(16, 12),
     classes=("disc", "square", "triangle"),
     normalisation=Normalisation((0.5, 0.4, 0.3), (0.25, 0.2, 0.1)),
-    canonical=48,
+    input_size=48,
 )
 
 
@@ -296,11 +296,11 @@ def test_own_network_gives_the_same_maps(own: tuple[SppClassifier, Path], image:
         fc6 = torch.relu(model.fc["fc6"](pooled))
         assert torch.equal(network.head.run(pooled, "fc6"), fc6)
         assert torch.equal(network.head.run(pooled, "fc7"), torch.relu(model.fc["fc7"](fc6)))
-    assert (network.backbone, network.cut, network.channels, network.canonical) == ("small", "relu2", 8, 48)
+    assert (network.backbone, network.cut, network.channels, network.input_size) == ("small", "relu2", 8, 48)
     assert (network.levels, network.head.levels) == ((3, 2, 1), (3, 2, 1))
     assert network.classes == ARCHITECTURE.classes
     assert network.normalisation == ARCHITECTURE.normalisation
-    assert network.grid == Grid(4, 2)
+    assert network.grid == CellGrid(4, 2)
     assert network.digest == load_network(str(path)).digest
 
 
@@ -515,7 +515,7 @@ def shared(name: str) -> Path:
 @needs_shared
 def test_shared_squeezenet_loads():
     network = load_network(str(shared("")), "squeezenet1_0")
-    assert (network.channels, network.grid) == (512, Grid(16, 17))
+    assert (network.channels, network.grid) == (512, CellGrid(16, 17))
     with pytest.raises(BadInput, match="pass --backbone squeezenet1_0"):
         load_network(str(shared("")))
 

@@ -171,7 +171,7 @@ def test_a_failed_png_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.
 
     path = tmp_path / "a.png"
     path.write_text("what was there before")
-    monkeypatch.setattr("sppcli.files.os.fsync", fail)
+    monkeypatch.setattr("sppcli.runtime.files.os.fsync", fail)
     with pytest.raises(OSError, match="disk"):
         write_png(path, grey())
     assert path.read_text() == "what was there before"

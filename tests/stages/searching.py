@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sppcli.proposals.search import ProposeConfig, Windows, propose_image
+from sppcli.proposals.propose import ProposeConfig, Windows, propose_image
 from sppcli.structures import ImageItem
 
 

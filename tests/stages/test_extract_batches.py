@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sppcli.artefacts.features import open_features
-from sppcli.nets import maps
+from sppcli.features import conv_maps as maps
 from sppcli.structures import FloatArray
 from tests.devices import DEVICES
 from tests.stages.conftest import Run, Work

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features
-from sppcli.engine.batches import same_shape
-from sppcli.nets.whole import centre_square
+from sppcli.features.whole_images import centre_square
+from sppcli.runtime.batches import same_shape
 from sppcli.stages import features
 from tests.conftest import build_voc
 from tests.stages.conftest import Run, write_network

@@ -135,7 +135,7 @@ def test_localisation_through_the_command(tmp_path: Path, run: Run) -> None:
         for name, number in WORDNET.items()
         if name not in {t.label for t in voc.things[first]} or name != thing.label
     )
-    path = tmp_path / "guesses.csv"
+    path = tmp_path / "localisations.csv"
     path.write_text(
         f"ImageId,PredictionString\n{first},{wrong} 0 0 1 1 {WORDNET[thing.label]} {x0} {y0} {x1 - 1} {y1 - 1} \n"
         f"val/{second},\n"

@@ -13,10 +13,10 @@ from PIL import Image
 
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_svm
+from sppcli.features.pooling import pool_windows
 from sppcli.images import INPUTS
-from sppcli.nets.pooling import pool_windows
 from sppcli.nets.weights import load_network, read_classifier
-from tests.caffe_proto import blob
+from tests.caffe.proto import blob
 from tests.conftest import Voc
 from tests.golden_convention import GOLDEN, golden
 from tests.stages.conftest import Run
@@ -50,7 +50,7 @@ def test_from_caffe_s_files_to_caffe_s_numbers(run: Run) -> None:
     assert code == 0, err
     with open_features(Path("features.h5")) as features:
         conv_map = features.maps(0).read(0)
-        assert (features.network.backbone, features.network.canonical_cells) == ("caffenet", 13)
+        assert (features.network.backbone, features.network.input_cells) == ("caffenet", 13)
     # Maps are kept as float16.
     conv5 = expected["conv5"].transpose(1, 2, 0)
     assert np.abs(conv_map - conv5).max() < 1e-3 * conv5.max()
@@ -83,7 +83,7 @@ def test_json_and_classes(run: Run) -> None:
     assert summary["levels"] == [1, 2, 3, 6]
     assert summary["fc"] == [16, 12, 5]
     assert summary["mean"] == [128, 128, 128]
-    assert (summary["canonical"], summary["canonical_cells"], summary["notes"]) == (208, 12, [])
+    assert (summary["input_size"], summary["input_cells"], summary["notes"]) == (208, 12, [])
     model = read_classifier(Path("network.safetensors"))
     assert model.architecture.classes == ("tench, Tinca tinca", "goldfish", "shark", "ray", "hen")
     assert summary["parameters"] == sum(p.numel() for p in model.parameters())

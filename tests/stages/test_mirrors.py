@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sppcli.cli.main import main
-from sppcli.engine.corpus import open_corpus
+from sppcli.detection.split import open_split
+from sppcli.features.conv_maps import Extractor
 from sppcli.geometry.boxes import iou, jittered
 from sppcli.images import read_image
-from sppcli.nets.maps import Extractor
 from sppcli.nets.weights import load_network
 from tests.stages.conftest import SCALES, Work
 
@@ -35,25 +35,25 @@ def mirrored(trained: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_mirrored_row_is_the_mirrored_image(mirrored: Path) -> None:
     network = load_network(str(mirrored / "net.safetensors"))
-    with open_corpus(mirrored / "proposals.h5", mirrored / "features.h5", "trainval") as plain:
-        corpus = plain.with_mirrors()
-        assert len(corpus.rows) == 2 * len(plain.rows)
+    with open_split(mirrored / "proposals.h5", mirrored / "features.h5", "trainval") as plain:
+        data = plain.with_mirrors()
+        assert len(data.rows) == 2 * len(plain.rows)
         row = plain.rows[2]
-        assert corpus.image_id(~row) == plain.image_id(row)
+        assert data.image_id(~row) == plain.image_id(row)
         image = read_image(Path(plain.dataset.root) / "JPEGImages" / f"{plain.image_id(row)}.jpg")
         width = image.shape[1]
         extractor = Extractor(network, torch.device("cpu"), "fp32")
-        for index, scale in enumerate(corpus.features.scales):
+        for index, scale in enumerate(data.features.scales):
             expected = extractor(np.ascontiguousarray(image[:, ::-1]), scale)
-            np.testing.assert_allclose(corpus.maps(~row).read(index), expected.astype(np.float32), atol=2e-3)
-            assert not np.array_equal(corpus.maps(row).read(index), expected)
+            np.testing.assert_allclose(data.maps(~row).read(index), expected.astype(np.float32), atol=2e-3)
+            assert not np.array_equal(data.maps(row).read(index), expected)
         for mine, theirs in (
-            (corpus.windows(~row), plain.windows(row)),
-            (corpus.truth(~row).boxes, plain.truth(row).boxes),
+            (data.windows(~row), plain.windows(row)),
+            (data.truth(~row).boxes, plain.truth(row).boxes),
         ):
             np.testing.assert_allclose(mine[:, [0, 2]], width - theirs[:, [2, 0]])
             np.testing.assert_array_equal(mine[:, [1, 3]], theirs[:, [1, 3]])
-        assert corpus.truth(~row).labels == plain.truth(row).labels
+        assert data.truth(~row).labels == plain.truth(row).labels
 
 
 def positives(capsys: pytest.CaptureFixture[str], options: list[str]) -> dict[str, int]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sppcli.engine import new_images
-from sppcli.engine.processes import run_many
-from sppcli.proposals import search
+from sppcli.detection import new_images
+from sppcli.proposals import propose as search
+from sppcli.runtime.processes import run_many
 from sppcli.stages import detect
 from tests.stages.conftest import Run, Work
 from tests.stages.searching import trace_of, traced

@@ -20,7 +20,7 @@ from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_svm
 from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.nets import maps
+from sppcli.features import conv_maps as maps
 from sppcli.structures import FloatArray
 from tests.stages.conftest import SCALES, Run, Work, write_network
 

@@ -15,9 +15,9 @@ from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_svm
 from sppcli.artefacts.proposals import read_proposals, write_proposals
+from sppcli.features import rcnn as crops_module
+from sppcli.features.rcnn import RcnnReader, warped
 from sppcli.images import read_image
-from sppcli.nets import crops as crops_module
-from sppcli.nets.crops import CropReader, warped
 from sppcli.nets.weights import read_classifier
 from tests.stages.conftest import Run, Work
 
@@ -56,8 +56,8 @@ def test_five_commands_make_a_detector_that_works(rcnn: Path, run: Run) -> None:
     assert json.loads(out)["mAP"] > 0.6
     record = read_svm(Path("svm.h5")).record
     assert record.layer == "fc6"
-    assert record.crops is not None
-    assert (record.crops.side, record.crops.context) == (48, 6)
+    assert record.rcnn is not None
+    assert (record.rcnn.side, record.rcnn.context) == (48, 6)
     assert read_svm(Path("svm.h5")).weights.shape == (3, 32)
     proposals = read_proposals(Path("proposals.h5"))
     windows = {tuple(box) for box in proposals.boxes.tolist()}
@@ -157,18 +157,18 @@ def test_nothing_is_done_twice_and_changed_annotations_redo_their_image(rcnn: Pa
 def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     rcnn: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = CropReader.__call__
+    plain = RcnnReader.__call__
     calls = {"count": 0}
 
-    def stopping(self: CropReader, *arguments: object) -> object:
+    def stopping(self: RcnnReader, *arguments: object) -> object:
         calls["count"] += 1
         if calls["count"] == 6:
             raise KeyboardInterrupt
         return plain(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(crops_module.CropReader, "__call__", stopping)
+    monkeypatch.setattr(crops_module.RcnnReader, "__call__", stopping)
     assert run(*EXTRACT, "-o", "again.h5")[0] == 130
-    monkeypatch.setattr(crops_module.CropReader, "__call__", plain)
+    monkeypatch.setattr(crops_module.RcnnReader, "__call__", plain)
     code, out, _ = run(*EXTRACT, "-o", "again.h5", "--json")
     assert code == 0
     assert 0 < json.loads(out)["extracted"] < 16

@@ -11,8 +11,8 @@ import pytest
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.engine.corpus import open_corpus
-from sppcli.engine.networks import window_reader
+from sppcli.detection.networks import window_reader
+from sppcli.detection.split import open_split
 from sppcli.geometry.boxes import iou
 from sppcli.learn.svm import SvmSettings, fit_svm
 from sppcli.paper import PAPER, RELEASE
@@ -32,7 +32,7 @@ def test_a_recipe_decides_and_is_recorded(work: Work, run: Run) -> None:
     assert svm.record.normalize == "none"
     assert svm.record.scale_rule == "side"
     assert svm.record.slack == 1.5
-    assert svm.record.window_side == network.canonical_cells * network.stride
+    assert svm.record.window_side == network.input_cells * network.stride
     assert bbox.header.config["ridge"] == 4000
     assert bbox.header.config["strict_iou"] is True
     assert bbox.box_width == "inclusive"
@@ -83,17 +83,17 @@ def slow_single_pass(folder: Path, name: str, retrain_after: int) -> tuple[np.nd
                 del cache[key]
                 dropped += 1
 
-    with open_corpus(folder / "proposals.h5", folder / "features.h5", "trainval") as corpus:
-        reader = window_reader(corpus.features.scales, svm.record, None)
-        for row in corpus.rows:
-            truth = corpus.truth(row)
+    with open_split(folder / "proposals.h5", folder / "features.h5", "trainval") as data:
+        reader = window_reader(data.features.scales, svm.record, None)
+        for row in data.rows:
+            truth = data.truth(row)
             for i in np.flatnonzero(truth.of_class(name)):
-                positives.append(reader.features(corpus.maps(row), truth.boxes[i : i + 1])[0] * svm.record.factor)
-        for number, row in enumerate(corpus.rows):
-            truth = corpus.truth(row)
-            boxes = np.concatenate([truth.boxes, corpus.windows(row)])
-            features = reader.features(corpus.maps(row), boxes) * np.float32(svm.record.factor)
-            cells = [tuple(key) for key in reader.keys(corpus.maps(row), boxes).tolist()]
+                positives.append(reader.features(data.maps(row), truth.boxes[i : i + 1])[0] * svm.record.factor)
+        for number, row in enumerate(data.rows):
+            truth = data.truth(row)
+            boxes = np.concatenate([truth.boxes, data.windows(row)])
+            features = reader.features(data.maps(row), boxes) * np.float32(svm.record.factor)
+            cells = [tuple(key) for key in reader.keys(data.maps(row), boxes).tolist()]
             mine = truth.boxes[truth.of_class(name)]
             score = None if model is None else features @ model.weights + np.float32(model.bias)
             for window in range(len(boxes)):

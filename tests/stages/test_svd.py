@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.engine.corpus import open_corpus
-from sppcli.engine.networks import load_head, window_reader
+from sppcli.detection.networks import load_head, window_reader
+from sppcli.detection.split import open_split
 from sppcli.nets import compression
 from sppcli.nets.backbones import FcHead
 from sppcli.nets.weights import load_network
@@ -35,14 +35,14 @@ def test_trained_on_truncated_layers(work: Work, run: Run) -> None:
     weight, bias = load_network("net.safetensors").head.layers["fc6"]
     left, values, right = np.linalg.svd(weight.numpy())
     best = (left[:, :8] * values[:8]) @ right[:8]
-    with open_corpus(Path("proposals.h5"), Path("features.h5"), "test") as corpus:
-        row = corpus.rows[0]
-        head, digest = load_head(corpus.features, "fc6", None, (8,))
+    with open_split(Path("proposals.h5"), Path("features.h5"), "test") as data:
+        row = data.rows[0]
+        head, digest = load_head(data.features, "fc6", None, (8,))
         assert digest == model.record.head_digest
-        boxes = corpus.windows(row)
-        features = window_reader(corpus.features.scales, model.record, head).features(corpus.maps(row), boxes)
-        pool5 = window_reader(corpus.features.scales, read_svm_of_pool5(run).record, None)
-        pooled = pool5.features(corpus.maps(row), boxes)
+        boxes = data.windows(row)
+        features = window_reader(data.features.scales, model.record, head).features(data.maps(row), boxes)
+        pool5 = window_reader(data.features.scales, read_svm_of_pool5(run).record, None)
+        pooled = pool5.features(data.maps(row), boxes)
     np.testing.assert_allclose(features, np.maximum(pooled @ best.T + bias.numpy(), 0), rtol=1e-3, atol=1e-3)
 
 
@@ -198,10 +198,10 @@ def test_on_a_device(work: Work, run: Run, place: str) -> None:
         pytest.skip("torch sees no CUDA device here")
     assert run("train-svm", *FC, "--svd", "8")[0] == 0
     record = read_svm(Path("svm.h5")).record
-    with open_corpus(Path("proposals.h5"), Path("features.h5"), "test") as corpus:
-        head, _ = load_head(corpus.features, "fc6", None, (8,))
-        row = corpus.rows[0]
-        maps, boxes, scales = corpus.maps(row), corpus.windows(row), corpus.features.scales
+    with open_split(Path("proposals.h5"), Path("features.h5"), "test") as data:
+        head, _ = load_head(data.features, "fc6", None, (8,))
+        row = data.rows[0]
+        maps, boxes, scales = data.maps(row), data.windows(row), data.features.scales
         plain = window_reader(scales, record, head).features(maps, boxes)
         there = window_reader(scales, record, head, torch.device(place)).features(maps, boxes)
     tolerance = 0 if place == "cpu" else 1e-4
@@ -212,10 +212,10 @@ def test_bfloat16_is_recorded_and_used(work: Work, run: Run) -> None:
     assert run("train-svm", "--layer", "fc6", "-q", "--precision", "bf16")[0] == 0
     record = read_svm(Path("svm.h5")).record
     assert record.precision == "bf16"
-    with open_corpus(Path("proposals.h5"), Path("features.h5"), "test") as corpus:
-        head, _ = load_head(corpus.features, "fc6")
-        row = corpus.rows[0]
-        near = window_reader(corpus.features.scales, record, head).features(corpus.maps(row), corpus.windows(row))
+    with open_split(Path("proposals.h5"), Path("features.h5"), "test") as data:
+        head, _ = load_head(data.features, "fc6")
+        row = data.rows[0]
+        near = window_reader(data.features.scales, record, head).features(data.maps(row), data.windows(row))
     # Eight significant bits, so that the lower 16 of float32 are zero.
     assert not (near.view(np.uint32) & 0xFFFF).any()
     assert run("detect", "-q", "--no-bbox")[0] == 0

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.engine.corpus import open_corpus
-from sppcli.engine.networks import window_reader
+from sppcli.detection.networks import window_reader
+from sppcli.detection.split import open_split
+from sppcli.features.normalise import Normaliser
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.regression import encode
 from sppcli.learn.ridge import RidgePlan
-from sppcli.learn.scaling import Normaliser
 from sppcli.stages import train_bbox, train_svm
 from tests.stages.conftest import Run, Work
 
@@ -68,17 +68,17 @@ def test_errors_of_box_regression_are_those_of_its_examples(
         return
     wanted: dict[str, list[np.ndarray]] = {name: [] for name in stored.classes}
     given: dict[str, list[np.ndarray]] = {name: [] for name in stored.classes}
-    with open_corpus(Path("proposals.h5"), Path("features.h5"), "trainval") as corpus:
-        reader = window_reader(corpus.features.scales, record, None)
+    with open_split(Path("proposals.h5"), Path("features.h5"), "trainval") as data:
+        reader = window_reader(data.features.scales, record, None)
         normaliser = Normaliser(record.normalize, record.factor)
-        for row in corpus.rows:
-            truth = corpus.truth(row)
-            for box in np.concatenate([truth.boxes, corpus.windows(row)]):
+        for row in data.rows:
+            truth = data.truth(row)
+            for box in np.concatenate([truth.boxes, data.windows(row)]):
                 overlaps = iou(box[None], truth.boxes)[0]
                 best = int(overlaps.argmax())
                 if overlaps[best] >= 0.5:
                     name = truth.labels[best]
-                    features = normaliser.apply(reader.features(corpus.maps(row), box[None]))[0]
+                    features = normaliser.apply(reader.features(data.maps(row), box[None]))[0]
                     k = stored.classes.index(name)
                     white = stored.weights[k] @ features + stored.biases[k]
                     given[name].append(white @ stored.unwhiten[k] + stored.means[k])

@@ -15,10 +15,10 @@ import torch
 from sppcli.artefacts.detections import DetectionsFile, read_detections
 from sppcli.artefacts.models import read_svm
 from sppcli.artefacts.proposals import read_proposals
-from sppcli.engine.corpus import open_corpus
-from sppcli.engine.networks import window_reader
+from sppcli.detection.networks import window_reader
+from sppcli.detection.split import open_split
+from sppcli.features.normalise import Normaliser
 from sppcli.images import Normalisation
-from sppcli.learn.scaling import Normaliser
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.weights import save_network
 from tests.conftest import SHAPES
@@ -121,13 +121,13 @@ def test_suppression_goes_over_the_union_of_scored_windows(two: Path, run: Run) 
     windows: dict[str, npt.NDArray[np.float32]] = {}
     for folder in ("a", "b"):
         svm = read_svm(Path(folder, "svm.h5"))
-        with open_corpus(Path("proposals.h5"), Path(folder, "features.h5"), "test") as corpus:
-            reader = window_reader(corpus.features.scales, svm.record, None)
+        with open_split(Path("proposals.h5"), Path(folder, "features.h5"), "test") as data:
+            reader = window_reader(data.features.scales, svm.record, None)
             normaliser = Normaliser(svm.record.normalize, svm.record.factor)
-            for row in corpus.rows:
-                name = corpus.image_id(row)
-                windows[name] = corpus.windows(row)
-                x = normaliser.apply(reader.features(corpus.maps(row), windows[name]))
+            for row in data.rows:
+                name = data.image_id(row)
+                windows[name] = data.windows(row)
+                x = normaliser.apply(reader.features(data.maps(row), windows[name]))
                 scores.setdefault(name, {})[folder] = x @ svm.weights.T + svm.biases
     assert set(found.detections.image_ids) == set(scores)
     seen = {"a": 0, "b": 0}

@@ -85,7 +85,7 @@ def rcnn(
     backbone: str | None,
     weights: str,
     cut: str | None,
-    reads: str | None,
+    normalisation: str | None,
     precision: str,
     device: str,
     scales: tuple[tuple[int, ...], ...],
@@ -113,7 +113,7 @@ def rcnn(
     source = click.get_current_context().get_parameter_source
     trained = [
         flag
-        for name, flag in (("weights", "weights"), ("backbone", "backbone"), ("cut", "cut"), ("reads", "input"))
+        for name, flag in (("weights", "weights"), ("backbone", "backbone"), ("cut", "cut"), ("normalisation", "input"))
         if source(name) is ParameterSource.COMMANDLINE
     ]
     if net and trained:
@@ -126,7 +126,7 @@ def rcnn(
         weights,
         backbone,
         cut,
-        reads,
+        normalisation,
         precision,
         device,
         scales or plain.scales,

@@ -111,9 +111,9 @@ def command(
 
     from sppcli.cli import console
     from sppcli.cli.commands.propose import expand
-    from sppcli.engine.cpus import cpu_threads
-    from sppcli.engine.detector import DetectSettings
-    from sppcli.engine.models import ModelPaths
+    from sppcli.detection.detector import DetectSettings
+    from sppcli.detection.models import ModelPaths
+    from sppcli.runtime.cpus import cpu_threads
     from sppcli.stages import detect
 
     if bbox and no_bbox:
@@ -190,7 +190,7 @@ def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
     elif output is None:
         yield from _text_sink(kind, sys.stdout)
     else:
-        from sppcli.files import replacing
+        from sppcli.runtime.files import replacing
 
         with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
             yield from _text_sink(kind, stream)
@@ -199,7 +199,7 @@ def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
 def _text_sink(kind: str, stream: IO[str]) -> Iterator[Sink]:
     import json
 
-    from sppcli.datasets.detection_formats import coco_results, jsonl_lines
+    from sppcli.datasets.results.writers import coco_results, jsonl_lines
 
     records: list[dict[str, Any]] = []
 
@@ -220,7 +220,7 @@ def _text_sink(kind: str, stream: IO[str]) -> Iterator[Sink]:
 
 
 def _voc_sink(folder: Path, split: str) -> Iterator[Sink]:
-    from sppcli.datasets.voc_results import write_results
+    from sppcli.datasets.results.voc import write_results
     from sppcli.stages.detect import collect
 
     everything: list[Found] = []

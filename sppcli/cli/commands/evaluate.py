@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--localization",
     type=options.FilePath,
     metavar="FILE",
-    help="ILSVRC's top-5 localisation error instead: CSV of ImageId,PredictionString with five guesses an image.",
+    help="ILSVRC's top-5 localisation error instead: CSV of ImageId,PredictionString with five localisations an image.",
 )
 @click.option(
     "--detections",

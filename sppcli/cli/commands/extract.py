@@ -65,7 +65,7 @@ def command(
     backbone: str | None,
     weights: str,
     cut: str | None,
-    reads: str | None,
+    normalisation: str | None,
     precision: str,
     device: str,
     method: str,
@@ -93,8 +93,8 @@ def command(
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} has no meaning with --method {method}.")
     scales = options.chosen(recipe, {"scales": scales})["scales"]
-    crops = extract.CropConfig(layer, side, context) if method == "rcnn" else None
-    config = extract.ExtractConfig(weights, backbone, cut, reads, scales, precision, device, crops, flip, batch)
+    rcnn = extract.RcnnConfig(layer, side, context) if method == "rcnn" else None
+    config = extract.ExtractConfig(weights, backbone, cut, normalisation, scales, precision, device, rcnn, flip, batch)
     with console.progress("extract") as progress:
         summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
     if as_json:

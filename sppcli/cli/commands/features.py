@@ -52,7 +52,7 @@ def command(
     backbone: str | None,
     weights: str,
     cut: str | None,
-    reads: str | None,
+    normalisation: str | None,
     precision: str,
     device: str,
     side: int,
@@ -77,7 +77,7 @@ def command(
     from sppcli.stages import features
 
     config = features.FeaturesConfig(
-        weights, backbone, cut, reads, side, views, layer, pyramid, normalize, flip, precision, device, batch
+        weights, backbone, cut, normalisation, side, views, layer, pyramid, normalize, flip, precision, device, batch
     )
     with console.progress("features") as progress:
         summary = features.run(sources, output, config, strict=strict, force=force, progress=progress)

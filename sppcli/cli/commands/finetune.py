@@ -81,7 +81,7 @@ def command(
     finetuned.safetensors. A network without fc layers gets new ones.
     """
     from sppcli.cli import console
-    from sppcli.engine.corpus import WindowSettings
+    from sppcli.detection.training_plan import WindowSettings
     from sppcli.stages import finetune
 
     values = RECIPES[recipe]

@@ -23,7 +23,7 @@ from sppcli.cli import options
 @options.output("network.safetensors")
 @click.option(
     "--input",
-    "reads",
+    "normalisation",
     type=click.Choice(["caffe", "caffe-128"]),
     show_default="what the prototxt says",
     help="What the network reads: BGR minus 104, 117, 123 (BVLC's mean pixel), or minus 128 (the SPP-net release).",
@@ -54,7 +54,7 @@ def command(
     models: tuple[Path, ...],
     prototxts: tuple[Path, ...],
     output: Path,
-    reads: str | None,
+    normalisation: str | None,
     mean: str | None,
     pyramid: tuple[int, ...] | None,
     side: int | None,
@@ -71,7 +71,7 @@ def command(
     from sppcli.cli import console
     from sppcli.stages import import_caffe
 
-    config = import_caffe.ImportConfig(reads, mean, side, pyramid, classes)
+    config = import_caffe.ImportConfig(normalisation, mean, side, pyramid, classes)
     with console.progress("import-caffe") as progress:
         summary = import_caffe.run(models, prototxts, output, config, progress=progress)
     if as_json:
@@ -81,6 +81,6 @@ def command(
         levels = ", ".join(f"{n} x {n}" for n in summary.levels)
         click.echo(
             f"{output}: {summary.name}, {summary.convs} conv layers, {levels} bins, "
-            f"fc {widths}; {summary.canonical} pixels give {summary.canonical_cells} cells; "
+            f"fc {widths}; {summary.input_size} pixels give {summary.input_cells} cells; "
             f"{summary.bytes / 1e6:,.1f} MB"
         )

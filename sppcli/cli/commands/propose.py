@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from sppcli.cli import options
-from sppcli.engine.cpus import cpu_threads
 from sppcli.paper import DEFAULT
+from sppcli.runtime.cpus import cpu_threads
 
 
 @click.command("propose")
@@ -109,7 +109,7 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
-    from sppcli.proposals.search import ProposeConfig
+    from sppcli.proposals.propose import ProposeConfig
     from sppcli.stages import propose
 
     chosen = tuple(dict.fromkeys(methods)) or (() if imports else ("selective-search",))

@@ -34,7 +34,7 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
 @click.option("--dropout", type=Fraction(0.5), default=0.5, help="After fc6 and fc7.")
 @click.option(
     "--input",
-    "reads",
+    "normalisation",
     type=click.Choice(["imagenet", "inception", "caffe", "caffe-128"]),
     help="How pixels are normalised.  [default: the network's own]",
 )

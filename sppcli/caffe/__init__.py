@@ -1,0 +1,1 @@
+"""Networks in the formats of Caffe: its text, its arrays, its graph, and the network of ours that they describe."""

@@ -1,0 +1,357 @@
+"""What a Caffe network computes, read from its prototxt: conv layers, the pooling before fc6, fc layers, the input.
+
+All three forms of layers are read: ``layer { type: "Convolution" }``, V1's ``layers { type: CONVOLUTION }`` and V0's
+``layers { layer { type: "conv" } }``, which the authors' release has. Layers are followed by the names of their bottoms
+and tops. Data, Dropout, Softmax, losses and Accuracy compute nothing that is kept; what our networks cannot express is
+refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sppcli.caffe.prototxt import Block
+from sppcli.errors import BadInput
+from sppcli.nets.classifier import Layer
+
+GLOBAL = 0
+"""``size`` of a pooling over the whole map."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A conv, pooling or normalisation ``layer`` as our networks have it; Caffe's name of it; whether it has a bias."""
+
+    layer: Layer
+    name: str
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Fc:
+    name: str
+    outputs: int
+    bias: bool
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The image after ``steps``. ``bare``: a conv layer whose ReLU has not come yet, or ""."""
+
+    steps: tuple[Step, ...] = ()
+    bare: str = ""
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Maps flattened, (C, H, W) each, one after another, then through ``fc``. ``bare``: as for `Maps`."""
+
+    parts: tuple[Maps, ...]
+    fc: tuple[Fc, ...] = ()
+    bare: str = ""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What the prototxt says of its input; None or empty where it does not. ``mean`` in its order (BGR)."""
+
+    side: int | None = None
+    mean: tuple[float, ...] = ()
+    mean_file: str = ""
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A prototxt's network: its last value, and what it says of its input. ``dropout``: of its first Dropout, or 0."""
+
+    path: Path
+    name: str
+    result: Maps | Vector
+    pixels: Pixels
+    dropout: float
+
+
+def _plain(kind: str) -> str:
+    return kind.lower().replace("_", "")
+
+
+_DATA = {"data", "input", "imagedata", "images", "memorydata", "hdf5data", "windowdata", "dummydata"}
+_OUTPUTS = {"softmax", "accuracy", "silence", "argmax", "softmaxwithloss"}
+_SHORT = {"conv": "convolution", "pool": "pooling"}
+
+
+def read_graph(net: Block, start: Maps | Vector | None = None) -> Graph:
+    """Follow the layers of ``net`` from its input, or from ``start`` where another file has computed its input.
+
+    Raises:
+        BadInput: a layer that our networks cannot express, or no layers at all; one sentence, naming it and the file.
+    """
+    path = net.path
+    values: dict[str, Maps | Vector] = {}
+    result: Maps | Vector | None = None
+    pixels = _declared_input(net)
+    dropout = 0.0
+    first = start if start is not None else Maps()
+    if net.texts("input"):
+        values[net.texts("input")[0]] = first
+    for outer in [*net.blocks("layers"), *net.blocks("layer")]:
+        # V0 keeps a layer's own fields in a block inside the block of its connections.
+        inner = (outer.blocks("layer") or [outer])[0]
+        kind = _plain(inner.text("type"))
+        kind = _SHORT.get(kind, kind)
+        name = inner.text("name")
+        if _excluded(outer):
+            continue
+        if kind in _DATA:
+            pixels = _data_layer(inner, pixels)
+            if outer.texts("top"):
+                values.setdefault(outer.texts("top")[0], first)
+            continue
+        if kind in _OUTPUTS or kind.endswith("loss"):
+            continue
+        layer = _LayerBlock(inner, name, kind)
+        bottoms = []
+        for bottom in outer.texts("bottom"):
+            if bottom not in values:
+                raise BadInput(f"{path}: layer {name} reads {bottom!r}, which no layer before it makes")
+            bottoms.append(values[bottom])
+        if kind == "dropout" and not dropout:
+            dropout = layer.parameters.number("dropout_ratio", 0.5)
+        result = _apply(layer, bottoms)
+        for top in outer.texts("top"):
+            values[top] = result
+    if result is None:
+        raise BadInput(f"{path}: describes no layers; give the network's prototxt (a solver's names it)")
+    return Graph(path, net.text("name") or path.stem, _last(list(values.values()), path), pixels, dropout)
+
+
+def _last(values: Sequence[Maps | Vector], path: Path) -> Maps | Vector:
+    """The value of most fc layers, of which all others are a part; without fc layers, the maps of most steps."""
+    vectors = [value for value in values if isinstance(value, Vector)]
+    if not vectors:
+        return max(
+            values, key=lambda value: (len(value.steps), not value.bare) if isinstance(value, Maps) else (0, False)
+        )
+    last = max(vectors, key=lambda vector: len(vector.fc))
+    for vector in vectors:
+        if vector.fc != last.fc[: len(vector.fc)]:
+            raise BadInput(
+                f"{path}: has two outputs, {vector.fc[-1].name} and {last.fc[-1].name}; leave one of them out"
+            )
+    # Of the fc layer's output with and without a ReLU, in two blobs, the one with it.
+    return next((v for v in vectors if len(v.fc) == len(last.fc) and v.fc and not v.bare), last)
+
+
+class _LayerBlock:
+    """One layer of the prototxt, and the block of its parameters."""
+
+    def __init__(self, block: Block, name: str, kind: str) -> None:
+        self.block, self.name, self.kind, self.path = block, name, kind, block.path
+        names = {
+            "convolution": ("convolution_param", "conv_param"),
+            "pooling": ("pooling_param", "pool_param"),
+            "lrn": ("lrn_param",),
+            "innerproduct": ("inner_product_param",),
+            "relu": ("relu_param",),
+            "dropout": ("dropout_param",),
+            "concat": ("concat_param",),
+        }.get(kind, ())
+        found = [inner for wanted in names for inner in block.blocks(wanted)]
+        # V0 has them among the layer's own fields.
+        self.parameters = found[0] if found else block
+
+    def refuse(self, what: str) -> BadInput:
+        return BadInput(f"{self.path}: layer {self.name or '(no name)'} {what}, which spp's networks cannot express")
+
+    def size(self, name: str, default: int | None) -> int:
+        """A length along both axes: ``name``, or ``name_h`` and ``name_w``."""
+        stem = name.removesuffix("_size")
+        found = [n for key in (name, f"{stem}_h", f"{stem}_w", f"{stem}size") for n in self.parameters.integers(key)]
+        if len(set(found)) > 1:
+            raise self.refuse(f"has a {stem} that is not the same along both axes")
+        if not found and default is None:
+            raise BadInput(f"{self.path}: layer {self.name} has no {name}")
+        value = found[0] if found else int(default or 0)
+        if value < (0 if name == "pad" else 1):
+            raise BadInput(f"{self.path}: layer {self.name} has a {name} of {value}")
+        return value
+
+    def choice(self, name: str, *options: str) -> int:
+        """The index of one of ``options``, the first of which is the default."""
+        text = self.parameters.text(name, options[0]).upper()
+        if text.isdecimal() and int(text) < len(options):
+            return int(text)
+        if text not in options:
+            raise BadInput(f"{self.path}: layer {self.name} has a {name} of {text}; it can be {', '.join(options)}")
+        return options.index(text)
+
+    def outputs(self) -> int:
+        value = self.parameters.integer("num_output", 0)
+        if value < 1:
+            raise BadInput(f"{self.path}: layer {self.name} has no num_output")
+        return value
+
+    def bias(self) -> bool:
+        return self.parameters.flag("bias_term", self.parameters.flag("biasterm", True))
+
+
+def _apply(layer: _LayerBlock, bottoms: Sequence[Maps | Vector]) -> Maps | Vector:
+    if layer.kind == "concat":
+        return _concat(layer, bottoms)
+    if layer.kind not in _LAYERS or len(bottoms) != 1:
+        raise layer.refuse(f"is of type {layer.block.text('type') or '(none)'}")
+    return _LAYERS[layer.kind](layer, bottoms[0])
+
+
+def _maps(layer: _LayerBlock, value: Maps | Vector, bare: bool = False) -> Maps:
+    if isinstance(value, Vector):
+        raise layer.refuse("comes after the fully connected layers")
+    if value.bare and not bare:
+        raise layer.refuse(f"reads {value.bare} without a ReLU between")
+    return value
+
+
+def _convolution(layer: _LayerBlock, value: Maps | Vector) -> Maps:
+    maps = _maps(layer, value)
+    if any(n != 1 for n in layer.parameters.integers("dilation")):
+        raise layer.refuse("is a dilated convolution")
+    conv = Layer(
+        "conv",
+        layer.size("kernel_size", None),
+        layer.size("stride", 1),
+        layer.size("pad", 0),
+        layer.outputs(),
+        layer.parameters.integer("group", 1),
+    )
+    if conv.groups < 1 or conv.filters % conv.groups:
+        raise BadInput(f"{layer.path}: layer {layer.name} has {conv.filters} outputs in {conv.groups} groups")
+    return Maps((*maps.steps, Step(conv, layer.name, layer.bias())), layer.name)
+
+
+def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
+    # The largest of rectified values is the largest of all, rectified: a ReLU may come after.
+    maps = _maps(layer, value, bare=True)
+    if layer.choice("pool", "MAX", "AVE", "STOCHASTIC"):
+        raise layer.refuse(f"pools by {layer.parameters.text('pool')}")
+    if layer.parameters.flag("global_pooling", False):
+        return replace(maps, steps=(*maps.steps, Step(Layer("maxpool", GLOBAL), layer.name)))
+    pool = Layer(
+        "maxpool",
+        layer.size("kernel_size", None),
+        layer.size("stride", 1),
+        layer.size("pad", 0),
+        ceil=not layer.choice("round_mode", "CEIL", "FLOOR"),
+    )
+    if pool.padding > pool.size // 2:
+        raise layer.refuse("pads by more than half its window")
+    if pool.stride > pool.size:
+        # Caffe then may add a window that lies outside the map.
+        raise layer.refuse("has a stride larger than its window")
+    return replace(maps, steps=(*maps.steps, Step(pool, layer.name)))
+
+
+def _lrn(layer: _LayerBlock, value: Maps | Vector) -> Maps:
+    maps = _maps(layer, value)
+    within = bool(layer.choice("norm_region", "ACROSS_CHANNELS", "WITHIN_CHANNEL"))
+    size = layer.size("local_size", 5)
+    if size % 2 == 0:
+        raise BadInput(f"{layer.path}: layer {layer.name} has an even local_size of {size}; Caffe has odd ones only")
+    # Within a channel Caffe takes no account of k.
+    if not within and layer.parameters.number("k", 1.0) != 1.0:
+        raise layer.refuse(f"normalises with k = {layer.parameters.number('k', 1.0):g}")
+    alpha, beta = layer.parameters.number("alpha", 1.0), layer.parameters.number("beta", 0.75)
+    lrn = Layer("lrn-within" if within else "lrn-across", size, alpha=alpha, beta=beta)
+    return replace(maps, steps=(*maps.steps, Step(lrn, layer.name)))
+
+
+def _inner_product(layer: _LayerBlock, value: Maps | Vector) -> Vector:
+    if value.bare:
+        raise layer.refuse(f"reads {value.bare} without a ReLU between")
+    if layer.parameters.flag("transpose", False) or layer.parameters.integer("axis", 1) != 1:
+        raise layer.refuse("has its weights or axes in another order")
+    vector = value if isinstance(value, Vector) else Vector((value,))
+    fc = Fc(layer.name, layer.outputs(), layer.bias())
+    return Vector(vector.parts, (*vector.fc, fc), layer.name)
+
+
+def _relu(layer: _LayerBlock, value: Maps | Vector) -> Maps | Vector:
+    if layer.parameters.number("negative_slope", 0.0):
+        raise layer.refuse("is a ReLU with a slope below zero")
+    if isinstance(value, Maps) and not value.steps:
+        raise layer.refuse("is a ReLU on the image")
+    return replace(value, bare="")
+
+
+def _flatten(layer: _LayerBlock, value: Maps | Vector) -> Vector:
+    return value if isinstance(value, Vector) else Vector((value,), bare=value.bare)
+
+
+def _concat(layer: _LayerBlock, bottoms: Sequence[Maps | Vector]) -> Vector:
+    parts: list[Maps] = []
+    for value in bottoms:
+        if isinstance(value, Maps) or value.fc or value.bare:
+            raise layer.refuse("is a Concat of other things than flattened poolings of the last map")
+        parts += value.parts
+    axis = layer.parameters.integer("axis", layer.parameters.integer("concat_dim", 1))
+    if axis != 1 or not parts:
+        raise layer.refuse(f"is a Concat along axis {axis}")
+    return Vector(tuple(parts))
+
+
+def _same(layer: _LayerBlock, value: Maps | Vector) -> Maps | Vector:
+    return value
+
+
+_LAYERS: Mapping[str, Callable[[_LayerBlock, Maps | Vector], Maps | Vector]] = {
+    "convolution": _convolution,
+    "pooling": _pooling,
+    "lrn": _lrn,
+    "innerproduct": _inner_product,
+    "relu": _relu,
+    "flatten": _flatten,
+    "dropout": _same,
+    "split": _same,
+}
+
+
+def _excluded(layer: Block) -> bool:
+    """Whether Caffe leaves the layer out in its TEST phase."""
+    includes = [rule.text("phase").upper() for rule in layer.blocks("include")]
+    excludes = [rule.text("phase").upper() for rule in layer.blocks("exclude")]
+    return bool(includes and not {"TEST", "1", ""} & set(includes)) or bool({"TEST", "1"} & set(excludes))
+
+
+def _declared_input(net: Block) -> Pixels:
+    dims = net.integers("input_dim")[:4]
+    shapes = net.blocks("input_shape")
+    return Pixels(_side(dims or (shapes[0].integers("dim") if shapes else []), net.path))
+
+
+def _side(dims: Sequence[int], path: Path) -> int | None:
+    """Side of a square image input of shape (N, 3, side, side); None for other inputs, such as pooled vectors."""
+    if len(dims) != 4 or dims[2] == dims[3] == 1:
+        return None
+    if dims[1] != 3 or dims[2] != dims[3]:
+        raise BadInput(f"{path}: the input is {tuple(dims[1:])}; spp's networks read three channels of a square image")
+    return dims[2]
+
+
+def _data_layer(layer: Block, known: Pixels) -> Pixels:
+    """What a layer that reads images says of them; of several, the last word counts."""
+    sides = [
+        _side(shape.integers("dim"), layer.path) for p in layer.blocks("input_param") for shape in p.blocks("shape")
+    ]
+    side = sides[0] if sides else None
+    mean: Sequence[float] = ()
+    mean_file, scale = known.mean_file, known.scale
+    # V0 has these among the layer's own fields, V1 in the data's block, or as now in transform_param.
+    homes = ("transform_param", "data_param", "image_data_param", "window_data_param")
+    for home in (layer, *(block for name in homes for block in layer.blocks(name))):
+        side = home.integer("crop_size", home.integer("cropsize", 0)) or side
+        mean = home.numbers("mean_value") or mean
+        mean_file = home.text("mean_file") or home.text("meanfile") or mean_file
+        scale = home.number("scale", scale)
+    return Pixels(side or known.side, tuple(mean) or known.mean, mean_file, scale)

@@ -1,0 +1,1 @@
+"""Detections and localisation results in the formats of others: readers and writers."""

@@ -1,0 +1,102 @@
+"""The models that detect together: SVMs, and box regressors where there are any, of one network or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sppcli.artefacts.models import BoxModel, SvmModel, read_bbox, read_svm
+from sppcli.errors import StaleArtefact, UsageProblem
+
+
+@dataclass(frozen=True)
+class ModelPaths:
+    """One network's files. New images need no ``features``."""
+
+    features: Path = Path("features.h5")
+    svm: Path = Path("svm.h5")
+    bbox: Path = Path("bbox.h5")
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> ModelPaths:
+        """The default names in ``folder``."""
+        plain = cls()
+        return cls(folder / plain.features, folder / plain.svm, folder / plain.bbox)
+
+
+class Model(NamedTuple):
+    """What was trained on one network."""
+
+    svm: SvmModel
+    bbox: BoxModel | None
+
+
+def read_models(paths: Sequence[ModelPaths], bbox: str, svd: tuple[int, ...]) -> list[Model]:
+    """The models; they know the same classes, and with ``svd`` some have fc layers to truncate.
+
+    Args:
+        bbox: "auto" takes box regressors if they are there, "none" never, "file" insists on them.
+
+    Raises:
+        MissingInput, BadArtefact: a file is not there, or not what it should be.
+        StaleArtefact: models of different classes.
+        UsageProblem: ``svd`` for models that were trained with it, or that read no fc layers.
+    """
+    models = []
+    for item in paths:
+        left_out = bbox == "none" or (bbox == "auto" and not item.bbox.exists())
+        models.append(Model(read_svm(item.svm), None if left_out else read_bbox(item.bbox)))
+    first = models[0].svm
+    for other, _ in models[1:]:
+        # Trained classes are in order of name, whatever the order they were asked for in.
+        if other.classes != first.classes:
+            raise StaleArtefact(
+                f"{other.path} knows other classes ({', '.join(other.classes)}) than {first.path} "
+                f"({', '.join(first.classes)}); train both on the same, with spp train-svm --classes"
+            )
+    if svd:
+        _check_svd([model for pair in models for model in pair if model is not None])
+    return models
+
+
+def _check_svd(models: Sequence[SvmModel | BoxModel]) -> None:
+    """Whether there are whole fc layers to truncate."""
+    for model in models:
+        if model.record.svd:
+            ranks = ",".join(map(str, model.record.svd))
+            raise UsageProblem(f"{model.path} was trained with --svd {ranks} and is used with it; leave out --svd")
+    if not any(model.record.layer != "pool5" and model.record.rcnn is None for model in models):
+        raise UsageProblem(
+            f"--svd truncates fully connected layers, and {models[0].path} reads none from conv maps; leave it out"
+        )
+
+
+def same_proposals(models: Sequence[Model]) -> dict[str, Any]:
+    """How all models' windows are made; they score the same ones.
+
+    Raises:
+        StaleArtefact: models that were trained on different ones.
+    """
+    first = models[0].svm
+    for other, _ in models[1:]:
+        if other.header.summary["proposals"] != first.header.summary["proposals"]:
+            raise StaleArtefact(
+                f"{other.path} was trained on windows made with other options than {first.path}; train both on the "
+                "same proposals.h5"
+            )
+    return dict(first.header.summary["proposals"])
+
+
+def model_inputs(models: Sequence[Model]) -> dict[str, str]:
+    """Name and fingerprint of each file, for the header of what is made from them."""
+    return {
+        **numbered("svm", [svm.header.fingerprint for svm, _ in models]),
+        **numbered("bbox", [bbox.header.fingerprint if bbox else None for _, bbox in models]),
+    }
+
+
+def numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
+    """``name``, ``name 2``, ``name 3`` … for the models in turn; None is left out."""
+    return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}

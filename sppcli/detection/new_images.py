@@ -1,0 +1,84 @@
+"""A new image as the scorer of a trained model sees it."""
+
+from __future__ import annotations
+
+import torch
+
+from sppcli.artefacts.models import BoxModel, SvmModel, described_rcnn
+from sppcli.detection.detector import Scorer, head_of_model
+from sppcli.detection.factors import Truncate, truncated
+from sppcli.detection.networks import head_of, open_network
+from sppcli.errors import StaleArtefact
+from sppcli.features.conv_maps import Extractor, gpu
+from sppcli.features.rcnn import RcnnReader, RcnnVectors
+from sppcli.features.windows import HeldMaps, Maps, Vectors
+from sppcli.structures import ByteImage
+
+
+class ImageReader:
+    """The network that a model was trained on, run the way it was run for the training.
+
+    ``weights``: where the network is now, if not where the training found it; ``svd``: ranks to truncate its fc layers
+    to, if the training did not; ``truncate``: see `networks.head_of`.
+
+    Raises:
+        StaleArtefact: weights that are not those the model was trained on, or box regressors of other features.
+    """
+
+    def __init__(
+        self,
+        svm: SvmModel,
+        bbox: BoxModel | None,
+        device: torch.device,
+        weights: str | None = None,
+        svd: tuple[int, ...] = (),
+        truncate: Truncate = truncated,
+    ) -> None:
+        source = svm.header.source
+        chosen = weights or source["head_weights"]
+        self.network = open_network(source["network"], chosen)
+        for model in (svm, bbox):
+            if model is not None and model.record.network.digest != self.network.digest:
+                raise StaleArtefact(
+                    f"{model.path} was trained on another network than {self.network.weights} holds; give the right "
+                    "--weights"
+                )
+        self.svm = svm
+        self.bbox = bbox
+        self.scales = tuple(svm.header.summary["scales"])
+        precision = svm.header.summary["precision"]
+        rcnn = svm.record.rcnn
+        if bbox and bbox.record.rcnn != rcnn:
+            raise StaleArtefact(
+                f"{bbox.path} was trained on {described_rcnn(bbox.record.rcnn)}, {svm.path} on "
+                f"{described_rcnn(rcnn)}; run spp train-bbox again"
+            )
+        self._crops: RcnnReader | None = None
+        if rcnn:
+            head, digest = head_of(self.network, rcnn.layer)
+            if digest != rcnn.head_digest:
+                raise StaleArtefact(
+                    f"{svm.path} was trained on other fc layers than {self.network.weights} holds; train it again"
+                )
+            self._crops = RcnnReader(
+                self.network, device, precision, rcnn.levels, rcnn.layer, head, rcnn.side, rcnn.context
+            )
+        else:
+            self._extractor = Extractor(self.network, device, precision)
+            self._heads = (
+                head_of_model(svm, self.network, svd, truncate),
+                head_of_model(bbox, self.network, svd, truncate) if bbox else None,
+            )
+            self._device = gpu(device)
+
+    def scorer(self) -> Scorer:
+        """The model over what `read` gives."""
+        if self._crops:
+            return Scorer(self.svm, self.bbox, self.scales)
+        return Scorer(self.svm, self.bbox, self.scales, self._heads, self._device)
+
+    def read(self, image: ByteImage, size: tuple[int, int], name: str) -> Maps | Vectors:
+        """What the scorer reads of ``image`` (H, W, 3); ``size``: the height and width its windows refer to."""
+        if self._crops:
+            return RcnnVectors(self._crops, image, size, name)
+        return HeldMaps(size, tuple(maps[0] for maps in self._extractor.batch([image], self.scales, [name])))

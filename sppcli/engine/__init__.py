@@ -1,1 +1,0 @@
-"""Running one function over many images, and saying how it goes."""

@@ -1,0 +1,94 @@
+"""Stride and first-unit centre of a trunk, derived from its layers.
+
+Each unit of a feature map looks at the image through a receptive field. Per axis, the centre of unit k's field is
+``centre + stride * k`` (0-based pixels). A layer of kernel k, stride s, padding p and dilation d takes
+``(stride, centre)`` to ``(stride * s, centre + stride * (d * (k - 1) / 2 - p))``. Branches that meet (residual
+sums, concatenations) must agree, or the trunk has no grid. For ZF-5 this gives 16 and 20, the release's ``offset0`` of
+21 in 1-based pixels (golden README, mapping).
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from sppcli.errors import UsageProblem
+from sppcli.geometry.projection import CellGrid
+from sppcli.nets.lrn import AcrossChannels, WithinChannel
+
+_POINTWISE_MODULES = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.BatchNorm2d,
+    nn.Dropout,
+    nn.Identity,
+    nn.LocalResponseNorm,
+    AcrossChannels,
+    # A neighbourhood centred on the unit: fields grow, centres stay.
+    WithinChannel,
+)
+_POINTWISE_FUNCTIONS = {torch.relu, nn.functional.relu, nn.functional.dropout}
+_MEETING_FUNCTIONS = {operator.add, operator.iadd, operator.mul, torch.add, torch.cat}
+
+
+def grid_of(trunk: nn.Module, name: str) -> CellGrid:
+    """Follow the input through ``trunk``, a sequence of layers or a traced graph; ``name`` is used in errors.
+
+    Raises:
+        UsageProblem: a layer whose geometry is not known, unequal axes, or branches that do not agree.
+    """
+    if isinstance(trunk, nn.Sequential):
+        return _through(trunk, CellGrid(1.0, 0.0), name, "trunk")
+    assert isinstance(trunk, fx.GraphModule)
+    modules = dict(trunk.named_modules())
+    grids: dict[fx.Node, CellGrid] = {}
+    for node in trunk.graph.nodes:
+        inputs = [grids[n] for n in node.all_input_nodes if n in grids]
+        if node.op == "placeholder":
+            grids[node] = CellGrid(1.0, 0.0)
+        elif node.op == "call_module":
+            grids[node] = _through(modules[str(node.target)], inputs[0], name, str(node.target))
+        elif node.op == "call_function" and node.target in _POINTWISE_FUNCTIONS | _MEETING_FUNCTIONS:
+            if len(set(inputs)) != 1:
+                raise UsageProblem(f"{name}: branches meet at {node.name} with different strides or centres {inputs}")
+            grids[node] = inputs[0]
+        elif node.op == "output":
+            return inputs[0]
+        else:
+            raise UsageProblem(f"{name}: the geometry of {node.name} ({node.target}) is not known; cut earlier")
+    raise UsageProblem(f"{name}: the trunk has no output")
+
+
+def _excites(layer: Any) -> bool:
+    """Whether it is torchvision's squeeze and excitation, which looks at all of the map."""
+    # A layer of torchvision's is there only where torchvision is; it takes as long to import as torch.
+    ops = sys.modules.get("torchvision.ops")
+    return ops is not None and isinstance(layer, ops.SqueezeExcitation)
+
+
+def _through(layer: Any, grid: CellGrid, name: str, where: str) -> CellGrid:
+    if isinstance(layer, _POINTWISE_MODULES) or _excites(layer):
+        return grid
+    if isinstance(layer, nn.Sequential):
+        for inner, part in layer.named_children():
+            grid = _through(part, grid, name, f"{where}.{inner}")
+        return grid
+    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        kernel, stride, padding, dilation = (
+            _square(getattr(layer, key, 1), name, where) for key in ("kernel_size", "stride", "padding", "dilation")
+        )
+        return CellGrid(grid.stride * stride, grid.centre + grid.stride * (dilation * (kernel - 1) / 2 - padding))
+    raise UsageProblem(f"{name}: the geometry of layer {where} ({type(layer).__name__}) is not known; cut earlier")
+
+
+def _square(value: Any, name: str, where: str) -> int:
+    values = {value} if isinstance(value, int) else set(value)
+    if len(values) != 1 or not isinstance(next(iter(values)), int):
+        raise UsageProblem(f"{name}: layer {where} is not the same along both axes")
+    return int(next(iter(values)))

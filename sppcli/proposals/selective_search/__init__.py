@@ -1,0 +1,1 @@
+"""Selective Search, compiled: graph segmentation, region features, hierarchical grouping."""

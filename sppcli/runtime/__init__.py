@@ -1,0 +1,1 @@
+"""How work runs: processes, threads, memory, progress, files that are whole or absent. It knows nothing of images."""

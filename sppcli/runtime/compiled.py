@@ -1,0 +1,86 @@
+"""numba's ``njit``, whose results are kept in a file wherever the machine lets one be written.
+
+numba keeps what it compiles in ``__pycache__`` beside the module or, where that cannot be written, in the user's cache
+folder; where neither can, it refuses to compile at all. Then a folder of this user's own under the temporary folder
+serves, and where that is not to be had either, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import config, event
+
+from sppcli.runtime import compiling
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What numba says where it finds no folder. It is a RuntimeError like others.
+_REFUSAL = "no locator available"
+
+
+def njit(**options: Any) -> Callable[[F], F]:
+    """As `numba.njit`, with ``cache=True`` and ``nogil=True`` unless ``options`` say otherwise."""
+    options = {"cache": True, "nogil": True, **options}
+
+    def decorate(function: F) -> F:
+        try:
+            return _compiled(function, options)
+        except RuntimeError as error:
+            if _REFUSAL not in str(error):
+                raise
+        folder = _temporary()
+        if folder is not None:
+            setattr(config, "CACHE_DIR", str(folder))  # noqa: B010 (numba makes it at run time)
+            # Worker processes look there at once.
+            os.environ["NUMBA_CACHE_DIR"] = str(folder)
+            return _compiled(function, options)
+        return _compiled(function, {**options, "cache": False})
+
+    return decorate
+
+
+class _Announcer(event.Listener):
+    """Passes on what numba says about its work; not about results that it finds kept."""
+
+    def on_start(self, what: Any) -> None:
+        compiling.begins(what.data["dispatcher"])
+
+    def on_end(self, what: Any) -> None:
+        compiling.ends()
+
+
+event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]
+
+
+def _compiled(function: F, options: dict[str, Any]) -> F:
+    compiled: F = numba.njit(**options)(function)
+    return compiled
+
+
+def temporary_folder() -> Path:
+    """Where results are kept if numba's own places cannot be written."""
+    return Path(tempfile.gettempdir(), f"sppcli-numba-{os.getuid()}")
+
+
+def _temporary() -> Path | None:
+    """`temporary_folder`, made if needed; None if it cannot be written or might be another user's.
+
+    numba runs what it finds there, and anyone may make a folder under the temporary one.
+    """
+    folder = temporary_folder()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            return None
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None

@@ -1,0 +1,77 @@
+"""Whoever waits for the compiler is told.
+
+numba compiles a function at its first call with new types, in seconds, and keeps the result for the next process (see
+`sppcli.runtime.compiled`). Which functions a stage will call depends on the network, the device and the precision, so that
+they are not compiled in advance, as those of Selective Search are (`proposals.selective_search.warm_up`): numba says when it begins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from sppcli.runtime.progress import NoProgress, Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Listener:
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.warned = False
+
+
+# Of the stages that run, innermost last. Not a context variable: threads of a stage compile too.
+_listeners: list[_Listener] = []
+# A function is compiled while another that calls it is: only the outermost is told of.
+_depth = threading.local()
+
+
+@contextmanager
+def announced(progress: Progress) -> Iterator[None]:
+    """Inside, ``progress`` is told of every compilation in this process. Here numba is not imported for it."""
+    listener = _Listener(progress)
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def announces_compiling(stage: Callable[P, R]) -> Callable[P, R]:
+    """A stage's function, with its keyword argument ``progress`` `announced`."""
+
+    @wraps(stage)
+    def told(*arguments: P.args, **named: P.kwargs) -> R:
+        with announced(cast(Progress | None, named.get("progress")) or NoProgress()):
+            return stage(*arguments, **named)
+
+    return told
+
+
+def begins(function: Any) -> None:
+    """A function that numba made (a dispatcher) is being compiled in this thread."""
+    _depth.value = getattr(_depth, "value", 0) + 1
+    if _depth.value > 1 or not _listeners:
+        return
+    listener = _listeners[-1]
+    name = str(function.py_func.__module__).removeprefix("sppcli.")
+    if function.stats.cache_path is None and not listener.warned:
+        listener.warned = True
+        listener.progress.warn(
+            f"compiled code can be kept nowhere, so {name} and others are compiled in every run; set NUMBA_CACHE_DIR "
+            "to a folder that can be written"
+        )
+    often = "in every run" if function.stats.cache_path is None else "once on this computer"
+    listener.progress.note(f"compiling {name}, {often}")
+
+
+def ends() -> None:
+    """What `begins` began is compiled."""
+    _depth.value -= 1
+    if not _depth.value and _listeners:
+        _listeners[-1].progress.note("")

@@ -29,11 +29,11 @@ DRAWN, SEARCHED, STORED = "drawn at random", "of Selective Search", "of a propos
 @dataclass(frozen=True)
 class BenchConfig:
     """``net``: a network with random weights, or None for that of ``weights``, ``backbone``, ``cut`` and
-    ``normalisation`` (as in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on ``rcnn_windows``; as many go through
-    the fc layers at once in both methods. ``batch``: R-CNN's through the conv layers at once. ``size``: (height, width)
-    of an image drawn if none is given. ``repeat``: of so many runs the fastest counts, phase by phase. ``best``: R-CNN
-    in float32, by torch's layers alone too, against SPP-net with all that saves time, one thing after the other;
-    ``svd``: the ranks of its fc layers.
+    ``normalisation`` (as in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on
+    ``rcnn_windows``; as many go through the fc layers at once in both methods. ``batch``: R-CNN's through the conv
+    layers at once. ``size``: (height, width) of an image drawn if none is given. ``repeat``: of so many runs the
+    fastest counts, phase by phase. ``best``: R-CNN in float32, by torch's layers alone too, against SPP-net with all
+    that saves time, one thing after the other; ``svd``: the ranks of its fc layers.
     """
 
     net: str | None = "zf5"

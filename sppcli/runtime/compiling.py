@@ -1,8 +1,9 @@
 """Whoever waits for the compiler is told.
 
 numba compiles a function at its first call with new types, in seconds, and keeps the result for the next process (see
-`sppcli.runtime.compiled`). Which functions a stage will call depends on the network, the device and the precision, so that
-they are not compiled in advance, as those of Selective Search are (`proposals.selective_search.warm_up`): numba says when it begins.
+`sppcli.runtime.compiled`). Which functions a stage will call depends on the network, the device and the precision, so
+that they are not compiled in advance, as those of Selective Search are (`proposals.selective_search.warm_up`): numba
+says when it begins.
 """
 
 from __future__ import annotations

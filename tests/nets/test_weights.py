@@ -331,7 +331,7 @@ def test_fine_tuned_fc_layers_leave_the_digest(own: tuple[SppClassifier, Path], 
     assert len(set(digests)) == 3
 
 
-@pytest.mark.parametrize("options", [{"backbone": BACKBONE}, {"cut": "relu1"}, {"reads": "caffe"}])
+@pytest.mark.parametrize("options", [{"backbone": BACKBONE}, {"cut": "relu1"}, {"normalisation": "caffe"}])
 def test_own_network_needs_no_options(own: tuple[SppClassifier, Path], options: dict):
     with pytest.raises(UsageProblem, match="describes its own network; leave out --backbone, --cut and --input"):
         load_network(str(own[1]), **options)

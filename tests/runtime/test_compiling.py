@@ -63,7 +63,7 @@ def test_a_stage_tells_it_in_its_progress(tmp_path: Path, work: Work) -> None:
     first, second = (python(*command, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2))
     said = [line for line in first.stderr.splitlines() if "compiling" in line]
     assert said == [
-        f"detect: compiling {name}, once on this computer" for name in ("nets.pooling", "nets.pooling", "geometry.nms")
+        f"detect: compiling {name}, once on this computer" for name in ("features.pooling", "nets.pooling", "geometry.nms")
     ]
     assert "compil" not in first.stdout + second.stdout + second.stderr
 
@@ -106,7 +106,7 @@ def test_where_nothing_can_be_kept_one_warning_says_so() -> None:
             compiling.ends()
     compiling.begins(_Function)
     compiling.ends()
-    note = "compiling nets.pooling, in every run"
+    note = "compiling features.pooling, in every run"
     assert progress.said[1:] == [note, "", note, ""]
     assert progress.said[0].startswith("warning: compiled code can be kept nowhere")
     assert "NUMBA_CACHE_DIR" in progress.said[0]

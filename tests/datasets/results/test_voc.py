@@ -17,7 +17,7 @@ from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.evaluation.voc_ap import evaluate_voc
 from sppcli.structures import Detections, as_boxes
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture

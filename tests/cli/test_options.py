@@ -66,6 +66,6 @@ def test_int_list_text_is_its_own_inverse() -> None:
 @pytest.mark.parametrize("command", ["extract", "features", "train-net"])
 def test_every_way_to_read_pixels_can_be_named(command: str) -> None:
     parameters = import_module(COMMANDS[command]).command.params
-    (kind,) = [item.type for item in parameters if item.name == "reads"]
+    (kind,) = [item.type for item in parameters if item.name == "normalisation"]
     assert isinstance(kind, click.Choice)
     assert set(kind.choices) == set(INPUTS)

@@ -1,4 +1,4 @@
-"""Fixtures that tests of every stage share: a VOC data set small enough to make in a blink."""
+"""Fixtures that tests of every folder share: a VOC data set made in a blink, and `run`, the command line in-process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
+from sppcli.cli.main import main
 
 SHAPES = ("disc", "square", "triangle")
 COLOURS = {"disc": (214, 60, 48), "square": (40, 150, 70), "triangle": (50, 80, 200)}
@@ -150,3 +152,19 @@ def make_voc(tmp_path: Path) -> Callable[..., Voc]:
 def voc(make_voc: Callable[..., Voc]) -> Voc:
     """Eight small images in train, val and test."""
     return make_voc(8)
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run("propose", "shapes")`` -> exit code, standard output, standard error."""
+
+    def call(*args: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(list(args))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

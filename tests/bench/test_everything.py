@@ -6,7 +6,6 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -15,7 +14,7 @@ import sppcli.bench
 from sppcli.bench import everything
 from sppcli.bench.measure import Machine, Row
 from sppcli.cli import console
-from sppcli.cli.main import main
+from tests.conftest import Run
 
 MACHINE = Machine(2, {"fp32": 80e9, "bf16": 320e9}, 25e9)
 ROWS = {
@@ -27,18 +26,6 @@ ROWS = {
         Row("conv", "ZF-5, 688 x 917 pixels, fp32", 1.234, 0.5, "multiply-adds", "LocalResponseNorm of torch", 370.2)
     ],
 }
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Call:
-    def call(*args: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(list(args))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -70,7 +57,7 @@ def test_every_module_with_rows_is_a_part_and_every_part_has_them() -> None:
     assert sorted(everything.PARTS) == sorted(having)
 
 
-def test_a_line_for_every_row_with_its_ratios(run: Call, asked: list[str]) -> None:
+def test_a_line_for_every_row_with_its_ratios(run: Run, asked: list[str]) -> None:
     code, out, err = run("bench")
     assert code == 0, err
     assert asked == ["first", "second"]
@@ -85,7 +72,7 @@ def test_a_line_for_every_row_with_its_ratios(run: Call, asked: list[str]) -> No
     assert "bench: second" in run("bench", "-v")[2]
 
 
-def test_only_some_parts_in_the_order_of_all(run: Call, asked: list[str]) -> None:
+def test_only_some_parts_in_the_order_of_all(run: Run, asked: list[str]) -> None:
     assert run("bench", "--only", "second")[0] == 0
     assert asked == ["second"]
     assert run("bench", "--only", "second,first")[0] == 0
@@ -96,7 +83,7 @@ def test_only_some_parts_in_the_order_of_all(run: Call, asked: list[str]) -> Non
     assert "first, second" in err
 
 
-def test_json_has_rates_and_ratios(run: Call, asked: list[str]) -> None:
+def test_json_has_rates_and_ratios(run: Run, asked: list[str]) -> None:
     code, out, err = run("bench", "--json")
     assert code == 0, err
     report = json.loads(out)
@@ -109,7 +96,7 @@ def test_json_has_rates_and_ratios(run: Call, asked: list[str]) -> None:
     assert third["faster_than_peer"] == pytest.approx(300)
 
 
-def test_flags_of_all_parts_are_refused_before_rcnn(run: Call) -> None:
+def test_flags_of_all_parts_are_refused_before_rcnn(run: Run) -> None:
     for flags in (("--json",), ("--only", "conv")):
         code, _, err = run("bench", *flags, "rcnn")
         assert code == 2
@@ -117,7 +104,7 @@ def test_flags_of_all_parts_are_refused_before_rcnn(run: Call) -> None:
 
 
 def test_numbers_stay_whole_on_a_terminal_of_80_columns(
-    run: Call, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "_is_terminal", lambda stream: stream is sys.stdout)
     monkeypatch.setenv("COLUMNS", "80")

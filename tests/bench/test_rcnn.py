@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,28 +19,16 @@ from sppcli.bench import methods
 from sppcli.bench.networks import random_network
 from sppcli.bench.operations import conv_operations, fc_operations
 from sppcli.bench.pictures import draw_picture, draw_windows
-from sppcli.cli.main import main
 from sppcli.features.conv_maps import Extractor
 from sppcli.features.rcnn import RcnnReader
 from sppcli.features.windows import HeldMaps, WindowReader
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import size_at
 from sppcli.paper import DEFAULT
+from tests.conftest import Run
 from tests.stages.conftest import write_network
 
 QUICK = ("bench", "rcnn", "--net", "tiny", "--windows", "40", "--rcnn-windows", "8", "--context", "4")
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Call:
-    def call(*args: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(list(args))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_multiply_adds_are_those_of_table_1_counted_by_hand() -> None:
@@ -94,7 +81,7 @@ def test_windows_lie_in_the_image() -> None:
         assert (boxes[:, 2:] <= [width, height]).all()
 
 
-def test_a_table_and_what_was_measured(run: Call) -> None:
+def test_a_table_and_what_was_measured(run: Run) -> None:
     code, out, err = run(*QUICK, "--scales", "48", "--scales", "48,64")
     assert code == 0, err
     for words in (
@@ -109,7 +96,7 @@ def test_a_table_and_what_was_measured(run: Call) -> None:
         assert words in out
 
 
-def test_the_numbers_fit_each_other(run: Call, tmp_path: Path) -> None:
+def test_the_numbers_fit_each_other(run: Run, tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     code, out, err = run(*QUICK, str(tmp_path / "a.png"), "--scales", "48", "--scales", "48,64", "--json")
     assert code == 0, err
@@ -135,7 +122,7 @@ def test_the_numbers_fit_each_other(run: Call, tmp_path: Path) -> None:
     assert one["operations_ratio"] > two["operations_ratio"] > 1
 
 
-def test_seconds_are_those_of_all_windows(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_are_those_of_all_windows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that moves by a second whenever it is read, each piece of work takes one."""
     ticks = itertools.count()
     monkeypatch.setattr(methods, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
@@ -149,7 +136,7 @@ def test_seconds_are_those_of_all_windows(run: Call, monkeypatch: pytest.MonkeyP
     assert (fast["conv_ratio"], fast["total_ratio"]) == (5, pytest.approx(35 / 6))
 
 
-def test_each_saving_is_a_row_and_counted(run: Call) -> None:
+def test_each_saving_is_a_row_and_counted(run: Run) -> None:
     code, out, err = run(*QUICK, "--best", "--svd", "20,10", "--scales", "48", "--precision", "fp32", "--json")
     assert code == 0, err
     result = json.loads(out)
@@ -173,7 +160,7 @@ def test_each_saving_is_a_row_and_counted(run: Call) -> None:
         assert words in text
 
 
-def test_best_has_bfloat16_where_it_is_asked_for(run: Call) -> None:
+def test_best_has_bfloat16_where_it_is_asked_for(run: Run) -> None:
     code, out, err = run(*QUICK, "--best", "--svd", "20,10", "--scales", "48", "--precision", "bf16", "--json")
     assert code == 0, err
     rows = json.loads(out)["rows"]
@@ -238,7 +225,7 @@ def test_a_drawn_picture_has_a_photographs_spectrum() -> None:
     assert -1.5 < slope < -0.6
 
 
-def test_windows_of_a_proposals_file(run: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_of_a_proposals_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     picture = draw_picture(np.random.default_rng(0), 96, 128)
     Path("images").mkdir()
@@ -259,7 +246,7 @@ def test_windows_of_a_proposals_file(run: Call, tmp_path: Path, monkeypatch: pyt
     assert run(*QUICK, "images/a.png", "--proposals", "gone.h5")[0] == 3
 
 
-def test_a_trained_network_is_taken_from_its_file(run: Call, tmp_path: Path) -> None:
+def test_a_trained_network_is_taken_from_its_file(run: Run, tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.safetensors")
     options = ("--weights", str(path), "--windows", "20", "--rcnn-windows", "4", "--scales", "64")
     code, out, err = run("bench", "rcnn", *options, "--json")
@@ -269,7 +256,7 @@ def test_a_trained_network_is_taken_from_its_file(run: Call, tmp_path: Path) -> 
     assert "random weights" not in run("bench", "rcnn", *options)[1]
 
 
-def test_what_cannot_be_measured_is_one_sentence(run: Call, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_one_sentence(run: Run, tmp_path: Path) -> None:
     code, _, err = run("bench", "rcnn", "--net", "zf6")
     assert code == 2
     assert "zf5" in err

@@ -5,17 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from sppcli.runtime import compiling
-from sppcli.runtime.progress import Progress
-from tests.stages.conftest import Run, Work, run, trained, work
-
-__all__ = ["run", "trained", "work"]
 
 NOTES = """
 from concurrent.futures import ThreadPoolExecutor
@@ -56,17 +48,6 @@ def test_a_compilation_is_told_once_and_a_kept_result_not_at_all(tmp_path: Path)
 def test_outside_nobody_is_told(tmp_path: Path) -> None:
     code = NOTES.replace("with announced(Told()):", "if True:")
     assert python("-c", code, NUMBA_CACHE_DIR=str(tmp_path / "cache")).stdout.splitlines() == ["[2, 1]"]
-
-
-def test_a_stage_tells_it_in_its_progress(tmp_path: Path, work: Work) -> None:
-    command = ("-m", "sppcli", "detect", "-v", "--no-bbox", "--force")
-    first, second = (python(*command, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2))
-    said = [line for line in first.stderr.splitlines() if "compiling" in line]
-    assert said == [
-        f"detect: compiling {name}, once on this computer"
-        for name in ("features.pooling", "features.pooling", "geometry.nms")
-    ]
-    assert "compil" not in first.stdout + second.stdout + second.stderr
 
 
 class _Function:
@@ -111,32 +92,3 @@ def test_where_nothing_can_be_kept_one_warning_says_so() -> None:
     assert progress.said[1:] == [note, "", note, ""]
     assert progress.said[0].startswith("warning: compiled code can be kept nowhere")
     assert "NUMBA_CACHE_DIR" in progress.said[0]
-
-
-COMMANDS = (
-    ("extract", "--proposals", "none.h5"),
-    ("train-svm", "--features", "none.h5"),
-    ("train-bbox", "--features", "none.h5"),
-    ("detect", "--svm", "none.h5"),
-    ("detect", "none.jpg"),
-    ("finetune", "--features", "none.h5"),
-    ("train-net", "none"),
-    ("classify", "none", "--network", "net.safetensors"),
-    ("features", "none"),
-)
-
-
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_every_stage_that_calls_compiled_code_listens(
-    arguments: tuple[str, ...], work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listening: list[Progress] = []
-
-    @contextmanager
-    def recording(progress: Progress) -> Iterator[None]:
-        listening.append(progress)
-        yield
-
-    monkeypatch.setattr(compiling, "announced", recording)
-    assert run(*arguments)[0] == 3
-    assert [type(progress).__name__ for progress in listening] == ["_Plain"]

@@ -7,7 +7,6 @@ these tests are about the stages and not about the network.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from sppcli.cli.main import main
 from sppcli.images import Normalisation
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.weights import save_network
-from tests.conftest import SHAPES, Voc, build_voc
+from tests.conftest import SHAPES, Run, Voc, build_voc
+
+__all__ = ["SCALES", "Run", "Work", "write_network"]
 
 SCALES = "96,160"
 
@@ -71,19 +72,3 @@ def work(trained: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work
     shutil.copytree(trained.folder, folder)
     monkeypatch.chdir(folder)
     return Work(folder, trained.voc)
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """``run("propose", "shapes")`` -> exit code, standard output, standard error."""
-
-    def call(*args: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(list(args))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call

@@ -23,6 +23,7 @@ from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.weights import save_network
 from tests.conftest import SHAPES
 from tests.stages.conftest import Run, Work
+from tests.ties import assert_suppressed
 
 MODELS = ("svm.h5", "bbox.h5", "features.h5")
 
@@ -77,27 +78,6 @@ def per_class(found: DetectionsFile) -> Iterator[tuple[str, int, npt.NDArray[np.
             yield name, label, values[np.lexsort(values.T)[::-1]]
 
 
-def slow_suppression(boxes: list[list[float]], scores: list[float], threshold: float) -> list[int]:
-    """Greedy, box by box, written without the package's own."""
-    left = sorted(range(len(boxes)), key=lambda i: (scores[i], i), reverse=True)
-    kept: list[int] = []
-    while left:
-        best = left.pop(0)
-        kept.append(best)
-        a = boxes[best]
-
-        def overlap(i: int, a: list[float] = a) -> float:
-            b = boxes[i]
-            w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-            if w <= 0 or h <= 0:
-                return 0.0
-            areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-            return w * h / (areas - w * h)
-
-        left = [i for i in left if overlap(i) <= threshold]
-    return kept
-
-
 def test_a_model_given_twice_detects_what_it_detects_alone(two: Path, run: Run) -> None:
     assert run("detect", "--model", "a", "-q", "-o", "alone.h5")[0] == 0
     assert run("detect", "--model", "a", "--model", "a", "-q", "-o", "twice.h5")[0] == 0
@@ -113,8 +93,9 @@ def test_a_model_given_twice_detects_what_it_detects_alone(two: Path, run: Run) 
 
 
 def test_suppression_goes_over_the_union_of_scored_windows(two: Path, run: Run) -> None:
-    """Against scores of either model worked out alone, and a slow suppression of their union."""
-    options = ("--no-bbox", "--min-score", "-1.2", "--max-per-image", "1000")
+    """Against scores of either model worked out alone: what is kept is what greedy suppression leaves of both."""
+    least = -1.2
+    options = ("--no-bbox", "--min-score", str(least), "--max-per-image", "1000")
     assert run("detect", "--model", "a", "--model", "b", *options, "-q", "-o", "union.h5")[0] == 0
     found = read_detections(Path("union.h5"))
     scores: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
@@ -132,19 +113,9 @@ def test_suppression_goes_over_the_union_of_scored_windows(two: Path, run: Run) 
     assert set(found.detections.image_ids) == set(scores)
     seen = {"a": 0, "b": 0}
     for name, label, rows in per_class(found):
-        boxes, values, owners = [], [], []
-        for folder in ("a", "b"):
-            mine = scores[name][folder][:, label]
-            for i in np.flatnonzero(mine > -1.2):
-                boxes.append(windows[name][i].tolist())
-                values.append(float(mine[i]))
-                owners.append(folder)
-        kept = slow_suppression(boxes, values, 0.3)
-        expected = np.array([[*boxes[i], values[i]] for i in kept]).reshape(-1, 5)
-        expected = expected[np.lexsort(expected.astype(np.float32).T)[::-1]]
-        assert rows.shape == expected.shape
-        np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-5)
-        for i in kept:
+        union = np.concatenate([np.c_[windows[name], scores[name][folder][:, label]] for folder in ("a", "b")])
+        owners = np.repeat(["a", "b"], len(windows[name]))
+        for i in assert_suppressed(rows, union, 0.3, least):
             seen[owners[i]] += 1
     assert min(seen.values()) > 5  # both networks contribute
 

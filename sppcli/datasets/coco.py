@@ -32,6 +32,7 @@ from sppcli.datasets.annotated import (
     read_text,
     unfound,
 )
+from sppcli.datasets.coco_numbers import CocoNumbers, joined
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
 
@@ -63,7 +64,7 @@ class _File:
 
 
 class CocoDataset(AnnotatedDataset):
-    """COCO files and their images. ``numbers``: class -> COCO's category id."""
+    """COCO files and their images."""
 
     def __init__(self, source: Path, images_needed: bool = True) -> None:
         """Read ``source``: a folder that `annotation_files` knows, or one .json file.
@@ -79,11 +80,11 @@ class CocoDataset(AnnotatedDataset):
         warnings: list[str] = []
         records: dict[Path, AnnotatedImage] = {}
         members: dict[str, list[Path]] = {}
-        self.numbers: dict[str, int] = {}
+        listed: dict[str, dict[int, Path]] = {}
+        categories: dict[str, dict[int, str]] = {}
         for split, path in files.items():
             file = _read(path, split)
-            for number, name in file.categories.items():
-                self.numbers.setdefault(name, number)
+            listed[split], categories[split] = {}, file.categories
             found = _images(file, root, images_needed)
             names = [row["file_name"] for row in file.rows.values()]
             warnings += unfound([name for name in names if name not in found], path)
@@ -95,6 +96,7 @@ class CocoDataset(AnnotatedDataset):
                 objects = None if file.objects is None else tuple(file.objects.get(number, ()))
                 record = AnnotatedImage("", place, objects, _size(row, path), number)
                 members[split].append(place)
+                listed[split][number] = place
                 earlier = records.setdefault(place, record)
                 if earlier.objects is None:
                     records[place] = record
@@ -106,14 +108,37 @@ class CocoDataset(AnnotatedDataset):
             ids[place]: AnnotatedImage(ids[place], place, record.objects, record.size, record.number)
             for place, record in records.items()
         }
+        self._numbers = {
+            split: CocoNumbers(
+                (path,), {number: ids[place] for number, place in listed[split].items()}, categories[split]
+            )
+            for split, path in files.items()
+        }
+        classes = dict.fromkeys(name for named in categories.values() for name in named.values())
         splits = {split: [ids[place] for place in places] for split, places in members.items()}
         items = [ImageItem(name, record.path) for name, record in self._records.items()]
-        super().__init__("coco", source, root, items, splits, tuple(self.numbers), warnings)
+        super().__init__("coco", source, root, items, splits, tuple(classes), warnings)
         if not items:
             raise MissingInput(f"{source} lists no image: nothing to work on")
 
     def record(self, image_id: str) -> AnnotatedImage:
         return self._records[image_id]
+
+    def numbers(self, split: str) -> CocoNumbers:
+        """The ids of images and categories in the file of ``split``, or in all files that list an image of it.
+
+        Raises:
+            MissingInput: no such split.
+            BadInput: files that give one id to different images or classes.
+        """
+        if split in self._numbers:
+            return self._numbers[split]
+        wanted = set(self.split(split))
+        return joined([one for one in self._numbers.values() if wanted.intersection(one.images.values())])
+
+    def every_number(self) -> list[CocoNumbers]:
+        """The ids in each file."""
+        return list(self._numbers.values())
 
 
 def _split_of(path: Path) -> str:

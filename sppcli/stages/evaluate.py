@@ -103,7 +103,7 @@ def run_coco_on_results(dataset: Path, results: Path, split: str, *, progress: P
     if not isinstance(opened, CocoDataset):
         raise UsageProblem(f"{dataset} is no COCO data set, whose ids {results} could name; spp convert makes it one")
     wanted = opened.split(split)
-    return _coco(read_coco_results(results, opened, wanted), opened, wanted, split, progress)
+    return _coco(read_coco_results(results, opened, split), opened, wanted, split, progress)
 
 
 def _coco(

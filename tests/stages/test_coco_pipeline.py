@@ -127,6 +127,38 @@ def test_result_files_of_others(tmp_path: Path, run: Run) -> None:
     assert run(*arguments, "val")[0] == 3
 
 
+def test_results_go_by_the_ids_of_their_own_splits_file(tmp_path: Path, run: Run) -> None:
+    """The two files number categories and images the other way round, as exports made one after the other do."""
+    for split, numbers in (("train", {1: "cat", 2: "dog"}), ("val", {1: "dog", 2: "cat"})):
+        for name in "ab":
+            image_file(tmp_path / split / f"{name}{split}.jpg")
+        images = [
+            {"id": i, "file_name": f"{name}{split}.jpg", "width": 64, "height": 48} for i, name in enumerate("ab", 1)
+        ]
+        rows = [
+            {"id": i, "image_id": i, "category_id": i, "bbox": [i, 2, 20, 20], "area": 400, "iscrowd": 0}
+            for i in (1, 2)
+        ]
+        write_coco_file(tmp_path / "annotations" / f"instances_{split}.json", images, rows, numbers)
+    results = tmp_path / "results.json"
+    found = [{"image_id": i, "category_id": i, "bbox": [i, 2, 20, 20], "score": 0.5} for i in (1, 2)]
+    results.write_text(json.dumps(found))
+    arguments = ["evaluate", str(tmp_path), "--coco", "--results", str(results), "--json", "--split"]
+    for split in ("train", "val"):
+        code, out, err = run(*arguments, split)
+        assert (code, err) == (0, "")
+        assert json.loads(out)["ap"] == {"cat": pytest.approx(1), "dog": pytest.approx(1)}
+    # Of both files together nobody knows which is meant.
+    code, _, err = run(*arguments, "all")
+    assert code == 3
+    assert "instances_train.json" in err
+    assert "instances_val.json" in err
+    assert "give the image id 1 to 'train/atrain' and 'val/aval'" in err
+    for wrong in (True, [1], "1", 1.5):
+        results.write_text(json.dumps([{**found[0], "image_id": wrong}]))
+        assert "has no image of id" in run(*arguments, "val")[2]
+
+
 def test_what_coco_and_ilsvrc_do_not_score(voc: Voc, tmp_path: Path, run: Run) -> None:
     code, _, err = run("evaluate", str(voc.root), "--coco", "--results", str(tmp_path / "results.json"))
     assert code == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,15 @@ import numpy as np
 from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import did_you_mean, siblings
 from sppcli.datasets.coco import CocoDataset, is_number
+from sppcli.datasets.coco_numbers import CocoNumbers
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Detections, as_boxes
 
+_NO_ID = -(2**63)
 
-def read_coco_results(path: Path, dataset: CocoDataset, image_ids: Sequence[str]) -> Detections:
-    """Detections in the images ``image_ids`` of ``dataset``; those in its other images are passed over.
+
+def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> Detections:
+    """Detections in the images of ``split``, by the ids of that split's file; those in other images are passed over.
 
     Boxes become float32 corners, so that a width may change by some hundred-thousandths of a pixel.
 
@@ -32,12 +34,12 @@ def read_coco_results(path: Path, dataset: CocoDataset, image_ids: Sequence[str]
         raise BadInput(f"{path} is not JSON: {error}") from error
     if not isinstance(entries, list):
         raise BadInput(f"{path} is not a list of COCO results: image_id, category_id, bbox, score")
-    # Custom sets may count from 1 in every split: the images asked for win.
-    everything = [*(item.id for item in dataset.images), *image_ids]
-    numbers = {dataset.record(image_id).number: image_id for image_id in everything}
+    numbers = dataset.numbers(split)
+    image_ids = dataset.split(split)
     position = {image_id: i for i, image_id in enumerate(image_ids)}
-    names = {number: name for name, number in dataset.numbers.items()}
-    label_of = {name: i for i, name in enumerate(dataset.numbers)}
+    # Files of other splits may count from 1 too: this split's own images come first.
+    elsewhere = {number for other in dataset.every_number() for number in other.images} - numbers.images.keys()
+    label_of = {name: i for i, name in enumerate(numbers.of_classes)}
     image, label, boxes, scores = [], [], [], []
     for i, entry in enumerate(entries):
         where = f"{path}: entry {i}"
@@ -45,23 +47,33 @@ def read_coco_results(path: Path, dataset: CocoDataset, image_ids: Sequence[str]
         bbox, score = row.get("bbox"), row.get("score")
         if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(is_number, [*bbox, score]))):
             raise BadInput(f"{where} needs image_id, category_id, a bbox x y width height and a score")
-        if row.get("image_id") not in numbers:
+        number, category = _id(row.get("image_id")), _id(row.get("category_id"))
+        if number not in numbers.images and number not in elsewhere:
             raise BadInput(f"{where}: {dataset.sources[0]} has no image of id {row.get('image_id')!r}")
-        if row.get("category_id") not in names:
-            raise BadInput(f"{where}: {dataset.sources[0]} has no category of id {row.get('category_id')!r}")
-        where_in = position.get(numbers[row["image_id"]])
-        if where_in is None:
+        image_id = numbers.images.get(number)
+        if image_id not in position:
             continue
+        if category not in numbers.categories:
+            raise BadInput(f"{where}: {_shown(numbers)} has no category of id {row.get('category_id')!r}")
         x, y, width, height = map(float, bbox)
-        image.append(where_in)
-        label.append(label_of[names[row["category_id"]]])
+        image.append(position[image_id])
+        label.append(label_of[numbers.categories[category]])
         boxes.append((x, y, x + width, y + height))
         scores.append(score)
     return Detections(
-        tuple(image_ids),
-        tuple(dataset.numbers),
+        image_ids,
+        tuple(label_of),
         np.array(image, dtype=np.int64),
         np.array(label, dtype=np.int64),
         as_boxes(boxes, str(path)),
         np.array(scores, dtype=np.float32),
     )
+
+
+def _id(value: object) -> int:
+    """A file's value as an id, or one that no file has: JSON's true passes for 1, and a list cannot be looked up."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else _NO_ID
+
+
+def _shown(numbers: CocoNumbers) -> str:
+    return " and ".join(map(str, numbers.paths))

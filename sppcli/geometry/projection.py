@@ -52,15 +52,17 @@ def choose_scale(
     | rule | | | "pixels" (paper) or "side" (release) |
     | returns | (N,) | int64 | the first of the nearest scales |
 
-    "pixels" compares pixel counts: area * (s / min_side)^2 with input_size^2. "side" compares each scale with
-    round(input_size * min_side / sqrt(area)), halves rounded up. A box without area takes the first scale.
+    "pixels" compares pixel counts: area * (s / min_side)^2 with input_size^2, both multiplied by min_side^2 so that
+    of whole-numbered boxes ties are exact. "side" compares each scale with round(input_size * min_side / sqrt(area)),
+    halves rounded up. A box without area takes the first scale.
     Source: paper 4.1; golden case ``scale_choice``.
     """
     b = np.asarray(boxes, dtype=np.float64)
     area = np.maximum(b[:, 2] - b[:, 0], 0) * np.maximum(b[:, 3] - b[:, 1], 0)
     if rule == "pixels":
-        factors = (np.asarray(scales, dtype=np.float64) / min(height, width)) ** 2
-        return np.asarray(np.argmin(np.abs(area[:, None] * factors - input_size**2), axis=1), dtype=np.int64)
+        squares = np.asarray(scales, dtype=np.float64) ** 2
+        wanted = (input_size * min(height, width)) ** 2
+        return np.asarray(np.argmin(np.abs(area[:, None] * squares - wanted), axis=1), dtype=np.int64)
     if rule != "side":
         raise ValueError(f"unknown scale rule {rule!r}: pixels or side")
     side = np.sqrt(area)
@@ -76,15 +78,18 @@ def scale_boxes(
 ) -> Float64:
     """First and last pixel of each box in the image resized to shorter side ``scale``.
 
-    Returns (N, 4) float64: 0-based *inclusive* ``x0 y0 x1 y1``, pixel p going to p (s-1)/(m-1), as the release
+    Returns (N, 4) float64: 0-based *inclusive* ``x0 y0 x1 y1``, pixel p going to (p (s-1)) / (m-1), as the release
     maps pixels; m is the shorter side of the original image. ``scale`` is one number or one a box.
+
+    The product of a float32 coordinate and a scale is exact in float64, so that only the division rounds: a pixel that
+    goes to a whole one goes there exactly, and `response_windows` sees its ties as they are.
     """
     b = np.asarray(boxes, dtype=np.float64)
     pixels = b - np.array([0.0, 0.0, 1.0, 1.0])
     shorter = min(height, width)
     # An image one pixel across has no m - 1 to divide by; all of it is that pixel.
-    factor = (np.asarray(scale, dtype=np.float64) - 1) / max(shorter - 1, 1)
-    return np.asarray(pixels * np.reshape(factor, (-1, 1)), dtype=np.float64)
+    lengths = np.reshape(np.asarray(scale, dtype=np.float64) - 1, (-1, 1))
+    return np.asarray(pixels * lengths / max(shorter - 1, 1), dtype=np.float64)
 
 
 def response_windows(scaled: Float64, grid: CellGrid) -> Int64:

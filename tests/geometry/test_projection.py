@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -165,6 +166,54 @@ def test_an_image_one_pixel_high():
     which, cells = project(np.array([[0, 0, 40, 1]]), 1, 40, [480], [(30, 1200)], CellGrid(16, 0))
     assert which.tolist() == [0]
     assert (cells[:, 2:] > cells[:, :2]).all()
+
+
+def exact_cells(pixels: np.ndarray, shorter: int, scale: int, grid: CellGrid) -> tuple[np.ndarray, np.ndarray]:
+    """First cell after each pixel and the cell past the last before it, in whole numbers of 1 / (2 (m - 1)) pixels."""
+    unit = 2 * (shorter - 1)
+    at = 2 * pixels * (scale - 1) - int(unit * grid.centre)
+    slack, step = int(unit * grid.slack), int(unit * grid.stride)
+    return (at - slack) // step + 1, -(-(at + slack) // step)
+
+
+@pytest.mark.parametrize("grid", [CellGrid(16, 20, 1.5), CellGrid(16, 20), CellGrid(16, 0), CellGrid(12, 14.5, 1.5)])
+def test_every_whole_coordinate_finds_the_centres_strictly_inside(grid: CellGrid):
+    """All pixels of images with shorter sides of 2 to 900, at the scales of the paper and the release."""
+    checked = 0
+    for shorter in range(2, 901):
+        pixels = np.arange(shorter * 4 // 3)
+        for scale in (480, 576, 688, 864, 874, 1200):
+            # Both ends are this pixel: a half-open box ends one further.
+            boxes = np.stack([pixels, pixels, pixels + 1, pixels + 1], axis=1)
+            cells = response_windows(scale_boxes(boxes, shorter, shorter * 4 // 3, float(scale)), grid)
+            first, past = exact_cells(pixels, shorter, scale, grid)
+            np.testing.assert_array_equal(cells[:, 0], first)
+            np.testing.assert_array_equal(cells[:, 2], past)
+            checked += len(pixels)
+    assert checked > 3 * 10**6
+
+
+def test_an_end_on_a_centre_is_outside():
+    """Pixel 462 of 277 goes to 462 * 575 / 276 = 962.5 exactly, which plus the slack is 964, the centre of cell 59."""
+    _, cells = project([[100, 100, 463, 200]], 277, 500, [576], [(36, 64)], CellGrid(16, 20, 1.5), 208, "side")
+    assert cells[0, 2] == 59
+
+
+@laws
+@given(BOXES, st.integers(1, 600), SCALES, st.sampled_from([180, 208, 224]))
+def test_scale_choice_by_pixel_counts(boxes: np.ndarray, shorter: int, scales: list[int], input_size: int):
+    ours = choose_scale(boxes, shorter, 700, scales, input_size, "pixels")
+    for (x0, y0, x1, y1), choice in zip(boxes.astype(int).tolist(), ours.tolist(), strict=True):
+        counts = [Fraction((x1 - x0) * (y1 - y0) * scale**2, shorter**2) for scale in scales]
+        distances = [abs(count - input_size**2) for count in counts]
+        assert choice == distances.index(min(distances))
+
+
+def test_a_tie_of_pixel_counts_goes_to_the_first_scale():
+    # 61 * 98 * (480^2 + 576^2) = 2 * (224 * 183)^2: one scale gives too few pixels by as much as the other too many.
+    box = np.array([[0, 0, 61, 98]])
+    assert choose_scale(box, 183, 300, (480, 576), 224, "pixels").tolist() == [0]
+    assert choose_scale(box, 183, 300, (576, 480), 224, "pixels").tolist() == [0]
 
 
 @laws

@@ -33,6 +33,7 @@ from sppcli.datasets.annotated import (
     unfound,
 )
 from sppcli.datasets.coco_numbers import CocoNumbers, joined
+from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
 
@@ -313,3 +314,14 @@ def _annotation(thing: LabelledBox, number: int, image: int | None, category: in
         "iscrowd": int(thing.crowd),
     }
     return row | {name: 1 for name in ("difficult", "truncated") if getattr(thing, name)}
+
+
+def _recognise(place: Place) -> Recognised | None:
+    files = annotation_files(place.path) if place.is_folder else {}
+    if not files and place.path.suffix.lower() != ".json":
+        return None
+    shown = ", ".join(path.relative_to(place.path).as_posix() for path in files.values()) or place.path.name
+    return Recognised(shown, lambda: CocoDataset(place.path, place.images_needed))
+
+
+FORMAT = Format("coco", "COCO", "annotations/instances_SPLIT.json or SPLIT/_annotations.coco.json", _recognise)

@@ -23,8 +23,9 @@ from pathlib import Path
 from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, LabelledBox, read_text
 from sppcli.datasets.base import find_images
 from sppcli.datasets.folder import named
+from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.datasets.voc import read_record
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import BadInput, MissingInput, UsageProblem
 
 TASKS = ("DET", "CLS-LOC")
 _SPLITS = ("train", "val", "test")
@@ -161,3 +162,16 @@ def _blacklist(
         if image_id in known:
             pairs.add((image_id, names.get(fields[1], fields[1])))
     return frozenset(pairs)
+
+
+def _recognise(place: Place) -> Recognised | None:
+    tasks = tasks_of(place.path) if place.is_folder else []
+    if len(tasks) > 1:
+        choices = " or ".join(str(root / "Data" / task) for root, task in tasks)
+        raise UsageProblem(f"{place.path} holds two ILSVRC data sets: give {choices}")
+    if not tasks:
+        return None
+    return Recognised(f"Annotations/{tasks[0][1]} and Data", lambda: IlsvrcDataset(*tasks[0], place.path))
+
+
+FORMAT = Format("ilsvrc", "ILSVRC", "Annotations/DET and Data/DET, or CLS-LOC", _recognise)

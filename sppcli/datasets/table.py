@@ -39,6 +39,7 @@ from sppcli.datasets.annotated import (
     unfound,
 )
 from sppcli.datasets.base import IMAGE_EXTENSIONS, is_image_name
+from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
 
@@ -292,3 +293,16 @@ def write_csv(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> Non
             if not image.objects:
                 writer.writerow([names[image.id], *[""] * 8, *tail])
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in data.classes), encoding="utf-8")
+
+
+def _recognise(place: Place) -> Recognised | None:
+    files = list(table_files(place.path).values()) if place.is_folder else [place.path]
+    if not files or (not place.is_folder and place.path.suffix.lower() != ".csv"):
+        return None
+    own = not place.is_folder or files[0].name == "annotations.csv"
+    return Recognised(
+        ", ".join(path.name for path in files), lambda: CsvDataset(place.path, place.images_needed), sure=own
+    )
+
+
+FORMAT = Format("csv", "CSV", "annotations.csv, or tables whose header names an image, a class and a box", _recognise)

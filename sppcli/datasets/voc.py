@@ -9,6 +9,7 @@ Source: Everingham et al., the VOC2007 development kit, sections on image sets a
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ import numpy.typing as npt
 
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
-from sppcli.errors import BadInput, MissingInput
+from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import Annotations, Boxes, ImageItem, as_boxes
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SHIFT = np.array([1.0, 1.0, 0.0, 0.0])
 _NAMED_ONE_BY_ONE = 10
+_YEAR = re.compile(r"VOC\d{4}")
 
 
 def from_voc(corners: npt.ArrayLike) -> Boxes:
@@ -315,3 +318,31 @@ def _flag(element: ET.Element, where: str) -> bool:
     if text not in ("0", "1"):
         raise BadInput(f"{where}: <difficult> is {text!r}, not 0 or 1")
     return text == "1"
+
+
+def _roots(folder: Path, images_needed: bool) -> list[Path]:
+    """The VOC data sets that ``folder`` is, or holds as a devkit."""
+    if is_voc_root(folder, images_needed):
+        return [folder]
+    for devkit in (folder, folder / "VOCdevkit"):
+        if devkit.is_dir():
+            named = (path for path in devkit.iterdir() if _YEAR.fullmatch(path.name))
+            years = sorted(path for path in named if is_voc_root(path, images_needed))
+            if years:
+                return years
+    return []
+
+
+def _recognise(place: Place) -> Recognised | None:
+    ilsvrc = any((place.path / "Annotations" / task).is_dir() for task in ("DET", "CLS-LOC"))
+    roots = _roots(place.path, place.images_needed) if place.is_folder and not ilsvrc else []
+    if len(roots) > 1:
+        raise UsageProblem(f"{place.path} holds several VOC data sets: choose one of {', '.join(map(str, roots))}")
+    if not roots:
+        return None
+    return Recognised(
+        "JPEGImages, Annotations, ImageSets", lambda: VocDataset(roots[0], place.path, place.images_needed)
+    )
+
+
+FORMAT = Format("voc", "PASCAL VOC", "JPEGImages with Annotations or ImageSets", _recognise)

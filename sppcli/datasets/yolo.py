@@ -34,6 +34,7 @@ from sppcli.datasets.annotated import (
     read_text,
 )
 from sppcli.datasets.base import find_images, is_image_name
+from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import ImageItem
 
@@ -297,3 +298,15 @@ def _shares(box: Corners, size: tuple[int, int]) -> list[str]:
     width, height = size
     shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
     return [f"{share:.12f}".rstrip("0").rstrip(".") for share in shares]
+
+
+def _recognise(place: Place) -> Recognised | None:
+    if place.is_folder and (place.path / "annotations.csv").is_file():
+        return None
+    names = names_file(place.path) if place.is_folder else place.path if place.path.suffix.lower() in _YAML else None
+    if names is None:
+        return None
+    return Recognised(names.name, lambda: YoloDataset(place.path, place.images_needed))
+
+
+FORMAT = Format("yolo", "YOLO", "data.yaml with names, or classes.txt, and labels/", _recognise)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from sppcli.artefacts.features import Features, ImageMaps, ImageVectors, open_features
 from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
-from sppcli.errors import MissingInput, UsageProblem
+from sppcli.datasets.reopen import reopen
+from sppcli.errors import UsageProblem
 from sppcli.geometry.boxes import flip
 from sppcli.structures import Annotations, Boxes
 
@@ -118,10 +118,4 @@ def open_splits(
 
 def reopen_dataset(proposals: Proposals, dataset: Path | None = None) -> Dataset:
     """The data set that the proposals were made of."""
-    sources: Sequence[Path] = [dataset] if dataset else [Path(source) for source in proposals.sources]
-    gone = [source for source in sources if not source.exists()]
-    if gone and not dataset:
-        raise MissingInput(
-            f"{gone[0]}: the images of {proposals.path} are no longer there; say where they are with --dataset"
-        )
-    return open_dataset(sources)
+    return reopen(proposals.path, proposals.header.source, dataset, remedy="say where they are with --dataset")

@@ -13,6 +13,7 @@ from sppcli.datasets.base import Dataset, require_annotations
 from sppcli.datasets.coco import CocoDataset, bbox_of
 from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.datasets.records import record_of
+from sppcli.datasets.reopen import reopen
 from sppcli.datasets.results.coco import read_coco_results
 from sppcli.datasets.results.localisation import read_localisation_results
 from sppcli.datasets.results.voc import read_results, result_classes
@@ -186,11 +187,7 @@ def _opened(
 ) -> tuple[Detections, Dataset, tuple[str, ...]]:
     """The detections, the data set they were made of, and the ids of its split; says which of these were not seen."""
     stored = read_detections(detections_path)
-    sources = [dataset] if dataset else [Path(path) for path in stored.header.source["paths"]]
-    gone = [source for source in sources if not source.exists()]
-    if gone:
-        raise MissingInput(f"{gone[0]}: the images of {detections_path} are no longer there; give the folder first")
-    opened = open_dataset(sources, images_needed=False)
+    opened = reopen(detections_path, stored.header.source, dataset, images_needed=False)
     require_annotations(opened)
     wanted = opened.split(split)
     unseen = sorted(set(wanted) - set(stored.detections.image_ids))

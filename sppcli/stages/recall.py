@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset, require_annotations
+from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, MissingInput
 from sppcli.evaluation.recall import THRESHOLDS, ProposalRecall, reach
 from sppcli.runtime.progress import NoProgress, Progress
@@ -110,11 +110,7 @@ def run(
 
 
 def _open(proposals: Proposals, dataset: Path | None) -> Dataset:
-    sources = [dataset] if dataset else [Path(source) for source in proposals.sources]
-    gone = [source for source in sources if not source.exists()]
-    if gone and not dataset:
-        raise MissingInput(f"{gone[0]}: the images of {proposals.path} are no longer there; give the folder first")
-    return open_dataset(sources, images_needed=False)
+    return reopen(proposals.path, proposals.header.source, dataset, images_needed=False)
 
 
 def _recall(proposals: Proposals, truth: dict[str, Annotations], split: str, progress: Progress) -> FileRecall:

@@ -12,7 +12,8 @@ from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.datasets import Dataset, open_dataset
-from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
+from sppcli.datasets.reopen import reopen
+from sppcli.errors import BadInput, MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
 from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
@@ -209,15 +210,7 @@ def _pick(paths: Sequence[Path], what: str | None) -> tuple[Path, str, Header]:
 
 
 def _dataset(path: Path, header: Header, given: Path | None) -> Dataset:
-    if given is not None:
-        return open_dataset([given])
-    places = header.source.get("paths")
-    if not places:
-        raise BadArtefact(f"{path}: does not say where its images are; name the data set with --dataset")
-    gone = [place for place in places if not Path(place).exists()]
-    if gone:
-        raise MissingInput(f"{path}: its images were in {gone[0]}, which is not there any more; name it with --dataset")
-    return open_dataset([Path(place) for place in places])
+    return reopen(path, header.source, given, remedy="name the data set with --dataset")
 
 
 def _annotated(source: _Source) -> _Source:

@@ -168,8 +168,8 @@ def test_a_data_set_that_moved(here: Path, voc: Voc, capsys: Captured) -> None:
     code, line = refused(capsys)
     assert code == 3
     assert line == (
-        f"spp show: error: detections.h5: its images were in {voc.root}, which is not there any more; "
-        "name it with --dataset"
+        f"spp show: error: {voc.root}: the images of detections.h5 are no longer there; "
+        "name the data set with --dataset"
     )
     assert shown(capsys, "--dataset", str(moved))["pictures"] == before
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sppcli.datasets.base import ALL, Dataset, did_you_mean
+from sppcli.datasets.base import ALL, Dataset, Problem, did_you_mean
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem, as_boxes
 
@@ -90,6 +90,10 @@ class AnnotatedDataset(Dataset):
         Raises:
             BadInput: it cannot be read; the text names the file and line.
         """
+
+    def written(self, image_id: str) -> AnnotatedImage:
+        """As `record`, with every object that is written down, those that `record` leaves out too."""
+        return self.record(image_id)
 
     @property
     def has_annotations(self) -> bool:
@@ -186,11 +190,12 @@ def ids_of(paths: Iterable[Path], root: Path) -> dict[Path, str]:
     return {item.path: item.id for item in named(listed, inside)}
 
 
-def unfound(names: Sequence[str], where: Path) -> list[str]:
+def unfound(names: Sequence[str], where: Path) -> list[Problem]:
     """Warnings about images that an annotation names and that are not there."""
     shown = [f"{where} names image {name!r}, which is not there" for name in names[:_NAMED_ONE_BY_ONE]]
     more = len(names) - len(shown)
-    return [*shown, f"{more} more images that {where} names are not there"] if more else shown
+    shown += [f"{more} more images that {where} names are not there"] if more else []
+    return [Problem("missing-image", text) for text in shown]
 
 
 def memoised_size() -> Callable[[Path], tuple[int, int]]:

@@ -20,6 +20,21 @@ ALL = "all"
 """The split that every data set has: all of its images."""
 
 
+class Problem(str):
+    """A warning about a data set, with the ``kind`` of what is wrong: one of those of `datasets.check`."""
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __new__(cls, kind: str, text: str) -> Problem:
+        self = super().__new__(cls, text)
+        self.kind = kind
+        return self
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return self.kind, str(self)
+
+
 class Dataset(ABC):
     """Images with their ids and, where the format has them, splits and annotations.
 
@@ -29,8 +44,11 @@ class Dataset(ABC):
     | sources | tuple of absolute paths | what the user gave |
     | root | absolute path | the folder that image paths are relative to |
     | images | tuple of ImageItem | sorted by id; ids are unique |
-    | warnings | list of str | what was left out and why; reading annotations may add to it |
+    | warnings | list of str | what was left out and why, some a `Problem`; reading annotations may add to it |
+    | least_side | float | a box is read as one without extent if a side of it is no longer than this, in pixels |
     """
+
+    least_side = 0.0
 
     def __init__(
         self, kind: str, sources: Sequence[Path], root: Path, images: Iterable[ImageItem], warnings: Iterable[str] = ()

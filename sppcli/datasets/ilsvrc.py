@@ -50,6 +50,8 @@ class IlsvrcDataset(AnnotatedDataset):
     ``wordnet``: class name -> WordNet id; ``blacklist``: (image id, class) whose objects and detections do not count.
     """
 
+    least_side = 1.0
+
     def __init__(self, root: Path, task: str, source: Path) -> None:
         """Find the images of ``task`` below ``root``.
 
@@ -100,6 +102,13 @@ class IlsvrcDataset(AnnotatedDataset):
             return AnnotatedImage(image_id, path, None)
         record, warnings = read_record(self._files[image_id], image_id, path)
         self.warnings += [text for text in warnings if text not in self.warnings]
+        return replace(record, objects=tuple(self._thing(thing) for thing in record.objects or ()))
+
+    def written(self, image_id: str) -> AnnotatedImage:
+        path = self._paths[image_id]
+        if image_id not in self._files:
+            return AnnotatedImage(image_id, path, None)
+        record, _ = read_record(self._files[image_id], image_id, path, with_empty=True)
         return replace(record, objects=tuple(self._thing(thing) for thing in record.objects or ()))
 
     def _thing(self, thing: LabelledBox) -> LabelledBox:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
-from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, did_you_mean, find_images
+from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, Problem, did_you_mean, find_images
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import Annotations, Boxes, ImageItem, as_boxes
@@ -61,6 +61,8 @@ class VocDataset(Dataset):
     annotation (the test sets of some years do).
     """
 
+    least_side = 1.0
+
     def __init__(self, folder: Path, source: Path | None = None, images_needed: bool = True) -> None:
         """Read the lists of ``folder`` (absolute) and find its images.
 
@@ -90,11 +92,12 @@ class VocDataset(Dataset):
         warnings += _missing_images(listed, files)
         orphans = sorted(annotated.keys() - files.keys() - named)
         if orphans:
-            warnings.append(
+            text = (
                 f"{len(orphans)} annotation{'s have' if len(orphans) > 1 else ' has'} no image in JPEGImages "
                 f"and {'were' if len(orphans) > 1 else 'was'} left out: {annotated[orphans[0]]}"
                 f"{' is the first' if len(orphans) > 1 else ''}"
             )
+            warnings.append(Problem("label-without-image", text))
         ids = named & files.keys() if listed else files.keys()
         images = [ImageItem(image_id, files[image_id]) for image_id in ids]
         super().__init__("voc", [source or folder], folder, images, warnings)
@@ -144,6 +147,17 @@ class VocDataset(Dataset):
         self.warnings += warnings
         return record
 
+    def written(self, image_id: str) -> AnnotatedImage:
+        """As `record`, with the boxes without extent too.
+
+        Raises:
+            BadInput: as `read_annotation`.
+        """
+        image = self._places[image_id]
+        if image_id not in self._files:
+            return AnnotatedImage(image_id, image, None)
+        return read_record(self._files[image_id], image_id, image, with_empty=True)[0]
+
 
 def _image_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Image id -> file; where an id has several, the extension that stands first in IMAGE_EXTENSIONS."""
@@ -184,7 +198,7 @@ def _is_class_list(name: str, lines: list[str]) -> bool:
     return "_" in name and len(flags) == len(lines[:1]) and set(flags) <= {"1", "+1", "-1", "0"}
 
 
-def _missing_images(listed: dict[str, list[str]], files: dict[str, Path]) -> list[str]:
+def _missing_images(listed: dict[str, list[str]], files: dict[str, Path]) -> list[Problem]:
     naming: dict[str, list[str]] = {}
     for name in sorted(listed):
         for image_id in dict.fromkeys(listed[name]):
@@ -197,7 +211,7 @@ def _missing_images(listed: dict[str, list[str]], files: dict[str, Path]) -> lis
     more = len(warnings) - _NAMED_ONE_BY_ONE
     if more > 1:
         warnings[_NAMED_ONE_BY_ONE:] = [f"{more} more listed images are not in JPEGImages"]
-    return warnings
+    return [Problem("missing-image", text) for text in warnings]
 
 
 def read_annotation(path: Path) -> tuple[Annotations, list[str]]:
@@ -230,8 +244,10 @@ def read_annotation(path: Path) -> tuple[Annotations, list[str]]:
     return Annotations(inside[rows], labels, difficult), warnings
 
 
-def read_record(path: Path, image_id: str, image: Path) -> tuple[AnnotatedImage, list[str]]:
-    """One annotation file as written, neither clipped nor rounded, and warnings about boxes without extent, left out.
+def read_record(path: Path, image_id: str, image: Path, with_empty: bool = False) -> tuple[AnnotatedImage, list[str]]:
+    """One annotation file as written, neither clipped nor rounded, and warnings about boxes without extent.
+
+    Those are left out unless ``with_empty``.
 
     Raises:
         BadInput: as `read_annotation`.
@@ -247,7 +263,7 @@ def read_record(path: Path, image_id: str, image: Path) -> tuple[AnnotatedImage,
             thing.truncated,
         )
         for thing in things
-        if not thing.empty
+        if with_empty or not thing.empty
     )
     warnings = [f"{thing.shown}, has no extent and was left out" for thing in things if thing.empty]
     return AnnotatedImage(image_id, image, boxes, (int(size[0]), int(size[1])) if size else None), warnings

@@ -33,7 +33,7 @@ from sppcli.datasets.annotated import (
     memoised_size,
     read_text,
 )
-from sppcli.datasets.base import find_images, is_image_name
+from sppcli.datasets.base import Problem, find_images, is_image_name
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import ImageItem
@@ -206,7 +206,7 @@ def _class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
 def _listed_splits(content: Mapping[str, Any], folder: Path, names: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """Split -> its images, of the .yaml's keys, and what is not there."""
     splits: dict[str, list[Path]] = {}
-    warnings = []
+    warnings: list[str] = []
     for key, value in content.items():
         entries = value if isinstance(value, list) else [value]
         if key in _NO_SPLITS or not all(isinstance(entry, str) for entry in entries):
@@ -218,15 +218,15 @@ def _listed_splits(content: Mapping[str, Any], folder: Path, names: Path) -> tup
             place = next((Path(os.path.normpath(path)) for path in tried if entry and path.exists()), None)
             if place is None:
                 if key in ("train", "val", "test"):
-                    warnings.append(f"{names}: {key} is {entry!r}, which is not there")
+                    warnings.append(Problem("missing-image", f"{names}: {key} is {entry!r}, which is not there"))
             elif place.is_dir():
                 found += find_images(place)[0]
             elif place.suffix == ".txt":
                 listed, gone = _read_list(place, folder)
                 found += listed
-                warnings += (
-                    [f"{place} lists {len(gone)} images that are not there, the first: {gone[0]}"] if gone else []
-                )
+                if gone:
+                    text = f"{place} lists {len(gone)} images that are not there, the first: {gone[0]}"
+                    warnings.append(Problem("missing-image", text))
             else:
                 continue
             if place is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
@@ -317,3 +318,23 @@ def test_the_devkits_of_three_years(tmp_path):
         else:
             with pytest.raises(MissingInput, match=rf"{test}.xml is not there"):
                 dataset.annotations(test)
+
+
+# --- structured warnings, and objects as they are written
+
+
+def test_warnings_about_files_say_their_kind(make_voc):
+    folder = make_voc({name: xml() for name in ("a", "x")}, {"train": "a\nb\n"}, images=["a.jpg"])
+    warnings = open_dataset([folder]).warnings
+    assert {getattr(warning, "kind", None) for warning in warnings} == {"missing-image", "label-without-image"}
+    for warning in warnings:
+        again = pickle.loads(pickle.dumps(warning))
+        assert (again, again.kind) == (warning, warning.kind)
+
+
+def test_written_has_the_boxes_that_record_leaves_out(make_voc):
+    boxes = [(1, 1, 10, 20), (30, 5, 20, 9), (7, 7, 7, 30)]
+    dataset = open_dataset([make_voc({"a": xml(*(box_xml(box=box) for box in boxes))})])
+    assert [thing.box for thing in dataset.record("a").objects] == [(0, 0, 10, 20)]
+    assert [thing.box for thing in dataset.written("a").objects] == [(0, 0, 10, 20), (29, 4, 20, 9), (6, 6, 7, 30)]
+    assert dataset.least_side == 1

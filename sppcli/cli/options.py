@@ -191,10 +191,10 @@ def verbosity(function: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=_set_verbosity,
-        help="Only results, warnings and errors.",
+        help="Print only results, warnings and errors.",
     )
     verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say what is being done."
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Print what is being done."
     )
     return quiet(verbose(function))
 
@@ -206,7 +206,9 @@ def output(default: str | None, what: str = "The file to write.") -> Decorator[A
 
 def _input(name: str, default: str, made_by: str) -> Decorator[Any]:
     """``--NAME FILE``: a file that an earlier stage made, by default its own default name in this folder."""
-    return click.option(f"--{name}", type=FilePath, default=default, metavar="FILE", help=f"Made by spp {made_by}.")
+    return click.option(
+        f"--{name}", type=FilePath, default=default, metavar="FILE", help=f"The file made by spp {made_by}."
+    )
 
 
 proposals = _input("proposals", "proposals.h5", "propose")
@@ -215,7 +217,7 @@ recipe = click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
     default=DEFAULT.name,
-    help="Where paper and release differ: whose values to take. Any value given here overrides it.",
+    help=("Take the values of the paper, of its release, or our defaults. Each option given here overrides its value."),
 )
 
 
@@ -238,33 +240,43 @@ layer = click.option(
     "--layer",
     type=click.Choice(["pool5", "fc6", "fc7"]),
     default="pool5",
-    help="Whose output is the feature: the pyramid itself, or a fully connected layer on it.",
+    help=("Layer whose output is classified: pool5 is the pyramid itself, fc6 and fc7 are the fully connected layers."),
 )
 pyramid = click.option(
     "--pyramid",
     type=IntList("6,3,2,1"),
     metavar="LEVELS",
     show_default="the network's, else 6,3,2,1",
-    help="Bins a side.",
+    help="Pyramid levels: the number of bins on a side of each.",
 )
 _WINDOWS = (
     of_recipe(
         "--normalize",
         click.Choice(["sqrt-l2", "l2", "none"]),
-        "Of each vector: square root, then length 1; length 1; as it is. Then scaled to a mean length.",
+        (
+            "How each feature vector is scaled: sqrt-l2, square root and then length 1; l2, length 1; none, "
+            "as it is. Then all are scaled to the mean length of --feature-norm."
+        ),
     ),
-    of_recipe("--feature-norm", PositiveFloat(20), "That mean length."),
+    of_recipe("--feature-norm", PositiveFloat(20), "Mean length that the feature vectors are scaled to."),
     of_recipe(
         "--scale-rule",
         click.Choice(["pixels", "side"]),
-        "A window's scale: nearest pixel count (paper) or nearest rounded side (release).",
+        (
+            "How the scale of a region is chosen: pixels, nearest number of pixels (paper); side, nearest "
+            "rounded side (release)."
+        ),
     ),
     of_recipe(
         "--window-side",
         click.Choice(["input", "map"]),
-        "Size it should come nearest to: the network's input (224) or its map times the stride (208).",
+        ("Side that a region should have at its scale: the network's input (224), or its map times the stride (208)."),
     ),
-    of_recipe("--slack", Number(1.5), "Pixels by which a window is widened to find its cells."),
+    of_recipe(
+        "--slack",
+        Number(1.5),
+        "Pixels by which a region is enlarged before the cells whose centres it holds are found.",
+    ),
 )
 
 
@@ -272,7 +284,7 @@ _window_layer = click.option(
     "--layer",
     type=click.Choice(["pool5", "fc6", "fc7"]),
     show_default="pool5; of spp extract --method rcnn what it stored",
-    help="Whose output is the feature: the pyramid itself, or a fully connected layer on it.",
+    help=("Layer whose output is classified: pool5 is the pyramid itself, fc6 and fc7 are the fully connected layers."),
 )
 
 
@@ -280,13 +292,13 @@ svd = click.option(
     "--svd",
     type=IntList("1024,256", repeats=True),
     metavar="RANKS",
-    help="Truncate fc6 (and fc7) to these ranks: less work a window, less exact.",
+    help="Truncate fc6 (and fc7) to these ranks by singular value decomposition, which is faster and less exact.",
 )
 _fc_precision = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    help="Of fc6 and fc7. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
+    help="Precision of fc6 and fc7. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
 )
 
 
@@ -309,15 +321,20 @@ def window_settings(recipe_name: str, given: Mapping[str, Any]) -> tuple[WindowS
 
 
 network_weights = click.option(
-    "--weights", metavar="imagenet|FILE", show_default="those of spp extract", help="Where fc6 and fc7 are read from."
+    "--weights",
+    metavar="imagenet|FILE",
+    show_default="those of spp extract",
+    help="Network whose fc6 and fc7 are used.",
 )
 dataset = click.option(
-    "--dataset", type=FilePath, metavar="FOLDER", help="Where the images are, if they have moved since spp propose."
+    "--dataset", type=FilePath, metavar="FOLDER", help="Folder of the data set, if it has moved since spp propose."
 )
-memory = click.option("--memory", type=Bytes(), default="2.5G", help="Bound on the training's memory, as 800M or 3G.")
+memory = click.option(
+    "--memory", type=Bytes(), default="2.5G", help="Largest memory that the training may use, for example 800M or 3G."
+)
 
 
-flip = click.option("--flip", is_flag=True, help="Learn from mirror images too; they need spp extract --flip.")
+flip = click.option("--flip", is_flag=True, help="Learn from mirror images too, whose maps spp extract --flip stores.")
 
 
 def training(function: F) -> F:
@@ -329,15 +346,17 @@ def training(function: F) -> F:
 
 def split(default: str) -> Decorator[Any]:
     """``--split NAME``: train, val, trainval, test, whatever the data set has, or all."""
-    return click.option("--split", default=default, metavar="NAME", help="A split of the data set, or all.")
+    return click.option("--split", default=default, metavar="NAME", help="Split of the data set, or all.")
 
 
 svm = _input("svm", "svm.h5", "train-svm")
-force = click.option("--force", is_flag=True, help="Make the output again even if it is there and current.")
-dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+force = click.option("--force", is_flag=True, help="Make the output again even if it is up to date.")
+dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-strict = click.option("--strict", is_flag=True, help="Stop at the first input that cannot be used, not skip it.")
-seed = click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of everything drawn at random.")
+strict = click.option(
+    "--strict", is_flag=True, help="Stop at the first input that cannot be used, instead of skipping it."
+)
+seed = click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of all random numbers.")
 jobs = click.option(
     "-j",
     "--jobs",
@@ -345,38 +364,51 @@ jobs = click.option(
     default=None,
     metavar="N",
     show_default="all usable cores",
-    help="Processes to work with; the result does not depend on it.",
+    help="Number of worker processes. The result does not depend on it.",
 )
 device = click.option(
-    "--device", type=Device(), default="auto", help="Where networks run: auto takes a GPU if there is one."
+    "--device",
+    type=Device(),
+    default="auto",
+    help="Device that networks run on: auto, cpu, cuda or cuda:N. auto takes a GPU if there is one.",
 )
 precision = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    help="Of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it.",
+    help=(
+        "Precision of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it."
+    ),
 )
 _NETWORK = (
     click.option(
         "--backbone",
         metavar="NAME",
         show_default="the weights file's own, else alexnet",
-        help="alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18, resnet50, googlenet or mobilenet_v3_large.",
+        help=(
+            "Backbone: alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18, resnet50, googlenet or "
+            "mobilenet_v3_large."
+        ),
     ),
     click.option(
         "--weights",
         default="imagenet",
         metavar="imagenet|FILE",
-        help="imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
+        help="Weights of the backbone: imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
     ),
-    click.option("--cut", metavar="LAYER", help="Layer whose output is the conv map.  [default: the backbone's last]"),
+    click.option(
+        "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: the backbone's last]"
+    ),
     click.option(
         "--input",
         "normalisation",
         type=click.Choice(["imagenet", "inception", "caffe", "caffe-128"]),
         show_default="the weights file's own, else torchvision's for the backbone",
-        help="What the weights were trained on: RGB by ImageNet's mean and deviation; RGB from -1 to 1; BGR minus "
-        "Caffe's mean pixel; BGR minus 128, as the paper's release.",
+        help=(
+            "How pixels are normalised for the weights. imagenet: RGB by ImageNet's mean and standard "
+            "deviation; inception: RGB from -1 to 1; caffe: BGR minus Caffe's mean pixel; caffe-128: BGR "
+            "minus 128, as in the paper's release."
+        ),
     ),
     precision,
     device,

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.group("bench", invoke_without_command=True)
-@click.option("--only", type=options.NameList("conv,pool"), metavar="PARTS", help="Measure these parts, as conv,pool.")
+@click.option(
+    "--only",
+    type=options.NameList("conv,pool"),
+    metavar="PARTS",
+    help="Measure only these parts, for example conv,pool.",
+)
 @options.as_json
 @options.verbosity
 @click.pass_context

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     "--net",
     metavar="NAME",
     show_default="zf5, unless --weights or --backbone is given",
-    help="A network with random weights, which take the same time: zf5, convnet5, overfeat5, overfeat7, tiny, or a "
-    "backbone.",
+    help=(
+        "Use this network with random weights, which take the same time: zf5, convnet5, overfeat5, "
+        "overfeat7, tiny, or a backbone."
+    ),
 )
 @options.network
 @click.option(
@@ -30,51 +32,56 @@ if TYPE_CHECKING:
     type=options.IntList(),
     multiple=True,
     show_default=f"688 and {options.IntList.text(DEFAULT.scales)}",
-    help="SPP-net's; give it again to measure another set.",
+    help="Scales that SPP-net reads the image at; give the option again to measure another set.",
 )
-@click.option("--windows", type=click.IntRange(min=1), default=2000, metavar="N", help="An image.")
+@click.option(
+    "--windows", type=click.IntRange(min=1), default=2000, metavar="N", help="Number of region proposals in each image."
+)
 @click.option(
     "--rcnn-windows",
     type=click.IntRange(min=1),
     default=256,
     metavar="N",
-    help="R-CNN is measured on so many of them and scaled up; the fc layers take as many at once in both methods.",
+    help=(
+        "Number of region proposals that R-CNN is measured on; its time is scaled up to all of them. In "
+        "both methods the fc layers read this many at once."
+    ),
 )
 @click.option(
     "--proposals",
     type=options.FilePath,
     metavar="FILE",
     show_default="drawn at random; with --best of Selective Search",
-    help="Take the IMAGEs' windows from this proposals.h5.",
+    help="Take the region proposals of the IMAGEs from this proposals.h5.",
 )
 @click.option(
     "--context",
     type=click.IntRange(min=0),
     default=16,
     metavar="PIXELS",
-    help="Around R-CNN's windows, see spp extract.",
+    help="Pixels of surroundings in R-CNN's warped crops; see spp extract.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=8,
     metavar="N",
-    help="R-CNN's windows through the conv layers at once.",
+    help="Number of R-CNN crops that go through the conv layers at once.",
 )
-@click.option("--best", is_flag=True, help="SPP-net with one saving after the other, against R-CNN in float32.")
+@click.option("--best", is_flag=True, help="Measure SPP-net with one saving after the other, against R-CNN in float32.")
 @click.option(
     "--svd",
     type=options.IntList("1024,256", repeats=True),
     metavar="RANKS",
     show_default="1024,256",
-    help="With --best: of the truncated fc layers.",
+    help="Ranks of the truncated fc layers; used with --best.",
 )
 @click.option(
     "--repeat",
     type=click.IntRange(min=1),
     default=3,
     metavar="N",
-    help="Of so many runs, taken in turn, the fastest counts.",
+    help="Number of runs, taken in turn; the fastest counts.",
 )
 @options.seed
 @options.as_json

@@ -26,32 +26,49 @@ if TYPE_CHECKING:
     multiple=True,
     default=["network.safetensors"],
     metavar="FILE",
-    help="Made by spp train-net; several are averaged.",
+    help="A network made by spp train-net. Given several times, the scores of the networks are averaged.",
 )
 @click.option(
     "--views",
     type=click.Choice(["center", "ten", "full", "multi"]),
     default="ten",
-    help="The centre crop; corners, centre and mirror images; the whole image; 96 crops of six scales and the whole "
-    "image twice.",
+    help=(
+        "Views of each image whose scores are averaged. center: the centre crop; ten: corners, centre "
+        "and their mirror images; full: the whole image; multi: 96 crops at six scales, and the whole "
+        "image with its mirror image."
+    ),
 )
 @click.option(
     "--from",
     "source",
     type=click.Choice(["auto", "crops", "maps"]),
     default="auto",
-    help="Run each crop through the network, or pool it from the conv maps of the whole image; auto takes maps for "
-    "full and multi, and for ten where the network has a pyramid.",
+    help=(
+        "Where the features of a view come from: crops runs each crop through the network, maps pools it "
+        "from the conv maps of the whole image. auto takes maps for full and multi, and for ten where "
+        "the network has a pyramid."
+    ),
 )
 @click.option(
     "--scales",
     type=IntList("256,300"),
     metavar="PIXELS",
-    help="Shorter sides of the image.  [default: the paper's, in proportion to the network's input]",
+    help=(
+        "Lengths in pixels that the shorter side of the image is resized to.  [default: the paper's, in "
+        "proportion to the network's input]"
+    ),
 )
-@click.option("--split", metavar="NAME", help="Folder to classify: train, val, test.  [default: val, else test]")
-@click.option("--predictions", is_flag=True, help="The classes of each image even where the folders say them.")
-@click.option("--top", type=click.IntRange(min=1), default=5, metavar="N", help="Classes to name.")
+@click.option(
+    "--split", metavar="NAME", help="Classify the images of this folder: train, val or test.  [default: val, else test]"
+)
+@click.option(
+    "--predictions",
+    is_flag=True,
+    help="Print the predicted classes of each image, even where the folders name the true ones.",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, metavar="N", help="Number of classes to print for each image."
+)
 @options.precision
 @options.device
 @options.strict

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     "--to",
     required=True,
     type=click.Choice(["voc", "coco", "yolo", "csv"]),
-    help="VOC XML; COCO JSON; YOLO text files; a CSV table.",
+    help="Format to write: VOC XML files, COCO JSON, YOLO text files, or a CSV table.",
 )
-@click.option("--link/--copy", default=False, help="Link the images to the originals, or copy them.  [default: copy]")
+@click.option("--link/--copy", default=False, help="Link to the original images, or copy them.")
 @options.as_json
 @options.verbosity
 def command(source: Path, destination: Path, to: Format, link: bool, as_json: bool) -> None:

@@ -13,9 +13,21 @@ from sppcli.cli import options
 
 @click.command("demo")
 @click.argument("folder", default="spp-demo", type=options.FilePath)
-@click.option("--scenes", type=click.IntRange(min=8), default=200, metavar="N", help="Images to compose.")
-@click.option("--epochs", type=click.IntRange(min=1), default=14, metavar="N", help="Of training the network.")
-@click.option("--crops", type=click.IntRange(min=1), default=4, metavar="N", help="Of each digit, to train on.")
+@click.option("--scenes", type=click.IntRange(min=8), default=200, metavar="N", help="Number of images to compose.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=14,
+    metavar="N",
+    help="Number of epochs that the network is trained for.",
+)
+@click.option(
+    "--crops",
+    type=click.IntRange(min=1),
+    default=4,
+    metavar="N",
+    help="Number of crops of each digit to train the network on.",
+)
 @options.seed
 @options.verbosity
 def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> None:

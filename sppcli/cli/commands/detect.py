@@ -32,17 +32,20 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     type=options.FilePath,
     metavar="FILE",
     show_default="bbox.h5 if it is there",
-    help="Made by spp train-bbox.",
+    help="The bounding-box regression made by spp train-bbox.",
 )
-@click.option("--no-bbox", is_flag=True, help="Leave the boxes as they are.")
+@click.option("--no-bbox", is_flag=True, help="Do not correct the boxes by bounding-box regression.")
 @click.option(
     "--model",
     "models",
     type=options.FilePath,
     multiple=True,
     metavar="FOLDER",
-    help="A folder with features.h5, svm.h5 and perhaps bbox.h5, instead of those here. Given twice or more, the "
-    "networks detect together: suppression goes over the union of their scored windows.",
+    help=(
+        "A folder with features.h5, svm.h5 and perhaps bbox.h5, used in place of those in the current "
+        "folder. Given several times, the networks detect together: non-maximum suppression is applied "
+        "to the union of their scored region proposals."
+    ),
 )
 @options.split("test")
 @click.option(
@@ -50,7 +53,10 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     "kind",
     type=click.Choice(FORMATS),
     show_default="by the name of -o; else h5, and jsonl for IMAGEs",
-    help="detections.h5; JSON lines; a folder of VOC result files; COCO's list of results.",
+    help=(
+        "Format to write: h5, a detections.h5; jsonl, one JSON object per line; voc, a folder of VOC "
+        "result files; coco, COCO's list of results."
+    ),
 )
 @click.option(
     "-o",
@@ -58,19 +64,25 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     type=options.FilePath,
     metavar="FILE",
     show_default="detections.h5; results/ for voc; standard output for jsonl and coco",
-    help="The file to write (voc: folder).",
+    help="The file to write, or with --format voc the folder.",
 )
 @click.option(
     "--min-score",
     type=options.Number(0),
     metavar="SCORE",
     show_default=f"{DEFAULT.min_score:g}, and 0 for IMAGEs",
-    help="Leave out what scores at or below it.",
+    help="Leave out detections whose score is not above this number.",
 )
 @options.recipe
-@of_recipe("--nms", Fraction(), "Of two detections with a larger IoU the worse goes.")
-@of_recipe("--nms-again/--no-nms-again", None, "Once more, on the corrected boxes.")
-@of_recipe("--max-per-image", click.IntRange(min=1), "At most so many of a class in an image.", metavar="N")
+@of_recipe(
+    "--nms",
+    Fraction(),
+    "Non-maximum suppression leaves out a detection whose IoU with a better one of its class is above this.",
+)
+@of_recipe("--nms-again/--no-nms-again", None, "Apply non-maximum suppression once more, to the corrected boxes.")
+@of_recipe(
+    "--max-per-image", click.IntRange(min=1), "Largest number of detections of each class in an image.", metavar="N"
+)
 @options.svd
 @options.network_weights
 @options.device

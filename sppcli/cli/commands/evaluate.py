@@ -15,28 +15,58 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
-@click.option("--voc2007", "protocol", flag_value="voc2007", default="voc2007", help="11-point AP.  [default]")
-@click.option("--voc2010", "protocol", flag_value="voc2010", help="Area under the precision-recall curve.")
-@click.option("--coco", "protocol", flag_value="coco", help="AP over IoU 0.50:0.95, by object size, and AR.")
-@click.option("--ilsvrc", "protocol", flag_value="ilsvrc", help="Area, with a lower IoU for small objects; blacklist.")
+@click.option(
+    "--voc2007",
+    "protocol",
+    flag_value="voc2007",
+    default="voc2007",
+    help="Report 11-point average precision, as VOC 2007 does. This is the default.",
+)
+@click.option(
+    "--voc2010",
+    "protocol",
+    flag_value="voc2010",
+    help="Report the area under the precision-recall curve, as VOC 2010 and later do.",
+)
+@click.option(
+    "--coco",
+    "protocol",
+    flag_value="coco",
+    help="Report COCO's measures: AP over IoU 0.50:0.95, AP by object size, and average recall.",
+)
+@click.option(
+    "--ilsvrc",
+    "protocol",
+    flag_value="ilsvrc",
+    help=(
+        "Report ILSVRC's AP: the area under the curve, with a lower IoU for small objects, without the "
+        "images of the blacklist."
+    ),
+)
 @click.option(
     "--localization",
     type=options.FilePath,
     metavar="FILE",
-    help="ILSVRC's top-5 localisation error instead: CSV of ImageId,PredictionString with five localisations an image.",
+    help=(
+        "Report ILSVRC's top-5 localisation error of this CSV file instead. Its columns are "
+        "ImageId,PredictionString, with up to five localisations for each image."
+    ),
 )
 @click.option(
     "--detections",
     type=options.FilePath,
     default="detections.h5",
     metavar="FILE",
-    help="Made by spp detect, which runs first if the file is not there or its inputs have changed.",
+    help=("The detections made by spp detect, which runs first if the file does not exist or its inputs have changed."),
 )
 @click.option(
     "--results",
     type=options.FilePath,
     metavar="FOLDER|FILE",
-    help="Score these VOC result files (comp4_det_SPLIT_CLASS.txt), or with --coco this JSON, against DATASET instead.",
+    help=(
+        "Evaluate these VOC result files (comp4_det_SPLIT_CLASS.txt), or with --coco this JSON file, "
+        "against DATASET instead."
+    ),
 )
 @click.option(
     "--proposals",
@@ -45,24 +75,30 @@ if TYPE_CHECKING:
     flag_value=Path("proposals.h5"),
     multiple=True,
     metavar="[FILE]",
-    help="Recall of the windows in FILE (proposals.h5) instead; given several times, files are compared.",
+    help=(
+        "Report the recall of the region proposals in FILE (proposals.h5) instead. Given several times, "
+        "the files are compared."
+    ),
 )
 @click.option(
-    "--plot", type=options.FilePath, metavar="FILE.png", help="Draw the curves of --proposals into this picture."
+    "--plot", type=options.FilePath, metavar="FILE.png", help="Draw the recall curves of --proposals into this picture."
 )
 @options.split("test")
 @click.option(
     "--iou",
     type=options.Fraction(0.5),
     default=0.5,
-    help="A detection is a hit at this overlap or more.",
+    help="A detection is a true positive if its IoU with an object is at least this.",
 )
 @click.option(
     "--recall-points",
     "points",
     type=click.Choice(["exact", "matlab", "octave"]),
     default="exact",
-    help="Of the 11-point AP: exact tenths, or 0:0.1:1 as the devkit's floating numbers have it.",
+    help=(
+        "Recall points of 11-point AP: exact tenths, or 0:0.1:1 in the devkit's floating-point numbers "
+        "under MATLAB or Octave."
+    ),
 )
 @options.as_json
 @options.verbosity

@@ -15,43 +15,48 @@ from sppcli.cli.options import of_recipe
 @options.proposals
 @options.output("features.h5")
 @options.recipe
-@of_recipe("--scales", options.IntList(), "Lengths of the image's shorter side, in pixels.")
+@of_recipe("--scales", options.IntList(), "Lengths in pixels that the shorter side of the image is resized to.")
 @options.network
 @click.option(
     "--method",
     type=click.Choice(["spp", "rcnn"]),
     default="spp",
-    help="Conv maps of whole images; or, as R-CNN, features of every window and object by itself.",
+    help=(
+        "spp stores conv feature maps of whole images; rcnn stores features of every region proposal and "
+        "object, each computed by itself."
+    ),
 )
 @click.option(
     "--layer",
     type=click.Choice(["pool5", "fc6", "fc7"]),
     show_default="the network's last",
-    help="R-CNN: whose output is stored.",
+    help="With --method rcnn: the layer whose output is stored.",
 )
 @click.option(
     "--side",
     type=click.IntRange(min=1),
     metavar="PIXELS",
     show_default="that of the network's training inputs",
-    help="R-CNN: of the square that windows are warped to.",
+    help="With --method rcnn: side of the square that region proposals are warped to.",
 )
 @click.option(
     "--context",
     type=click.IntRange(min=0),
     default=16,
     metavar="PIXELS",
-    help="R-CNN: of the square that show what surrounds the window, on each side.",
+    help="With --method rcnn: pixels on each side of the square that show the surroundings of the proposal.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     metavar="N",
     show_default="1, on a GPU 8; R-CNN 8, on a GPU 64",
-    help="Images of equal size (R-CNN: windows) that go through the network at once; the result does not depend on it "
-    "beyond rounding.",
+    help=(
+        "Number of images of equal size (with --method rcnn: of crops) that go through the network at "
+        "once. It changes the result by rounding only."
+    ),
 )
-@click.option("--flip", is_flag=True, help="The maps of the mirror images too, for trainings with --flip.")
+@click.option("--flip", is_flag=True, help="Store the maps of the mirror images too, which trainings with --flip need.")
 @options.strict
 @options.force
 @options.dry_run

@@ -18,13 +18,13 @@ from sppcli.cli import options
     type=click.IntRange(min=1),
     default=256,
     metavar="PIXELS",
-    help="Length of the image's shorter side; its aspect ratio is kept.",
+    help="Resize the image's shorter side to this length and keep the aspect ratio.",
 )
 @click.option(
     "--views",
     type=click.Choice(["full", "crop"]),
     default="full",
-    help="The whole image, or only its centre square.",
+    help="Read the whole image, or only its centre square.",
 )
 @options.layer
 @options.pyramid
@@ -32,15 +32,18 @@ from sppcli.cli import options
     "--normalize",
     type=click.Choice(["l2", "none"]),
     default="l2",
-    help="Each vector to length 1, or as it is.",
+    help="l2 scales each vector to length 1; none leaves it as it is.",
 )
-@click.option("--flip", is_flag=True, help="Mean of the vectors of the image and its mirror image.")
+@click.option("--flip", is_flag=True, help="Average the vectors of the image and its mirror image.")
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=32,
     metavar="N",
-    help="At most so many images of equal size at once; the result does not depend on it beyond rounding.",
+    help=(
+        "Largest number of images of equal size that go through the network at once. It changes the "
+        "result by rounding only."
+    ),
 )
 @options.strict
 @options.force

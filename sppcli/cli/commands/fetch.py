@@ -23,7 +23,7 @@ NAMES = (
     type=options.FilePath,
     default=".",
     metavar="FOLDER",
-    help="Where archives of data sets are put and unpacked.  [default: here]",
+    help="Folder that archives of data sets are downloaded to and unpacked in.",
 )
 @options.as_json
 @options.verbosity

@@ -19,45 +19,59 @@ from sppcli.paper import RECIPES
 @options.output("finetuned.safetensors")
 @options.split("trainval")
 @click.option("--validation", metavar="SPLIT", help="Split to validate on.  [default: a share of --split]")
-@click.option("--held-out", type=Fraction(0.1), default=0.1, help="That share of the images; never the test's.")
+@click.option(
+    "--held-out",
+    type=Fraction(0.1),
+    default=0.1,
+    help="Share of the images of --split that is held out to validate on, if --validation is not given.",
+)
 @options.recipe
 @click.option(
     "--iterations",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Mini-batches, the last sixth at a tenth of the rate.  [default: the recipe's]",
+    help=(
+        "Number of mini-batches; the last sixth is trained at a tenth of the learning rate.  [default: the recipe's]"
+    ),
 )
 @click.option(
     "--rate",
     type=PositiveFloat(0.001),
-    help="Learning rate at the start.  [default: the recipe's, or 0.001 of sgd, 0.0003 of adamw]",
+    help="Learning rate at the start.  [default: the recipe's; else 0.001 for sgd, 0.0003 for adamw]",
 )
 @click.option(
     "--optimizer",
     "optimiser",
     type=click.Choice(["sgd", "adamw"]),
-    help="[default: adamw for new fc layers, sgd for those there are; paper, release: sgd]",
+    help=(
+        "Optimisation method.  [default: adamw for new fc layers, sgd for trained ones; recipes paper and release: sgd]"
+    ),
 )
 @click.option(
     "--even-classes/--even-windows",
     default=None,
-    help="Draw windows of each class as often, or each window.  [default: classes; paper, release: windows]",
+    help=(
+        "Draw the region proposals of each class equally often, or each proposal equally often.  "
+        "[default: classes; recipes paper and release: windows]"
+    ),
 )
 @click.option(
     "--fc",
     type=IntList("1024,1024", repeats=True),
     default="1024,1024",
     metavar="WIDTHS",
-    help="Of new fc layers, for a network that has none.",
+    help="Number of units of each new fc layer, for a network that has none.",
 )
 @options.pyramid
-@click.option("--batch", type=click.IntRange(min=4), default=128, metavar="N", help="Windows each.")
+@click.option(
+    "--batch", type=click.IntRange(min=4), default=128, metavar="N", help="Number of region proposals per mini-batch."
+)
 @click.option(
     "--check",
     type=click.IntRange(min=1),
     default=100,
     metavar="N",
-    help="Steps to validation.",
+    help="Number of mini-batches between two validations.",
 )
 @options.flip
 @options.training

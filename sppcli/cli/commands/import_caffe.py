@@ -18,7 +18,10 @@ from sppcli.cli import options
     multiple=True,
     required=True,
     metavar="FILE",
-    help="Describes the network. Given twice: the part with the conv layers, then the part with the fc layers.",
+    help=(
+        "Caffe's description of the network. Given twice: first the part with the conv layers, then the "
+        "part with the fc layers."
+    ),
 )
 @options.output("network.safetensors")
 @click.option(
@@ -26,19 +29,22 @@ from sppcli.cli import options
     "normalisation",
     type=click.Choice(["caffe", "caffe-128"]),
     show_default="what the prototxt says",
-    help="What the network reads: BGR minus 104, 117, 123 (BVLC's mean pixel), or minus 128 (the SPP-net release).",
+    help=(
+        "How pixels were normalised in training: BGR minus 104, 117, 123 (BVLC's mean pixel), or BGR "
+        "minus 128 (the SPP-net release)."
+    ),
 )
 @click.option(
     "--mean",
     metavar="B,G,R|FILE",
-    help="Or another mean pixel, or a mean.binaryproto, which is averaged to one.",
+    help="Another mean pixel, or a mean.binaryproto file, whose average over all pixels is taken.",
 )
 @click.option(
     "--pyramid",
     type=options.IntList("1,2,3,6"),
     metavar="LEVELS",
     show_default="what the prototxt says",
-    help="Levels that fc6 reads, in its order, where the conv part ends before them.",
+    help="Pyramid levels that fc6 reads, in its order, if the conv part ends before them.",
 )
 @click.option(
     "--side",
@@ -47,7 +53,9 @@ from sppcli.cli import options
     show_default="what the prototxt says",
     help="Side in pixels of the square images that the network was trained on.",
 )
-@click.option("--classes", type=options.FilePath, metavar="FILE", help="Names of the outputs, one a line.")
+@click.option(
+    "--classes", type=options.FilePath, metavar="FILE", help="A text file with the names of the classes, one per line."
+)
 @options.as_json
 @options.verbosity
 def command(

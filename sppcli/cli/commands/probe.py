@@ -28,26 +28,49 @@ class CValue(click.ParamType):  # type: ignore[type-arg]
     type=options.FilePath,
     default="image-features.h5",
     metavar="FILE",
-    help="Made by spp features.",
+    help="The features made by spp features.",
 )
 @click.option(
     "--protocol",
     type=click.Choice(["voc2007", "split", "caltech"]),
     show_default="by the data set: VOC; folders train and test; neither",
-    help="11-point AP on VOC's test; top-1 accuracy on test (or val); random draws of a few images a class.",
+    help=(
+        "How classifiers are evaluated. voc2007: 11-point AP on VOC's test split; split: top-1 accuracy "
+        "on test, or val; caltech: mean accuracy over random draws of a few images per class."
+    ),
 )
 @click.option("--train", metavar="SPLIT", show_default="trainval or train", help="The split to train on.")
-@click.option("--test", metavar="SPLIT", show_default="test, else val", help="The split to score on.")
+@click.option("--test", metavar="SPLIT", show_default="test, else val", help="The split to evaluate on.")
 @click.option(
     "--c",
     type=CValue(),
     default="auto",
-    help="C of the SVMs, for vectors of mean length 1; auto: of 0.01 to 100 the best by 3-fold cross-validation on the "
-    "training images.",
+    help=(
+        "C of the SVMs, for vectors of mean length 1; auto chooses the best from 0.01 to 100 by 3-fold "
+        "cross-validation on the training images."
+    ),
 )
-@click.option("--train-images", type=click.IntRange(min=1), default=30, metavar="N", help="caltech: to train, a class.")
-@click.option("--test-images", type=click.IntRange(min=1), default=50, metavar="N", help="caltech: at most, to test.")
-@click.option("--rounds", type=click.IntRange(min=1), default=10, metavar="N", help="caltech: random draws.")
+@click.option(
+    "--train-images",
+    type=click.IntRange(min=1),
+    default=30,
+    metavar="N",
+    help="With --protocol caltech: number of training images per class.",
+)
+@click.option(
+    "--test-images",
+    type=click.IntRange(min=1),
+    default=50,
+    metavar="N",
+    help="With --protocol caltech: largest number of test images per class.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=10,
+    metavar="N",
+    help="With --protocol caltech: number of random draws.",
+)
 @options.seed
 @options.as_json
 @options.verbosity

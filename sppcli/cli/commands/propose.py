@@ -23,26 +23,31 @@ from sppcli.runtime.cpus import cpu_threads
     type=click.Choice(["selective-search", "edge-boxes"]),
     multiple=True,
     show_default="selective-search; none with --import",
-    help="May be given twice: the windows of both, without duplicates.",
+    help=(
+        "Method that finds region proposals. Given twice, the proposals of both methods are united, without duplicates."
+    ),
 )
 @click.option(
     "--mode",
     type=click.Choice(["fast", "quality", "single"]),
     default=DEFAULT.mode,
-    help="Selective Search's: quality finds more windows and takes three times as long.",
+    help="Selective Search's mode: quality finds more region proposals than fast and takes three times as long.",
 )
 @click.option(
     "--edges",
     type=click.Choice(["gradient", "model"]),
     default=None,
     show_default="model",
-    help="Of edge-boxes: image gradients, which need no file, or the structured forest of --edge-model.",
+    help=(
+        "Edges that edge-boxes starts from: image gradients, which need no file, or the structured "
+        "forest of --edge-model."
+    ),
 )
 @click.option(
     "--edge-model",
     type=options.FilePath,
     metavar="FILE",
-    help="Structured forest for edge-boxes, in OpenCV's format: model.yml.gz of opencv_extra.",
+    help="Structured forest for edge-boxes in OpenCV's format: model.yml.gz of opencv_extra.",
 )
 @click.option(
     "--import",
@@ -50,28 +55,37 @@ from sppcli.runtime.cpus import cpu_threads
     type=options.FilePath,
     multiple=True,
     metavar="FILE",
-    help="Take the windows in FILE: Selective Search's .mat, .csv, .jsonl, COCO's .json, or another proposals.h5. "
-    "May be given several times and with --method: the windows of all, without duplicates.",
+    help=(
+        "Take the region proposals in FILE: Selective Search's .mat, a .csv or .jsonl, COCO's .json, or "
+        "another proposals.h5. Given several times, or with --method, all are united, without "
+        "duplicates."
+    ),
 )
 @click.option(
     "--max-proposals",
     type=click.IntRange(min=1),
     default=DEFAULT.max_proposals,
     metavar="N",
-    help="At most so many windows an image of each method (Selective Search: drawn evenly from all) or import.",
+    help=(
+        "Largest number of region proposals per image from each method or imported file. From Selective "
+        "Search they are drawn at random from all."
+    ),
 )
 @click.option(
     "--max-side",
     type=click.IntRange(min=16),
     default=DEFAULT.max_side,
     metavar="PIXELS",
-    help="Search larger images at this size and map the boxes back.",
+    help="Resize images whose longer side exceeds this before the search, and map the boxes back.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["spp", "opencv"]),
     default="spp",
-    help="opencv finds the same windows, ten times slower: the reference to check against.",
+    help=(
+        "Program that runs Selective Search. opencv finds the same boxes ten times slower; it is the "
+        "reference to check against."
+    ),
 )
 @options.seed
 @options.jobs

@@ -16,25 +16,41 @@ from sppcli.cli import options
     "--output",
     metavar="FILE.png|FOLDER/",
     show_default="detections.png, proposals.png or ground-truth.png",
-    help="One contact sheet, or a folder for a picture per image.",
+    help="The PNG file of a contact sheet, or a folder for one picture per image.",
 )
 @click.option(
     "--what",
     type=click.Choice(["detections", "proposals", "ground-truth"]),
     show_default="what the file holds",
-    help="What to draw.",
-)
-@click.option("--images", type=options.NameList("000005,000007"), metavar="ID,...", help="Draw these images.")
-@click.option(
-    "--count", type=click.IntRange(min=1), default=12, metavar="N", help="Without --images: so many, evenly spread."
+    help="What to draw on the images.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", help="Draw the images at random instead of evenly spread."
+    "--images",
+    type=options.NameList("000005,000007"),
+    metavar="ID,...",
+    help="Ids of the images to draw, separated by commas.",
 )
-@click.option("--split", metavar="NAME", show_default="all", help="Only images of this split.")
-@click.option("--min-score", type=options.Number(), default=0.0, help="Leave out detections that score less.")
 @click.option(
-    "--max-boxes", type=click.IntRange(min=1), default=100, metavar="N", help="Boxes on an image, the best first."
+    "--count",
+    type=click.IntRange(min=1),
+    default=12,
+    metavar="N",
+    help="Number of images to draw, evenly spread over the data set, if --images is not given.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Choose the images at random with this seed, not evenly spread.",
+)
+@click.option("--split", metavar="NAME", show_default="all", help="Draw only images of this split.")
+@click.option("--min-score", type=options.Number(), default=0.0, help="Leave out detections that score less than this.")
+@click.option(
+    "--max-boxes",
+    type=click.IntRange(min=1),
+    default=100,
+    metavar="N",
+    help="Largest number of boxes drawn on an image; the best are kept.",
 )
 @options.dataset
 @options.as_json

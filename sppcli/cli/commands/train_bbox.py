@@ -18,13 +18,15 @@ from sppcli.cli.options import Fraction, PositiveFloat, of_recipe
 @options.recipe
 @options.windows
 @options.split("trainval")
-@of_recipe("--min-iou", Fraction(0.5), "Windows that overlap an object at least so much are examples.")
-@of_recipe("--strict-iou/--no-strict-iou", None, "More than so much, not at least.")
-@of_recipe("--ridge", PositiveFloat(1000), "Weight of the squared norm.")
+@of_recipe(
+    "--min-iou", Fraction(0.5), "Region proposals whose IoU with an object is at least this are training examples."
+)
+@of_recipe("--strict-iou/--no-strict-iou", None, "Take examples whose IoU is above --min-iou, not equal to it.")
+@of_recipe("--ridge", PositiveFloat(1000), "Weight of the squared norm in the ridge regression.")
 @of_recipe(
     "--box-width",
     click.Choice(["half-open", "inclusive"]),
-    "Whether pixels 3 to 5 are 3 wide, or 2 as the release computes it.",
+    "Whether the width from pixel 3 to pixel 5 is 3, or 2 as the release computes it.",
 )
 @options.flip
 @options.training

@@ -23,49 +23,85 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     type=SizeList(),
     default="180,224",
     metavar="SIZES",
-    help="Input sizes, an epoch each in turn (180,224), or drawn for each epoch from a range (180-224).",
+    help=(
+        "Input sizes in pixels: one epoch at each size in turn (180,224), or a size drawn for each epoch "
+        "from a range (180-224)."
+    ),
 )
-@click.option("--pyramid", type=IntList("6,3,2,1"), default="6,3,2,1", metavar="LEVELS", help="Bins.")
-@click.option("--no-spp", is_flag=True, help="The baseline: the last map pooled to a fixed size, one input size.")
 @click.option(
-    "--fc", type=IntList("4096,4096", repeats=True), metavar="WIDTHS", help="Of fc6, fc7.  [default: the network's]"
+    "--pyramid",
+    type=IntList("6,3,2,1"),
+    default="6,3,2,1",
+    metavar="LEVELS",
+    help="Pyramid levels: the number of bins on a side of each.",
 )
-@click.option("--cut", metavar="LAYER", help="Of a torchvision trunk, where the pyramid stands.  [default: its own]")
-@click.option("--dropout", type=Fraction(0.5), default=0.5, help="After fc6 and fc7.")
+@click.option(
+    "--no-spp",
+    is_flag=True,
+    help=(
+        "Train the baseline without spatial pyramid pooling: the last conv map is pooled to a fixed "
+        "size, and there is one input size."
+    ),
+)
+@click.option(
+    "--fc",
+    type=IntList("4096,4096", repeats=True),
+    metavar="WIDTHS",
+    help="Number of units of fc6 and fc7.  [default: the network's]",
+)
+@click.option(
+    "--cut",
+    metavar="LAYER",
+    help="Layer of a torchvision network after which the pyramid is placed.  [default: the backbone's last]",
+)
+@click.option(
+    "--dropout",
+    type=Fraction(0.5),
+    default=0.5,
+    help="Share of the units of fc6 and fc7 that dropout sets to zero in training.",
+)
 @click.option(
     "--input",
     "normalisation",
     type=click.Choice(["imagenet", "inception", "caffe", "caffe-128"]),
     help="How pixels are normalised.  [default: the network's own]",
 )
-@click.option("--init", metavar="imagenet|FILE", help="Weights to start from: every tensor that fits.")
+@click.option(
+    "--init", metavar="imagenet|FILE", help="Weights to start from; every tensor whose name and shape fit is taken."
+)
 @click.option(
     "--side",
     type=click.IntRange(min=1),
     metavar="PIXELS",
-    help="Shorter side images are resized to before they are cropped.  [default: 256/224 of the largest size]",
+    help=(
+        "Length of the shorter side that images are resized to before they are cropped.  [default: "
+        "256/224 of the largest size]"
+    ),
 )
 @click.option(
     "--crop",
     type=click.Choice(["random", "corners"]),
     default="random",
-    help="Anywhere, or a corner or the centre.",
+    help="Position of the training crop: random, or one of the corners and the centre.",
 )
-@click.option("--flip/--no-flip", default=True, help="Mirror half of the images.")
+@click.option("--flip/--no-flip", default=True, help="Mirror half of the training images.")
 @click.option(
     "--colour",
     type=click.Choice(["pca", "jitter", "none"]),
     default="pca",
-    help="Along the principal components of ImageNet's colours, or gain and lift a channel.",
+    help=(
+        "How colours are altered in training: pca, along the principal components of ImageNet's colours; "
+        "jitter, a random factor and offset for each channel."
+    ),
 )
-@click.option("--strength", type=PositiveFloat(0.1), default=0.1, help="Of the colour altering.")
-@click.option("--epochs", type=click.IntRange(min=1), default=70, metavar="N", help="At most.")
+@click.option("--strength", type=PositiveFloat(0.1), default=0.1, help="Standard deviation of the colour alteration.")
+@click.option("--epochs", type=click.IntRange(min=1), default=70, metavar="N", help="Largest number of epochs.")
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=128,
     metavar="N",
-    help="Images a step, over all processes.",
+    help="Number of images per mini-batch, over all processes.",
 )
 @click.option(
     "--rate",
@@ -78,14 +114,17 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "--schedule",
     type=click.Choice(["plateau", "steps"]),
     default="plateau",
-    help="Rate divided by 10 when the error stops falling, or after 60% and 85% of the epochs.",
+    help=(
+        "When the learning rate is divided by 10: plateau, when the validation error stops falling; "
+        "steps, after 60% and 85% of the epochs."
+    ),
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
     default=5,
     metavar="EPOCHS",
-    help="Without a lower error before the rate falls.",
+    help="Number of epochs without a lower validation error before the learning rate falls.",
 )
 @click.option("--momentum", type=Fraction(0.9), default=0.9, help="Of SGD.")
 @click.option("--weight-decay", type=Number(0.0005), default=0.0005, help="Of SGD.")
@@ -93,20 +132,20 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     "--held-out",
     type=Fraction(0.1),
     default=0.1,
-    help="Share of the training images that validate where there is no folder val; 0 for none.",
+    help="Share of the training images that is held out to validate on if there is no folder val; 0 for none.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    help="bf16 is mixed precision: weights and sums in fp32.",
+    help="Precision of the computations. bf16 is mixed precision: weights and sums stay in fp32.",
 )
 @click.option(
     "--cache",
     "cache_bytes",
     type=options.Bytes(),
     default="2G",
-    help="Memory for decoded images, as 800M or 3G.",
+    help="Memory for decoded images, for example 800M or 3G.",
 )
 @click.option(
     "--checkpoint",
@@ -114,7 +153,7 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
     type=click.FloatRange(min=0),
     default=60.0,
     metavar="SECONDS",
-    help="Between two checkpoints; a killed training goes on from the last.",
+    help="Seconds between two checkpoints. A training that was killed goes on from the last one.",
 )
 @options.seed
 @options.device

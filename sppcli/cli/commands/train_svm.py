@@ -18,28 +18,52 @@ from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
 @options.recipe
 @options.windows
 @options.split("trainval")
-@click.option("--classes", type=options.NameList("car,person"), metavar="NAMES", help="Only these.  [default: all]")
-@of_recipe("--c", PositiveFloat(), "The SVM's C.")
-@of_recipe("--positive-weight", PositiveFloat(2), "Weight of a positive's loss; a negative's is 1.")
-@of_recipe("--bias-feature", PositiveFloat(10), "Size of the constant feature that learns the bias.")
-@of_recipe("--negative-iou", Fraction(), "Windows that overlap every object of the class by less are its negatives.")
-@of_recipe("--duplicate-iou", Fraction(0.7), "Of an image's hard negatives that overlap more, one is kept; 1: all.")
+@click.option(
+    "--classes", type=options.NameList("car,person"), metavar="NAMES", help="Train only these classes.  [default: all]"
+)
+@of_recipe("--c", PositiveFloat(), "C of the SVMs, the weight of the loss against the squared norm.")
+@of_recipe(
+    "--positive-weight", PositiveFloat(2), "Weight of the loss of a positive sample; that of a negative one is 1."
+)
+@of_recipe("--bias-feature", PositiveFloat(10), "Value of the constant feature whose weight is the bias.")
+@of_recipe(
+    "--negative-iou",
+    Fraction(),
+    "Region proposals whose IoU with every object of the class is below this are its negatives.",
+)
+@of_recipe(
+    "--duplicate-iou",
+    Fraction(0.7),
+    "Of hard negatives of one image whose IoU with each other is above this, one is kept; 1 keeps all.",
+)
 @of_recipe(
     "--mining",
     click.Choice(["rounds", "single-pass"]),
-    "Passes that train at their end (paper), or one that trains on the way (release).",
+    (
+        "How hard negatives are mined: rounds, passes over all images with a training after each "
+        "(paper); single-pass, one pass that trains on the way (release)."
+    ),
 )
-@of_recipe("--mining-rounds", click.IntRange(min=0), "Passes over all images for hard negatives.", metavar="N")
-@of_recipe("--hard-score", Number(-1), "Windows that score above it are hard.")
-@of_recipe("--evict-score", Number(-1.2), "Negatives that score below it after a training are dropped.")
-@of_recipe("--retrain-after", click.IntRange(min=1), "More new negatives make a single pass train.", metavar="N")
+@of_recipe(
+    "--mining-rounds", click.IntRange(min=0), "Number of passes over all images for hard negative mining.", metavar="N"
+)
+@of_recipe("--hard-score", Number(-1), "Negatives that score above this are hard.")
+@of_recipe(
+    "--evict-score", Number(-1.2), "Negatives that score below this after a training are removed from the samples."
+)
+@of_recipe(
+    "--retrain-after",
+    click.IntRange(min=1),
+    "With --mining single-pass: train again after more than this number of new negatives.",
+    metavar="N",
+)
 @options.flip
 @click.option(
     "--jitter",
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Windows near each object (IoU 0.7 or more) that are positives too.",
+    help="Number of random boxes near each object (IoU at least 0.7) that are positives too.",
 )
 @options.training
 def command(

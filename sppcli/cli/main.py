@@ -43,27 +43,24 @@ COMMANDS = {
 # First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
 # everything else. A test compares.
 SUMMARIES = {
-    "propose": "Find the windows of each image that may hold an object.",
-    "extract": "Compute the conv maps of each whole image, once a scale.",
-    "finetune": "Train fc6, fc7 and a softmax over classes and background on the windows of features.h5.",
-    "train-svm": "Train one linear SVM a class on the windows' features.",
-    "train-bbox": "Learn to correct the boxes of detections: ridge regression of dx, dy, log dw, log dh, a class at a "
-    "time.",
-    "detect": "Find objects: in the images of a split, from features.h5, or in new IMAGEs (files, folders, - for a "
-    "list).",
-    "evaluate": "Average precision of each class and their mean (mAP), by the rules of the PASCAL VOC devkit or of "
-    "COCO.",
-    "train-net": "Train an SPP network on a folder with a sub-folder a class, or with such folders in train/ and val/.",
+    "propose": "Find region proposals: boxes that may hold an object.",
+    "extract": "Compute conv feature maps of whole images at each scale.",
+    "finetune": "Fine-tune fc6 and fc7 on region proposals.",
+    "train-svm": "Train one linear SVM per class on region proposals.",
+    "train-bbox": "Train bounding-box regression for each class.",
+    "detect": "Detect objects in the images of a split, or in new images.",
+    "evaluate": "Compute the average precision of each class, and mAP.",
+    "train-net": "Train a classification network with spatial pyramid pooling.",
     "classify": "Classify images with networks of spp train-net.",
-    "show": "Draw detections, proposals or ground truth on images, as PNG.",
-    "features": "Compute one vector a whole image, of whatever size, by pyramid pooling over all of its conv map.",
-    "probe": "Train a linear SVM a class on whole-image features and score it on other images.",
-    "fetch": "Download a data set or ImageNet weights, check it, and unpack it.",
-    "convert": "Write the annotated data set SOURCE in another format to the new folder DEST.",
-    "info": "Say what a file holds and what made it.",
-    "import-caffe": "Turn a Caffe network into a network file for spp extract --weights.",
-    "bench": "Measure how long things take on this machine, in a few minutes.",
-    "demo": "Show everything at work, with no data, weights or network needed.",
+    "show": "Draw detections, region proposals or ground truth on images.",
+    "features": "Compute one feature vector for each whole image.",
+    "probe": "Train and evaluate linear SVMs on whole-image features.",
+    "fetch": "Download a data set or ImageNet weights, and check it.",
+    "convert": "Write a data set in another annotation format.",
+    "info": "Show what a file holds and what made it.",
+    "import-caffe": "Turn a Caffe network into a file for spp extract --weights.",
+    "bench": "Measure how long each stage takes on this machine.",
+    "demo": "Show every stage at work on data that it makes itself.",
 }
 
 # What the machine refuses, and what the user can do about it.
@@ -117,14 +114,14 @@ class LazyGroup(click.Group):
     name="spp",
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100},
-    epilog="Results go to standard output, progress and messages to standard error. "
+    epilog="Results are written to standard output, progress and messages to standard error. "
     "'spp COMMAND --help' describes each command.",
 )
 @click.version_option(__version__, prog_name="spp", message="%(prog)s %(version)s")
 def spp() -> None:
     """SPP-net (spatial pyramid pooling, He et al. 2014): object detection from images to average precision.
 
-    Each stage is a command that leaves a file, and reads by default the file that the one before it left in the
+    Each stage is a command that writes a file and reads, by default, the file that the command before it wrote in the
     current folder:
 
     \b
@@ -135,7 +132,7 @@ def spp() -> None:
       spp detect
       spp evaluate
 
-    'spp demo' shows the whole on data it makes itself.
+    'spp demo' shows all of it at work on data that it makes itself.
     """
 
 

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 @options.verbosity
 @click.pass_context
 def command(context: click.Context, only: tuple[str, ...] | None, as_json: bool) -> None:
-    """Measure how long things take on this machine, in a few minutes.
+    """Measure how long each stage takes on this machine.
 
-    Each line is a stage on an input of real size, the same for whom it is compared with, in this run. Its floor is the
-    time below which no program gets: multiply-adds over the measured rate of matrix products, or bytes over that of
-    copies. 'over' is the measured time over the floor, 'faster' the other's time over ours.
+    Each line of the table is a stage on an input of real size. It is compared with another program on the same input in
+    this run. Its floor is the time that no program can go below: multiply-adds divided by the measured rate of matrix
+    products, or bytes divided by that of copies. 'over' is the measured time divided by the floor, 'faster' the
+    other program's time divided by ours. The whole takes a few minutes.
     """
     if context.invoked_subcommand is not None:
         if only or as_json:

@@ -107,12 +107,13 @@ def rcnn(
     seed: int,
     as_json: bool,
 ) -> None:
-    """SPP-net against R-CNN: seconds and multiply-adds an image, from the image to the last fc layer.
+    """Measure SPP-net against R-CNN, from the image to the fc layers.
 
-    Both have the same windows, network, precision and fc layers, and the ratios measured stand beside those of the
-    multiply-adds. With --best R-CNN runs in float32, first by torch's layers alone (its LocalResponseNorm too) and then
-    by the kernels that SPP-net has, and SPP-net has bf16 (where the processor has it), windows that see the same cells
-    computed once, and truncated fc layers, one after the other. Without IMAGEs one of 500 x 375 pixels is drawn.
+    Both methods have the same region proposals, network, precision and fc layers. The measured ratios are printed beside
+    those of the multiply-adds. With --best, R-CNN runs in float32, first by torch's layers alone (its LocalResponseNorm
+    too) and then by the kernels that SPP-net has; SPP-net is then measured with one saving after the other: bf16 where
+    the processor has it, proposals that cover the same cells computed once, and truncated fc layers. Without an IMAGE,
+    one of 500 x 375 pixels is drawn.
     """
     from sppcli.bench import rcnn as bench
     from sppcli.cli import console

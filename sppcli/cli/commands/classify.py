@@ -77,8 +77,9 @@ if TYPE_CHECKING:
 def command(sources: tuple[Path, ...], strict: bool, as_json: bool, **given: Any) -> None:
     """Classify images with networks of spp train-net.
 
-    SOURCE is a folder with a sub-folder a class, or with such folders in val/ or test/: then the top-1 and top-5 errors
-    are printed. Of any other folder, image files, or - for paths on standard input, the classes are.
+    SOURCE is a folder with one sub-folder per class, or with such folders in val/ or test/; then the top-1 and top-5
+    errors are printed. For any other folder, for image files, or for paths on standard input (-), the predicted classes
+    are printed.
     """
     from sppcli.cli import console
     from sppcli.cli.commands.propose import expand

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 @options.as_json
 @options.verbosity
 def command(source: Path, destination: Path, to: Format, link: bool, as_json: bool) -> None:
-    """Write the annotated data set SOURCE in another format to the new folder DEST.
+    """Write a data set in another annotation format.
 
-    Boxes, classes, splits and flags are kept as far as the format can hold them; what it cannot is said.
+    The annotated data set SOURCE is written to the new folder DEST. Boxes, classes, splits and flags are kept as far as
+    the format can hold them; what it cannot hold is counted and reported.
     """
     from dataclasses import asdict
 

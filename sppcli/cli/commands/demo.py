@@ -31,12 +31,12 @@ from sppcli.cli import options
 @options.seed
 @options.verbosity
 def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> None:
-    """Show everything at work, with no data, weights or network needed.
+    """Show every stage at work on data that it makes itself.
 
-    In FOLDER (made if needed), scenes of handwritten digits over photographs are composed as a PASCAL VOC data set
-    and a small SPP net is trained at two input sizes. Then the commands that you would type yourself are printed and
-    run, from propose to the table of average precisions and a contact sheet of detections. Run again, it goes on
-    where it stopped.
+    No data set, weights or network connection is needed. In FOLDER (made if needed), scenes of handwritten digits over
+    photographs are composed as a PASCAL VOC data set, and a small SPP-net is trained at two input sizes. Then the
+    commands that you would type yourself are printed and run, from propose to the table of average precisions and
+    a contact sheet of detections. Run again, it goes on where it stopped.
     """
     import shlex
 

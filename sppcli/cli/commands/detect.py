@@ -115,9 +115,10 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Find objects: in the images of a split, from features.h5, or in new IMAGEs (files, folders, - for a list).
+    """Detect objects in the images of a split, or in new images.
 
-    New images are searched, run through the network and scored in one go, with the settings of the training.
+    Without an IMAGE, the images of a split are read from features.h5. New IMAGEs (files, folders, or - for paths on
+    standard input) go from file to detections in one command, with the settings of the training.
     """
     from dataclasses import asdict
 

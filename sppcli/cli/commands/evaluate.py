@@ -115,12 +115,14 @@ def command(
     points: Points,
     as_json: bool,
 ) -> None:
-    """Average precision of each class and their mean (mAP), by the rules of the PASCAL VOC devkit or of COCO.
+    """Compute the average precision of each class, and mAP.
 
-    DATASET is only needed with --results, or if the images have moved since spp propose.
+    The rules are those of the PASCAL VOC devkit, of COCO or of ILSVRC. DATASET is needed only with --results, or if the
+    images have moved since spp propose.
 
-    With --proposals: the share of the objects that one of the first N windows of their image overlaps by an IoU of
-    0.5 to 0.9, and average recall (AR), twice the area under recall from IoU 0.5 to 1.
+    With --proposals, the recall of region proposals is reported: the share of the objects whose IoU with one of the
+    first N proposals of their image is at least 0.5 to 0.9, and average recall (AR), which is twice the area
+    under recall from IoU 0.5 to 1.
     """
     from sppcli.cli import console, scores
     from sppcli.stages import evaluate

@@ -84,10 +84,10 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Compute the conv maps of each whole image, once a scale.
+    """Compute conv feature maps of whole images at each scale.
 
-    They are the cache of the method: windows are pooled from them by every later stage. With --method rcnn, the
-    baseline, the later stages read the features of windows instead.
+    The maps are the cache of the method: every later stage pools the features of region proposals from them. With
+    --method rcnn, the baseline, features of each proposal are computed by themselves and the later stages read those.
     """
     from dataclasses import asdict
 

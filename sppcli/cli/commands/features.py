@@ -69,10 +69,11 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Compute one vector a whole image, of whatever size, by pyramid pooling over all of its conv map.
+    """Compute one feature vector for each whole image.
 
-    SOURCE is a VOC data set, a folder with a class a sub-folder (directly, or in train/, val/ and test/), or images
-    without labels. spp probe trains linear classifiers on the result.
+    The vector is pooled by the pyramid from the conv feature map of the whole image, whatever its size. SOURCE is a VOC
+    data set, a folder with one sub-folder per class (directly, or in train/, val/ and test/), or images without labels.
+    spp probe trains linear classifiers on the result.
     """
     from dataclasses import asdict
 

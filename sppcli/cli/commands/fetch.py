@@ -28,10 +28,11 @@ NAMES = (
 @options.as_json
 @options.verbosity
 def command(name: str, output: Path, as_json: bool) -> None:
-    """Download a data set or ImageNet weights, check it, and unpack it.
+    """Download a data set or ImageNet weights, and check it.
 
     NAME is voc2007 (trainval and test) to voc2012 (trainval), or the name of a backbone: alexnet, vgg16, resnet50 ...
-    What is there already is not fetched again; a download that was cut off is gone on with.
+    What is there already is not downloaded again. A download that was cut off goes on where it ended. Data sets are
+    unpacked.
     """
     from dataclasses import asdict
 

@@ -89,10 +89,11 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Train fc6, fc7 and a softmax over classes and background on the windows of features.h5.
+    """Fine-tune fc6 and fc7 on region proposals.
 
-    The conv layers stay as they are, so features.h5 stays valid: go on with spp train-svm --layer fc7 --weights
-    finetuned.safetensors. A network without fc layers gets new ones.
+    fc6, fc7 and a new softmax over classes and background are trained. The conv layers stay as they are, so features.h5
+    remains valid. Go on with spp train-svm --layer fc7 --weights finetuned.safetensors. A network without fc layers
+    gets new ones.
     """
     from sppcli.cli import console
     from sppcli.detection.training_plan import WindowSettings

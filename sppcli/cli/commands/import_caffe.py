@@ -69,10 +69,11 @@ def command(
     classes: Path | None,
     as_json: bool,
 ) -> None:
-    """Turn a Caffe network into a network file for spp extract --weights.
+    """Turn a Caffe network into a file for spp extract --weights.
 
-    For chains of conv, ReLU, max-pooling and normalisation layers with fully connected layers on top: the SPP-net
-    release's ZF-5, CaffeNet, AlexNet, VGG. Of several models, a layer's weights are the last one's that has it.
+    The network must be a chain of conv, ReLU, max-pooling and normalisation layers, followed by fully connected
+    layers: the SPP-net release's ZF-5, CaffeNet, AlexNet or VGG. Given several models, the weights of a layer are
+    taken from the last one that has it.
     """
     from dataclasses import asdict
 

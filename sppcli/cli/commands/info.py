@@ -15,10 +15,10 @@ from sppcli.errors import BadArtefact, SppError
 @options.as_json
 @options.verbosity
 def command(files: tuple[Path, ...], as_json: bool) -> None:
-    """Say what a file holds and what made it.
+    """Show what a file holds and what made it.
 
-    FILE is anything that spp makes, or a network in safetensors; without one, what is in the current folder. Sizes,
-    counts and options are shown, what the file was made from, what was left out, and a run that has not ended yet.
+    FILE is any file that spp makes, or a network in safetensors. Without a FILE, everything in the current folder is
+    shown: sizes, counts and options, what each file was made from, what was left out, and runs that have not ended yet.
     """
     from sppcli.cli import console
     from sppcli.stages import info

@@ -86,7 +86,10 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train a linear SVM a class on whole-image features and score it on other images."""
+    """Train and evaluate linear SVMs on whole-image features.
+
+    One linear SVM per class is trained on the features that spp features made, and evaluated on other images.
+    """
     from dataclasses import asdict
 
     from sppcli.cli import console

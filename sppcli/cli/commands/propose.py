@@ -112,13 +112,14 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Find the windows of each image that may hold an object.
+    """Find region proposals: boxes that may hold an object.
 
-    SOURCE is a PASCAL VOC folder or devkit, a folder of images (with the folders in it), image files, or - for
-    paths on standard input. The result does not depend on -j or on the order of the images.
+    SOURCE is an annotated data set (a PASCAL VOC folder or devkit, COCO, YOLO, CSV or ILSVRC), a folder of images (with
+    the folders in it), image files, or - for paths on standard input. The result does not depend on -j or on the
+    order of the images.
 
-    Imported .csv and .jsonl files hold boxes x0 y0 x1 y1 in 0-based half-open pixels; see docs/guide.md. The first N
-    windows of a union are taken from its sources in turn.
+    Imported .csv and .jsonl files hold boxes x0 y0 x1 y1 in 0-based half-open pixels; see docs/guide.md. A union takes
+    its first N proposals from its sources in turn.
     """
     from dataclasses import asdict
 

@@ -68,12 +68,12 @@ def command(
     dataset: Path | None,
     as_json: bool,
 ) -> None:
-    """Draw detections, proposals or ground truth on images, as PNG.
+    """Draw detections, region proposals or ground truth on images.
 
-    FILE is detections.h5, proposals.h5 or, for ground truth, the folder of a data set; without one, detections.h5 of
-    the current folder, or else its proposals.h5. Detections are drawn over the ground truth where there is any: right
-    ones solid, false ones dotted, missed objects named. Of proposals the best are drawn, and for each object the
-    window that overlaps it most.
+    FILE is detections.h5, proposals.h5 or, for ground truth, the folder of a data set. Without a FILE, detections.h5 of
+    the current folder is drawn, or else its proposals.h5. Detections are drawn over the ground truth where there is
+    any: true positives solid, false positives dotted, missed objects named. Of the proposals the best are drawn, and
+    for each object the proposal with the largest IoU.
     """
     from sppcli.cli import console
     from sppcli.stages import show

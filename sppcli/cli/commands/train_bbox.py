@@ -42,7 +42,11 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Learn to correct the boxes of detections: ridge regression of dx, dy, log dw, log dh, a class at a time."""
+    """Train bounding-box regression for each class.
+
+    Ridge regression predicts dx, dy, log dw and log dh, the offsets from a region proposal to the object's box,
+    from the features of the proposal.
+    """
     from dataclasses import asdict
 
     from sppcli.cli import console

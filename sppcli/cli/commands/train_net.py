@@ -162,10 +162,11 @@ _NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alex
 @options.as_json
 @options.verbosity
 def command(source: Path, output: Path, sizes: tuple[bool, tuple[int, ...]], as_json: bool, **given: Any) -> None:
-    """Train an SPP network on a folder with a sub-folder a class, or with such folders in train/ and val/.
+    """Train a classification network with spatial pyramid pooling.
 
-    Images are resized, cropped, mirrored and altered in colour at random; SGD with momentum. Several processes or
-    machines: torchrun --nproc-per-node 2 -m sppcli train-net ...
+    FOLDER has one sub-folder of images per class, or such folders in train/ and val/. Images are resized, cropped,
+    mirrored and altered in colour at random; the optimiser is SGD with momentum. Several processes or machines train as
+    one: torchrun --nproc-per-node 2 -m sppcli train-net ...
     """
     from sppcli.cli import console
     from sppcli.learn.schedule import TrainingConfig

@@ -79,10 +79,11 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Train one linear SVM a class on the windows' features.
+    """Train one linear SVM per class on region proposals.
 
-    Objects are the positives; negatives start as random windows, then those that a trained SVM takes for objects
-    join them. Windows are pooled from the conv maps on the way, so memory does not grow with the images.
+    The objects are the positives. The negatives are random region proposals at first; hard negative mining then
+    adds those that a trained SVM takes for objects. Features are pooled from the conv maps as they are needed, so
+    memory does not grow with the number of images.
     """
     from dataclasses import asdict
 

@@ -133,7 +133,7 @@ class ImageVectors:
         absent = rows.count(-1)
         if absent:
             raise StaleArtefact(
-                f"{self._artefact.path} has no features of {absent} of the windows asked for in {self._image_id}: its "
+                f"{self._artefact.path} has no features of {absent} of the regions asked for in {self._image_id}: its "
                 "annotations have changed since; run spp extract --method rcnn again"
             )
         return self._vectors[rows].astype(np.float32)

@@ -161,6 +161,6 @@ def described_rcnn(rcnn: RcnnRecord | None) -> str:
     if rcnn is None:
         return "conv maps of whole images"
     return (
-        f"R-CNN's features of each window ({rcnn.layer}{' ' + rcnn.head_digest[:8] if rcnn.head_digest else ''}, "
+        f"R-CNN's features of each region ({rcnn.layer}{' ' + rcnn.head_digest[:8] if rcnn.head_digest else ''}, "
         f"{rcnn.side} pixels, context {rcnn.context})"
     )

@@ -59,7 +59,7 @@ def rows(
     return [
         Row(
             "fc",
-            f"{len(boxes)} windows, {' -> '.join(map(str, sizes))}, {name}",
+            f"{len(boxes)} regions, {' -> '.join(map(str, sizes))}, {name}",
             seconds[name],
             machine.floor(fc_operations(head, "fc7") * len(boxes), precision=name[:4]),
             "multiply-adds",

@@ -49,7 +49,7 @@ def draw_windows(random: np.random.Generator, image: ByteImage, count: int) -> B
     """``count`` windows (N, 4) of whole pixels in ``image``; sides from 20 pixels to the image's, log-uniform."""
     height, width = image.shape[:2]
     if min(height, width) < 2:
-        raise BadInput(f"an image of {width} x {height} pixels has no room for windows; give larger ones")
+        raise BadInput(f"an image of {width} x {height} pixels has no room for region proposals; give larger ones")
     sides = []
     for length in (width, height):
         sides.append(np.exp(random.uniform(np.log(min(20, length / 2)), np.log(length), count)).astype(np.int64))
@@ -69,7 +69,7 @@ def search_windows(image: ByteImage, count: int, seed: int, progress: Progress) 
     compiling.prepare("spp", cpu_threads(), progress)
     boxes, _ = selective_search(image, mode=_MODE, max_proposals=count, max_side=DEFAULT.max_side, seed=(seed,))
     if not len(boxes):
-        raise BadInput(f"Selective Search finds no windows in an image of {image.shape[1]} x {image.shape[0]} pixels")
+        raise BadInput(f"Selective Search finds no proposals in an image of {image.shape[1]} x {image.shape[0]} pixels")
     return boxes
 
 
@@ -81,7 +81,7 @@ def stored_windows(proposals: Path, paths: Sequence[Path], count: int) -> list[B
         UsageProblem: no images.
     """
     if not paths:
-        raise UsageProblem("--proposals holds windows of images; name the images to measure on")
+        raise UsageProblem("--proposals holds proposals of images; name the images to measure on")
     stored = read_proposals(proposals)
     index = {content: i for i, content in enumerate(stored.images.digests)}
     found = []
@@ -89,6 +89,6 @@ def stored_windows(proposals: Path, paths: Sequence[Path], count: int) -> list[B
         i = index.get(digest(read_bytes(path)))
         boxes = stored.of(i)[:count] if i is not None else stored.boxes[:0]
         if not len(boxes):
-            raise BadInput(f"{path}: {proposals} has no windows of it; run spp propose on it")
+            raise BadInput(f"{path}: {proposals} has no proposals of it; run spp propose on it")
         found.append(boxes)
     return found

@@ -88,7 +88,7 @@ def rows(
         table.append(
             Row(
                 "pool",
-                f"{windows} windows x {bins_in(levels)} bins x {channels} channels, {name}",
+                f"{windows} regions x {bins_in(levels)} bins x {channels} channels, {name}",
                 seconds[name],
                 machine.floor(moved=windows * width * np.dtype(name).itemsize + read),
                 "bytes",

@@ -181,7 +181,7 @@ def _variants(
     if choose_precision(config.precision, device) == "bf16":
         variant = replace(variant, precision="bf16", name="bf16")
         yield variant
-    variant = replace(variant, distinct=True, name="distinct windows")
+    variant = replace(variant, distinct=True, name="unique regions")
     yield variant
     if config.svd and layer != "pool5":
         yield replace(variant, svd=config.svd, name=f"SVD {','.join(map(str, config.svd))}")

@@ -44,9 +44,9 @@ def _row(pictures: list[ByteImage], mode: str) -> Row:
         windows = set(map(tuple, mine.tolist()))
         count += len(windows)
         if windows != set(map(tuple, other.tolist())):
-            raise AssertionError(f"mode {mode}: the windows are not those of OpenCV")
+            raise AssertionError(f"mode {mode}: the boxes are not those of OpenCV")
     height, width = pictures[0].shape[:2]
-    what = f"mode {mode}: {len(pictures)} images of {width} x {height}, {count:,} windows"
+    what = f"mode {mode}: {len(pictures)} images of {width} x {height}, {count:,} proposals"
     return Row("search", what, seconds["ours"], peer="OpenCV, one thread", peer_seconds=seconds["peer"])
 
 

@@ -79,11 +79,11 @@ def _scoring_row(machine: Machine, features: FloatArray, weights: FloatArray, re
     count, dimensions = features.shape
     return Row(
         STAGE,
-        f"scores of {count:,} windows, {len(weights)} classes, {dimensions:,} numbers",
+        f"scores of {count:,} regions, {len(weights)} classes, {dimensions:,} numbers",
         seconds["ours"],
         machine.floor(count * dimensions * len(weights), features.nbytes + weights.nbytes),
-        "the product, or reading the windows",
-        "a product a class",
+        "the product, or reading the features",
+        "one product per class",
         seconds["peer"],
     )
 

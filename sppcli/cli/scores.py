@@ -93,7 +93,7 @@ def print_recall(summary: RecallSummary, as_json: bool) -> None:
     console.table(("file", "class", "objects", *ious, "AR"), per_class)
     click.echo()
     for file in summary.files:
-        click.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} windows an image")
+        click.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} proposals per image")
     click.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
     if summary.plot:
         console.say(f"curves drawn into {summary.plot}")

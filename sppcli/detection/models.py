@@ -83,7 +83,7 @@ def same_proposals(models: Sequence[Model]) -> dict[str, Any]:
     for other, _ in models[1:]:
         if other.header.summary["proposals"] != first.header.summary["proposals"]:
             raise StaleArtefact(
-                f"{other.path} was trained on windows made with other options than {first.path}; train both on the "
+                f"{other.path} was trained on proposals made with other options than {first.path}; train both on the "
                 "same proposals.h5"
             )
     return dict(first.header.summary["proposals"])

@@ -149,7 +149,7 @@ def plan_training(
             or weights
         ):
             raise UsageProblem(
-                f"{data.features.path} holds {rcnn.layer} of each window, as R-CNN: leave out --layer, --pyramid, "
+                f"{data.features.path} holds {rcnn.layer} of each region, as R-CNN: leave out --layer, --pyramid, "
                 "--svd and --weights, or give --layer to spp extract --method rcnn"
             )
         windows = replace(windows, layer=rcnn.layer, pyramid=rcnn.levels)

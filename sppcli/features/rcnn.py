@@ -78,7 +78,7 @@ class RcnnReader:
         for start, crops in zip(starts, prefetch(cut, starts, ahead=1), strict=True):
             vectors = self._whole(crops)
             if not (np.abs(vectors) <= np.finfo(np.float16).max).all():
-                raise BadInput(f"{name}: an activation of a window is beyond float16; is the normalisation right?")
+                raise BadInput(f"{name}: an activation of a region is beyond float16; is the normalisation right?")
             features[start : start + len(crops)] = vectors
         return features
 

@@ -111,7 +111,7 @@ class Viewer:
                 "center and ten"
             )
         if fixed and source == "maps":
-            raise UsageProblem(f"{model.architecture.name} without a pyramid pools no windows; leave out --from maps")
+            raise UsageProblem(f"{model.architecture.name} without a pyramid pools no regions; leave out --from maps")
         self.source = source
         if source == "auto":
             self.source = "crops" if fixed or protocol == "center" else "maps"

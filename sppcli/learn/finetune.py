@@ -135,7 +135,7 @@ def finetune(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while at.step < config.steps:
             number, first = divmod(at.step, rounds.batches)
-            progress.note(f"rate {config.rate_at(at.step):g}, reading windows")
+            progress.note(f"rate {config.rate_at(at.step):g}, reading proposals")
             drawn = rounds.draw(number)
             progress.note(f"rate {config.rate_at(at.step):g}, best of validation so far {at.best_loss:.3f}")
             for rows in _batches(len(drawn.labels), config.batch, first):

@@ -120,7 +120,7 @@ def open_forest(model: str, model_digest: str = "") -> cv2.ximgproc.StructuredEd
     if not Path(model).is_file():
         raise MissingInput(f"{model}: there is no such edge model; get it from {MODEL_SOURCE}, or use --edges gradient")
     if model_digest and digest(read_bytes(Path(model))) != model_digest:
-        raise StaleArtefact(f"{model} is not the edge model that the windows were found with; put that one back")
+        raise StaleArtefact(f"{model} is not the edge model that the proposals were found with; put that one back")
     problem = BadInput(
         f"{model}: not a structured-forest edge model; get it from {MODEL_SOURCE}, or use --edges gradient"
     )

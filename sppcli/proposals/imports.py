@@ -66,11 +66,13 @@ class Imported:
         missing = [name for index, name in enumerate(ids) if index not in self.rows]
         found = []
         if missing:
-            found.append(f"{len(missing)} of {len(ids)} images have no windows in {self.path}, the first: {missing[0]}")
+            found.append(
+                f"{len(missing)} of {len(ids)} images have no proposals in {self.path}, the first: {missing[0]}"
+            )
         if self.clipped:
-            found.append(f"{self.path}: {self.clipped:,} windows reached beyond their image and were cut to it")
+            found.append(f"{self.path}: {self.clipped:,} proposals reached beyond their image and were cut to it")
         if self.empty:
-            found.append(f"{self.path}: {self.empty:,} windows without extent in their image were left out")
+            found.append(f"{self.path}: {self.empty:,} proposals without extent in their image were left out")
         return found
 
     def notes(self, limit: int) -> list[str]:
@@ -82,7 +84,7 @@ class Imported:
                 f"the first: {self.foreign[0]}"
             )
         if self.beyond:
-            found.append(f"{self.path}: {self.beyond:,} windows beyond --max-proposals {limit:,} were left out")
+            found.append(f"{self.path}: {self.beyond:,} proposals beyond --max-proposals {limit:,} were left out")
         return found
 
 
@@ -109,7 +111,7 @@ def open_import(path: Path, images: Sequence[ImageItem], root: Path, digests: Se
             name for name, value in zip(stored.images.ids, stored.images.digests, strict=True) if value not in here
         )
         if not taken:
-            raise BadInput(f"{path}: holds windows of other images, none with the content of one here")
+            raise BadInput(f"{path}: holds proposals of other images, none with the content of one here")
         return Imported(path, stored.fingerprint, str(stored.header.config.get("method", "")), taken, foreign)
     found = read_windows(path)
     named = _names(images, root)

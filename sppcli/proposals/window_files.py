@@ -64,7 +64,7 @@ def read_windows(path: Path) -> dict[str, Rows]:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise BadInput(f"{path}: windows are imported from {', '.join(readers)} and .h5 files; rename or convert it")
+        raise BadInput(f"{path}: proposals are imported from {', '.join(readers)} and .h5 files; rename or convert it")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def read_windows(path: Path) -> dict[str, Rows]:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     found = reader(path, data)
     if not found:
-        raise BadInput(f"{path}: holds no window of any image")
+        raise BadInput(f"{path}: holds no proposal of any image")
     return found
 
 

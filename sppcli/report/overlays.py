@@ -126,7 +126,7 @@ def proposal_overlay(
     """
     order = np.argsort(-scores, kind="stable")[:max_boxes]
     marks = [Mark(_corners(boxes[i]), _WINDOW, "thin") for i in order[::-1]]
-    caption = f"{len(order):,} of {len(boxes):,} windows"
+    caption = f"{len(order):,} of {len(boxes):,} proposals"
     if truth is None:
         return Overlay(tuple(marks), caption, frozenset(), len(boxes), len(order))
     marks += [Mark(_corners(box), WHITE, "dashed") for box in truth.boxes]
@@ -166,13 +166,13 @@ def legend(what: str, overlays: Sequence[Overlay], colours: Mapping[str, Colour]
     line: Line = "dashed" if what == "ground-truth" else "solid"
     keys = [Key(name, colour, line) for name, colour in colours.items() if name in occurring]
     if what == "proposals":
-        keys.append(Key("window", _WINDOW, "thin"))
+        keys.append(Key("proposal", _WINDOW, "thin"))
     if what == "ground-truth" or all(overlay.objects is None for overlay in overlays):
         return keys
     if what == "detections":
         keys += [Key(f"right (IoU >= {FOUND:g})", _GREY), Key("false", _GREY, "dotted")]
         return [*keys, Key("ground truth, named where missed", WHITE, "dashed")]
-    keys += [Key(f"an object's best window (IoU >= {FOUND:g})", _GREY), Key("IoU below", _GREY, "dotted")]
+    keys += [Key(f"an object's best proposal (IoU >= {FOUND:g})", _GREY), Key("IoU below", _GREY, "dotted")]
     return [*keys, Key("ground truth", WHITE, "dashed")]
 
 

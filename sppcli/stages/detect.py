@@ -215,12 +215,12 @@ def run_on_images(
     propose = ProposeConfig(**same_proposals(models))
     if not propose.methods:
         raise UsageProblem(
-            f"{models[0].svm.path} was trained on imported windows, which new images do not have: import theirs with "
+            f"{models[0].svm.path} was trained on imported proposals, which new images do not have: import theirs with "
             "spp propose --import, then run spp extract and spp detect without naming images"
         )
     if propose.imports:
         progress.warn(
-            f"{models[0].svm.path} was trained on windows by {' and '.join(propose.methods)} and imported ones: new "
+            f"{models[0].svm.path} was trained on proposals by {' and '.join(propose.methods)} and imported ones: new "
             "images get only the former"
         )
     place = choose_device(device)

@@ -120,7 +120,8 @@ def run(
         require_annotations(data.dataset)
         if data.features.rcnn:
             raise UsageProblem(
-                f"{features_path} holds R-CNN's features of windows, not conv maps; fine-tune on those of spp extract"
+                f"{features_path} holds R-CNN's features of single regions, not conv maps; "
+                "fine-tune on those of spp extract"
             )
         rows, held = _divide(data, config)
         classes = tuple(sorted({label for row in rows for label in data.truth(row).labels}))
@@ -260,7 +261,9 @@ class _Source:
         """Sort out the windows of the images ``rows``."""
         self.foreground, self.background = self._candidates(rows)
         if not len(self.foreground.labels):
-            raise BadInput(f"no window in split {self.config.split} overlaps an object by half; propose more windows")
+            raise BadInput(
+                f"no proposal in split {self.config.split} has an IoU of 0.5 with an object; raise --max-proposals"
+            )
 
     def draw(self, number: int) -> Windows:
         rng = np.random.default_rng((self.config.seed, number))
@@ -273,7 +276,9 @@ class _Source:
         """Windows of the images ``rows``, each at its best scale."""
         foreground, background = self._candidates(rows)
         if not len(foreground.labels):
-            raise BadInput("the validation images show no object that a window overlaps by half; hold out more of them")
+            raise BadInput(
+                "no proposal of the validation images has an IoU of 0.5 with an object; hold out more images"
+            )
         rng = np.random.default_rng((self.config.seed, 1, 1))
         chosen = draw_round(foreground, background, self.config.batch, _VALIDATION, rng, self.config.even_classes)
         return self._pooled(chosen, None)

@@ -99,7 +99,7 @@ def run(path: Path, config: ProbeConfig, *, progress: Progress | None = None) ->
     if not file.classes:
         raise BadInput(
             f"{path}: its images have no labels to learn from; make it with spp features from a VOC data set or from a "
-            "folder with a sub-folder of images a class"
+            "folder with one sub-folder of images per class"
         )
     if len(file.classes) < 2 and protocol != "voc2007":
         raise BadInput(f"{path}: all images are of one class, {file.classes[0]}: there is nothing to tell apart")

@@ -178,7 +178,7 @@ def _without_windows(digests: Sequence[str], config: ProposeConfig, files: Seque
     if config.methods:
         return {}
     have = {digests[i] for file in files for i in file.rows}
-    reason = f"no windows in {', '.join(str(file.path) for file in files)}"
+    reason = f"no proposals in {', '.join(str(file.path) for file in files)}"
     return {value: reason for value in digests if value not in have}
 
 

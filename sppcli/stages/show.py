@@ -297,7 +297,7 @@ def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
     if source.what == DETECTIONS:
         parts.append(f"scores >= {config.min_score:g}")
     if source.what == PROPOSALS:
-        parts.append(f"the best {config.max_boxes} windows of each")
+        parts.append(f"the best {config.max_boxes} proposals of each")
     return ", ".join(parts)
 
 

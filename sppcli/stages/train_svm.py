@@ -121,7 +121,7 @@ def run(
     progress = progress or NoProgress()
     with open_split(proposals_path, features_path, config.split, dataset) as data:
         if config.jitter and data.features.rcnn:
-            raise UsageProblem("--jitter draws windows that R-CNN's features do not have; leave it out")
+            raise UsageProblem("--jitter draws boxes that R-CNN's features do not have; leave it out")
         training = plan_training(data, config.windows, asdict(config), weights, device)
         classes = _classes(data, config.classes, progress)
         settings = {**training.settings, "classes": list(classes)}
@@ -288,7 +288,9 @@ class _Trainer:
             self.progress.advance()
         for miner in miners:
             if not miner.negatives and not single_pass:
-                raise BadInput(f"no window of split {self.data.split} is a negative of {miner.name}; add images")
+                raise BadInput(
+                    f"no region proposal of split {self.data.split} is a negative of {miner.name}; add images"
+                )
         return miners
 
     def _miners(self) -> tuple[list[ClassMiner], dict[str, BoolArray]]:
@@ -362,7 +364,9 @@ class _Trainer:
             self.progress.advance()
         for miner in miners:
             if not miner.negatives:
-                raise BadInput(f"no window of split {self.data.split} is a negative of {miner.name}; add images")
+                raise BadInput(
+                    f"no region proposal of split {self.data.split} is a negative of {miner.name}; add images"
+                )
         list(self._fit(miners))
 
     def _candidates(self, miners: list[ClassMiner], models: _Models, image: ImageWindows) -> Iterator[Int64]:

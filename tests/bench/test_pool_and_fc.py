@@ -44,4 +44,4 @@ def test_fc(has_bf16: bool) -> None:
     assert [row.floor for row in rows] == pytest.approx([12 * value for value in expected])
     assert [row.peer for row in rows] == ["", *["fp32"] * (len(rows) - 1)]
     assert rows[1].peer_seconds == rows[0].seconds
-    assert "12 windows, 100 -> 16 -> 8, fp32, --svd 4,3" in rows[1].what
+    assert "12 regions, 100 -> 16 -> 8, fp32, --svd 4,3" in rows[1].what

@@ -141,7 +141,7 @@ def test_each_saving_is_a_row_and_counted(run: Run) -> None:
     assert code == 0, err
     result = json.loads(out)
     plain, rcnn, spp, distinct, svd = result["rows"]
-    assert [row["step"] for row in result["rows"]] == ["torch's layers", "", "", "distinct windows", "SVD 20,10"]
+    assert [row["step"] for row in result["rows"]] == ["torch's layers", "", "", "unique regions", "SVD 20,10"]
     assert result["source"] == "of Selective Search"
     network = random_network("tiny")
     count = result["windows"]
@@ -165,7 +165,7 @@ def test_best_has_bfloat16_where_it_is_asked_for(run: Run) -> None:
     assert code == 0, err
     rows = json.loads(out)["rows"]
     assert [row["precision"] for row in rows] == ["fp32", "fp32", "fp32", "bf16", "bf16", "bf16"]
-    assert [row["step"] for row in rows][3:] == ["bf16", "distinct windows", "SVD 20,10"]
+    assert [row["step"] for row in rows][3:] == ["bf16", "unique regions", "SVD 20,10"]
 
 
 @given(st.integers(0, 2**31))

@@ -97,15 +97,15 @@ def test_proposals_and_the_best_for_each_object() -> None:
         ("solid", "disc 0.80"),
         ("dotted", "disc 0.40"),
     ]
-    assert overlay.caption == "2 of 4 windows, 1 of 3 objects covered"
+    assert overlay.caption == "2 of 4 proposals, 1 of 3 objects covered"
 
 
 def test_proposals_without_windows_or_objects() -> None:
     none = as_boxes([])
     no_scores = np.zeros(0, dtype=np.float32)
-    assert proposal_overlay(none, no_scores, truth(), COLOURS, 9).caption == "0 of 0 windows, 0 of 3 objects covered"
-    assert proposal_overlay(none, no_scores, Annotations.empty(), COLOURS, 9).caption == "0 of 0 windows"
-    assert proposal_overlay(none, no_scores, None, COLOURS, 9).caption == "0 of 0 windows"
+    assert proposal_overlay(none, no_scores, truth(), COLOURS, 9).caption == "0 of 0 proposals, 0 of 3 objects covered"
+    assert proposal_overlay(none, no_scores, Annotations.empty(), COLOURS, 9).caption == "0 of 0 proposals"
+    assert proposal_overlay(none, no_scores, None, COLOURS, 9).caption == "0 of 0 proposals"
 
 
 def test_ground_truth_names_every_object() -> None:
@@ -129,5 +129,5 @@ def test_the_legend_names_what_is_there() -> None:
     ]
     boxes = as_boxes([[0, 0, 10, 10]])
     proposals = proposal_overlay(boxes, np.ones(1, dtype=np.float32), None, COLOURS, 1)
-    assert [key.text for key in legend("proposals", [proposals], COLOURS)] == ["window"]
+    assert [key.text for key in legend("proposals", [proposals], COLOURS)] == ["proposal"]
     assert [key.line for key in legend("ground-truth", [truth_overlay(truth(), COLOURS)], COLOURS)] == ["dashed"] * 2

@@ -110,7 +110,7 @@ def test_what_cannot_be_fine_tuned(
 def test_features_of_windows_are_no_maps(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extract", "--method", "rcnn", "--weights", "net.safetensors", "-o", "rcnn.h5", "-q"]) == 0
     assert main(["finetune", "--features", "rcnn.h5", *QUICK]) == 2
-    assert "rcnn.h5 holds R-CNN's features of windows, not conv maps" in capsys.readouterr().err
+    assert "rcnn.h5 holds R-CNN's features of single regions, not conv maps" in capsys.readouterr().err
 
 
 # --- what is drawn ---

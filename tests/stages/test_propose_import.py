@@ -71,14 +71,14 @@ def test_matlab_files_of_selective_search(here: Voc, run: Run, kind: str) -> Non
     save_mat(Path("ss.mat"), list(BOXES), [yxyx(rows) for rows in BOXES.values()], kind)
     code, out, err = run("propose", "voc", "--import", "ss.mat")
     assert code == 0, err
-    assert "3 images, 6 windows" in out
+    assert "3 images, 6 proposals" in out
     assert "5 skipped" in out
-    assert "5 of 8 images have no windows in ss.mat, the first: 000004" in err
+    assert "5 of 8 images have no proposals in ss.mat, the first: 000004" in err
     stored = read_proposals(Path("proposals.h5"))
     check(stored)
     assert stored.header.config["method"] == "imported"
     assert stored.header.source["imports"] == [{"path": str(Path("ss.mat").absolute()), "method": ""}]
-    assert {item.reason for item in stored.images.skipped} == {"no windows in ss.mat"}
+    assert {item.reason for item in stored.images.skipped} == {"no proposals in ss.mat"}
 
 
 def test_scipy_reads_the_file_made_by_hand_as_matlab_lays_it_out() -> None:
@@ -148,8 +148,8 @@ def test_windows_beyond_the_image_are_cut_empty_ones_and_copies_left_out(here: V
     code, out, err = run("propose", "voc", "--import", "w.csv", "--json")
     assert code == 0, err
     assert json.loads(out)["imported"] == {"w.csv": 3}
-    assert "w.csv: 2 windows reached beyond their image and were cut to it" in err
-    assert "w.csv: 2 windows without extent in their image were left out" in err
+    assert "w.csv: 2 proposals reached beyond their image and were cut to it" in err
+    assert "w.csv: 2 proposals without extent in their image were left out" in err
     stored = read_proposals(Path("proposals.h5"))
     np.testing.assert_array_equal(stored.of(0), [[0, 0, 20, 30], [100, 80, 128, 96], [1.5, 2.25, 3.5, 4]])
     assert run("propose", "voc", "--import", "w.csv", "--strict", "-o", "s.h5")[0] == 3
@@ -175,7 +175,7 @@ def test_at_most_so_many_of_an_import(here: Voc, run: Run) -> None:
     write_csv(Path("w.csv"), "image,x0,y0,x1,y1\n" + "".join(f"000001,{i},0,{i + 2},9\n" for i in range(9)))
     code, _, err = run("propose", "voc", "--import", "w.csv", "--max-proposals", "4")
     assert code == 0
-    assert "w.csv: 5 windows beyond --max-proposals 4 were left out" in err
+    assert "w.csv: 5 proposals beyond --max-proposals 4 were left out" in err
     assert read_proposals(Path("proposals.h5")).of(0)[:, 0].tolist() == [0, 1, 2, 3]
 
 
@@ -334,7 +334,7 @@ def test_proposals_of_other_images_and_a_missing_file(here: Voc, run: Run) -> No
     assert run("propose", "other", "--import", "w.csv", "-o", "other.h5")[0] == 0
     code, _, err = run("propose", "voc", "--import", "other.h5")
     assert code == 3
-    assert "other.h5: holds windows of other images" in err
+    assert "other.h5: holds proposals of other images" in err
     code, _, err = run("propose", "voc", "--import", "nix.csv")
     assert code == 3
     assert "nix.csv: there is no such file to import" in err
@@ -360,4 +360,4 @@ def test_a_detector_is_trained_on_imported_windows(work: Work, run: Run) -> None
     assert json.loads(out)["mAP"] > 0.6
     code, _, err = run("detect", str(next(Path("shapes/JPEGImages").glob("*.jpg"))))
     assert code == 2
-    assert "trained on imported windows, which new images do not have" in err
+    assert "trained on imported proposals, which new images do not have" in err

@@ -143,4 +143,4 @@ def test_new_images_are_searched_by_the_method_of_the_training(work: Work, run: 
     open_forest.cache_clear()  # as another process would start
     code, _, err = run("detect", f"shapes/JPEGImages/{name}.jpg", "-q")
     assert code == 4
-    assert "not the edge model that the windows were found with" in err
+    assert "not the edge model that the proposals were found with" in err

@@ -62,7 +62,7 @@ def test_the_table_has_every_count_and_class(here: Voc, run: Run) -> None:
     assert lines[0].endswith("IoU 0.5  IoU 0.6  IoU 0.7  IoU 0.8  IoU 0.9     AR")
     assert [line.split()[1] for line in lines[1:10]] == ["10", "20", "50", "100", "200", "500", "1000", "2000", "all"]
     assert {line.split()[1] for line in lines[12:15]} == {"disc", "square", "triangle"}
-    assert "60 windows an image" in out
+    assert "60 proposals per image" in out
     truth = truth_of(here, "test")
     easy = sum(int((~item.difficult).sum()) for item in truth.values())
     first = sum(bool(len(item.difficult)) and not item.difficult[0] for item in truth.values())

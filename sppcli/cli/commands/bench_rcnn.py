@@ -109,8 +109,8 @@ def rcnn(
 ) -> None:
     """Measure SPP-net against R-CNN, from the image to the fc layers.
 
-    Both methods have the same region proposals, network, precision and fc layers. The measured ratios are printed beside
-    those of the multiply-adds. With --best, R-CNN runs in float32, first by torch's layers alone (its LocalResponseNorm
+    Both methods have the same region proposals, network, precision and fc layers. The measured ratios are printed
+    beside those of the multiply-adds. With --best, R-CNN runs in float32, first by torch's layers alone (its LocalResponseNorm
     too) and then by the kernels that SPP-net has; SPP-net is then measured with one saving after the other: bf16 where
     the processor has it, proposals that cover the same cells computed once, and truncated fc layers. Without an IMAGE,
     one of 500 x 375 pixels is drawn.
@@ -216,7 +216,7 @@ def _print(summary: BenchSummary) -> None:
     alone = ", plain: by torch's layers alone" if plain else ""
     click.echo(
         f"\nx: R-CNN over this{alone}. {summary.network}{weights} up to {summary.layer}; {images}, "
-        f"{summary.windows:,.0f} windows {summary.source}{distinct}{scaled}, warped to {summary.side} "
+        f"{summary.windows:,.0f} proposals {summary.source}{distinct}{scaled}, warped to {summary.side} "
         f"pixels with a context of {summary.context}; {precisions} on {summary.device}{threads}."
     )
 

@@ -133,7 +133,7 @@ def command(
         _recall(proposals, results, dataset, split, plot, as_json)
         return
     if plot:
-        raise click.UsageError("--plot draws the recall of windows: give --proposals too.")
+        raise click.UsageError("--plot draws the recall of proposals: give --proposals too.")
     if localization:
         if not dataset:
             raise click.UsageError("--localization needs the DATASET to score against.")

@@ -110,7 +110,7 @@ def command(
         network = summary.network
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-        what = f"window by window, {summary.layer}" if summary.layer else f"at {len(summary.scales)} scales"
+        what = f"each proposal by itself, {summary.layer}" if summary.layer else f"at {len(summary.scales)} scales"
         click.echo(
             f"{output}: {summary.images:,} images {what}, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"

@@ -117,7 +117,7 @@ def command(
         return
     state = " (up to date)" if summary.up_to_date else ""
     click.echo(
-        f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.foreground:,} windows of "
+        f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.foreground:,} proposals of "
         f"objects and {summary.background:,} of background, step {summary.best:,} of {summary.steps:,}{state}"
     )
     shown = summary.checks[:: max(1, len(summary.checks) // 8)]

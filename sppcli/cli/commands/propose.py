@@ -151,7 +151,8 @@ def command(
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
         click.echo(
-            f"{output}: {summary.images:,} images, {summary.windows:,} windows ({each:,.0f} an image){skipped}{state}"
+            f"{output}: {summary.images:,} images, {summary.windows:,} proposals "
+            f"({each:,.0f} per image){skipped}{state}"
         )
 
 
@@ -183,5 +184,5 @@ def expand(sources: tuple[Path, ...]) -> list[Path]:
     if not found:
         from sppcli.errors import MissingInput
 
-        raise MissingInput("no paths on standard input: give one image path a line")
+        raise MissingInput("no paths on standard input: give one image path per line")
     return found

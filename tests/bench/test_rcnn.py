@@ -156,7 +156,7 @@ def test_each_saving_is_a_row_and_counted(run: Run) -> None:
     narrow = 20 * (50 * 64 + 256) + 10 * (256 + 256)
     assert svd["cost"]["fc_operations"] == svd["cost"]["windows"] * narrow
     text = run(*QUICK, "--best", "--svd", "20,10", "--scales", "48", "--precision", "fp32")[1]
-    for words in ("R-CNN, torch's layers", "+ distinct windows", "of them distinct", "x plain"):
+    for words in ("R-CNN, torch's layers", "+ unique regions", "of them unique", "x plain"):
         assert words in text
 
 

@@ -110,10 +110,10 @@ def rcnn(
     """Measure SPP-net against R-CNN, from the image to the fc layers.
 
     Both methods have the same region proposals, network, precision and fc layers. The measured ratios are printed
-    beside those of the multiply-adds. With --best, R-CNN runs in float32, first by torch's layers alone (its LocalResponseNorm
-    too) and then by the kernels that SPP-net has; SPP-net is then measured with one saving after the other: bf16 where
-    the processor has it, proposals that cover the same cells computed once, and truncated fc layers. Without an IMAGE,
-    one of 500 x 375 pixels is drawn.
+    beside those of the multiply-adds. With --best, R-CNN runs in float32, first by torch's layers alone (its
+    LocalResponseNorm too) and then by the kernels that SPP-net has; SPP-net is then measured with one saving after
+    the other: bf16 where the processor has it, proposals that cover the same cells computed once, and truncated fc
+    layers. Without an IMAGE, one of 500 x 375 pixels is drawn.
     """
     from sppcli.bench import rcnn as bench
     from sppcli.cli import console
@@ -210,7 +210,7 @@ def _print(summary: BenchSummary) -> None:
         f", R-CNN measured on {summary.measured} of them and scaled up" if summary.measured < summary.windows else ""
     )
     kept = [f"{row.cost.windows:,.0f}" for row in summary.rows if row.cost.windows < summary.windows]
-    distinct = f" ({' and '.join(dict.fromkeys(kept))} of them distinct)" if kept else ""
+    distinct = f" ({' and '.join(dict.fromkeys(kept))} of them unique)" if kept else ""
     threads = f", {summary.threads} threads" if summary.device == "cpu" else ""
     precisions = ", then ".join(dict.fromkeys(row.precision for row in summary.rows))
     alone = ", plain: by torch's layers alone" if plain else ""

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -62,9 +63,7 @@ def test_scripted_and_exported_layers_compute_the_same(layer: nn.Module, tmp_pat
     torch.testing.assert_close(scripted(maps), expected, rtol=2e-6, atol=1e-6)
     exported = torch.export.export(layer.eval(), (maps,)).module()
     torch.testing.assert_close(exported(maps), expected, rtol=2e-6, atol=1e-6)
-    pytest.importorskip("onnxscript", reason="writing ONNX needs the onnxscript package")
-    runtime = pytest.importorskip("onnxruntime", reason="running ONNX needs the onnxruntime package")
     torch.onnx.export(layer, (maps,), str(tmp_path / "layer.onnx"), dynamo=True, verbose=False)
-    session = runtime.InferenceSession(str(tmp_path / "layer.onnx"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "layer.onnx"))
     (got,) = session.run(None, {session.get_inputs()[0].name: maps.numpy()})
     np.testing.assert_allclose(got, expected.numpy(), rtol=2e-6, atol=1e-6)

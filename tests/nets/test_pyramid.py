@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,10 +74,8 @@ def test_exported() -> None:
 
 
 def test_onnx(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="writing ONNX needs the onnxscript package")
-    runtime = pytest.importorskip("onnxruntime", reason="running ONNX needs the onnxruntime package")
     layer, maps = SpatialPyramidPool((6, 3, 2, 1)).eval(), torch.randn(1, 4, 13, 17)
     torch.onnx.export(layer, (maps,), str(tmp_path / "layer.onnx"), dynamo=True, verbose=False)
-    session = runtime.InferenceSession(str(tmp_path / "layer.onnx"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "layer.onnx"))
     (got,) = session.run(None, {session.get_inputs()[0].name: maps.numpy()})
     np.testing.assert_array_equal(got, layer(maps).numpy())

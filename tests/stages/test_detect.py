@@ -32,7 +32,7 @@ def test_a_bad_new_image_is_skipped_and_strict_stops(work: Work, run: Run) -> No
     code, out, err = run("detect", "shapes/JPEGImages/000004.jpg", "bad.jpg")
     assert code == 0
     assert "bad.jpg" in err
-    assert all(json.loads(line)["image"] != "bad" for line in out.splitlines())
+    assert {json.loads(line)["image"] for line in out.splitlines()} == {"shapes/JPEGImages/000004"}
     assert run("detect", "bad.jpg", "shapes/JPEGImages/000004.jpg", "--strict")[0] == 3
 
 
@@ -52,7 +52,7 @@ def test_coco_results_hold_every_detection(work: Work, run: Run) -> None:
     assert code == 0
     records = json.loads(out)
     found = read_detections(Path("detections.h5")).detections
-    assert len(records) == len(found.scores)
+    assert len(records) == len(found.scores) > 10
     assert all(record["bbox"][2] > 0 and record["bbox"][3] > 0 for record in records)
     assert {record["category_id"] for record in records} <= {1, 2, 3}
 

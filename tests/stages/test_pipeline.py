@@ -93,6 +93,7 @@ def test_box_regression_is_used_when_it_is_there_and_left_out_on_request(work: W
     corrected, plain = (read_detections(Path(name)).detections for name in ("with.h5", "without.h5"))
     proposals = read_proposals(Path("proposals.h5"))
     windows = {tuple(box) for box in proposals.boxes.tolist()}
+    assert len(plain.boxes) > 10
     assert all(tuple(box) in windows for box in plain.boxes.tolist())
     assert not all(tuple(box) in windows for box in corrected.boxes.tolist())
 

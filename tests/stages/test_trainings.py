@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,28 @@ def test_errors_of_box_regression_are_those_of_its_examples(
         assert row["error_before"] == pytest.approx(np.sqrt((targets**2).mean()), rel=1e-3)
         assert row["error_after"] == pytest.approx(np.sqrt(((targets - predicted) ** 2).mean()), rel=5e-3)
         assert row["error_after"] < row["error_before"]
+
+
+def test_an_example_of_exactly_the_least_overlap_is_used_unless_it_must_be_more(work: Work, run: Run) -> None:
+    """Windows that cover one half of an object each, the bound of --min-iou itself."""
+    lines, halves, objects = ["image,x0,y0,x1,y1"], Counter(), Counter()
+    for name in work.voc.ids:
+        for thing in work.voc.things[name]:
+            x0, y0, x1, y1 = thing.box
+            trains = name in work.voc.splits["trainval"]
+            objects[thing.label] += trains
+            if (x1 - x0) % 2 == 0:
+                lines.append(f"{name},{x0},{y0},{(x0 + x1) // 2},{y1}")
+                halves[thing.label] += trains
+    Path("halves.csv").write_text("\n".join(lines) + "\n")
+    assert run("propose", "shapes", "--import", "halves.csv", "-q", "-o", "p.h5")[0] == 0
+    options = ("--proposals", "p.h5", "--features", "f.h5")
+    network = ("--weights", "net.safetensors", "--scales", "96", "--precision", "fp32")
+    assert run("extract", "--proposals", "p.h5", *network, "-q", "-o", "f.h5")[0] == 0
+    found = {}
+    for flag in ("--no-strict-iou", "--strict-iou"):
+        code, out, err = run("train-bbox", *options, "--min-iou", "0.5", flag, "--json", "-o", "half.h5")
+        assert code == 0, err
+        found[flag] = {row["name"]: row["found"] for row in json.loads(out)["classes"]}
+    assert sum(halves.values()) > 5
+    assert found == {"--no-strict-iou": dict(objects + halves), "--strict-iou": dict(objects)}

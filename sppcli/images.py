@@ -119,7 +119,7 @@ def decode(data: bytes, name: str) -> ByteImage:
             if image.width * image.height > MAX_PIXELS:
                 raise BadInput(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; shrink it")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _upright_rgb(image)
     except UnidentifiedImageError:
         if not data:
             raise BadInput(f"{name}: the file is empty; replace it or remove it") from None
@@ -127,6 +127,19 @@ def decode(data: bytes, name: str) -> ByteImage:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow raises SyntaxError for broken PNGs and ValueError for broken TIFFs and palettes.
         raise BadInput(f"{name}: damaged image ({error}); replace it or remove it") from None
+
+
+def from_pillow(image: Image.Image) -> ByteImage:
+    """As `read_image`, of an image that Pillow has opened or made.
+
+    Raises:
+        BadInput: its file is damaged, or its samples are of a type that has no bytes.
+    """
+    try:
+        with _quiet:
+            return _upright_rgb(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"the Pillow image of mode {image.mode} cannot be read: {error}") from error
 
 
 def problem_with(path: Path) -> str:
@@ -170,6 +183,10 @@ def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
     if pixels.dtype != np.uint8:
         raise BadInput(f"{name}: samples of type {pixels.dtype}; convert the image to 8 or 16 bits")
     return np.ascontiguousarray(pixels[:, :, ::-1])
+
+
+def _upright_rgb(image: Image.Image) -> ByteImage:
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _to_rgb(image: Image.Image) -> ByteImage:

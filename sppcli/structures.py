@@ -5,6 +5,7 @@ Boxes are float32, ``(N, 4)``, ``x0 y0 x1 y1``, 0-based and half-open, in pixels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,25 @@ class Annotations:
 
 
 @dataclass(frozen=True)
+class ImageDetections:
+    """``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,) indices into the SVMs' classes; by class, best first."""
+
+    boxes: Boxes
+    scores: FloatArray
+    labels: IntArray
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one image of id ``id``; ``path``: below the data set's root; ``size``: height, width."""
+
+    id: str
+    path: str
+    size: tuple[int, int]
+    detections: ImageDetections
+
+
+@dataclass(frozen=True)
 class Detections:
     """Detections over a list of images, one row each, in no particular order.
 
@@ -98,6 +118,19 @@ class Detections:
     def __post_init__(self) -> None:
         if not len(self.image) == len(self.label) == len(self.boxes) == len(self.scores):
             raise ValueError("image, label, boxes and scores differ in length")
+
+    @classmethod
+    def of_images(cls, found: Sequence[Found], classes: tuple[str, ...]) -> Detections:
+        """The detections of many images as one table."""
+        counts = [len(item.detections.scores) for item in found]
+        return cls(
+            tuple(item.id for item in found),
+            classes,
+            np.repeat(np.arange(len(found), dtype=np.int64), counts),
+            np.concatenate([np.zeros(0, np.int64), *(item.detections.labels for item in found)]),
+            np.concatenate([np.zeros((0, 4), np.float32), *(item.detections.boxes for item in found)]),
+            np.concatenate([np.zeros(0, np.float32), *(item.detections.scores for item in found)]),
+        )
 
     def of_image(self, index: int) -> Detections:
         return self._take(self.image == index)

@@ -1,186 +1,182 @@
-"""Scoring the windows of one image: the same code for a data set's features and for a new photograph."""
+"""The detector as one object: from an image to boxes, scores and class names. `sppcli.Detector` is this class."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from PIL import Image
 
-from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
-from sppcli.detection.factors import Truncate, truncated
-from sppcli.detection.networks import head_of, window_reader
-from sppcli.errors import StaleArtefact
-from sppcli.features.normalise import Normaliser
-from sppcli.features.windows import Maps, UniqueWindows, Vectors, WindowReader
-from sppcli.geometry.boxes import clip
-from sppcli.geometry.regression import decode, narrowed, widened
+from sppcli.detection.models import Model, ModelPaths, read_models, same_proposals
+from sppcli.detection.new_images import ImageReader
+from sppcli.detection.scoring import DetectSettings, UnionScorer
+from sppcli.detection.svd_cache import SvdCache
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.features.conv_maps import choose_device
+from sppcli.images import decode, digest, from_pillow, read_bytes
 from sppcli.paper import DEFAULT
-from sppcli.structures import Boxes, FloatArray
-
-if TYPE_CHECKING:
-    import torch
-
-    from sppcli.nets.backbones import FcHead, Network
+from sppcli.proposals.propose import ProposeConfig, search
+from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.structures import Boxes, ByteImage, FloatArray, ImageDetections
 
 
-@dataclass(frozen=True)
-class DetectSettings:
-    """``min_score``: windows that score at or below it are dropped; ``nms``: IoU above which the worse box goes;
-    ``nms_again``: once more on the corrected boxes.
+class DetectedObjects(NamedTuple):
+    """The objects found in an image, best first.
+
+    ``boxes`` (N, 4) float32, x0 y0 x1 y1, 0-based half-open, in pixels of the image; ``scores`` (N,) float32;
+    ``labels``: N class names.
     """
-
-    nms: float = DEFAULT.nms
-    nms_again: bool = DEFAULT.nms_again
-    max_per_image: int = DEFAULT.max_per_image
-    min_score: float = DEFAULT.min_score
-
-
-@dataclass(frozen=True)
-class ImageDetections:
-    """``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,) indices into the SVMs' classes; by class, best first."""
 
     boxes: Boxes
     scores: FloatArray
-    labels: npt.NDArray[np.int64]
+    labels: tuple[str, ...]
 
 
-class Scorer:
-    """SVMs, and box regressors if there are any, over the features they were trained on: those of one network.
+class Detector:
+    """SVMs and box regressors, the network they were trained on, and the search for region proposals they were trained
+    with. Everything is loaded once; `spp detect IMAGE` uses this very object.
 
-    ``heads``: the fc layers each model's features need, or None; ``device``: see `networks.window_reader`.
+    ``classes``: names, in the order of the SVMs; ``proposing``: how region proposals are found; ``device``: where the
+    network runs; ``corrects``: whether there are box regressors. Not to be used by two threads at once.
     """
 
     def __init__(
         self,
-        svm: SvmModel,
-        bbox: BoxModel | None,
-        scales: tuple[int, ...],
-        heads: tuple[FcHead | None, FcHead | None] = (None, None),
-        device: torch.device | None = None,
+        models: Sequence[Model],
+        settings: DetectSettings,
+        *,
+        weights: str | None = None,
+        device: str = "auto",
+        svd: tuple[int, ...] = (),
+        progress: Progress | None = None,
     ) -> None:
-        self.svm = svm
-        self.bbox = bbox
-        self._svm_reader = _reader(svm.record, scales, heads[0], device)
-        self._bbox_reader = _reader(bbox.record, scales, heads[1], device) if bbox else None
-        self._shared = bbox is not None and replace(bbox.record, network=svm.record.network) == svm.record
+        """Load what ``models`` were trained on; several detect together (see `scoring.UnionScorer`).
 
-    def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[UniqueWindows, FloatArray]:
-        """Features of the windows and their scores (N, classes); windows that see the same cells are scored once."""
-        features = self._svm_reader.distinct(maps, windows)
-        return features, features.spread(features.values @ self.svm.weights.T + self.svm.biases)
+        Args:
+            weights: where the network is now, if not where the training found it.
+            device: "auto", "cpu", "cuda", "cuda:1", "mps".
+            svd: ranks to truncate the fc layers to, if the training did not.
+            progress: is told of what is slow, and of what new images do without.
 
-    def corrected(self, maps: Maps | Vectors, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
-        """``boxes`` (N, 4) moved by the regressor of class ``label`` and clipped; as they are where it has none."""
-        regressor = self._regressor(label)
-        if regressor is None or not len(boxes):
-            return boxes
-        assert self.bbox is not None
-        assert self._bbox_reader is not None
-        mine = features if self._shared else self._bbox_reader.read(maps, boxes)
-        return self._correct(boxes, self.bbox.targets(mine, regressor), maps.size, self.bbox.box_width)
-
-    def corrects(self, label: int) -> bool:
-        """Whether there is a regressor of class ``label``."""
-        return self._regressor(label) is not None
-
-    def _regressor(self, label: int) -> int | None:
-        name = self.svm.classes[label]
-        if self.bbox is None or name not in self.bbox.classes:
-            return None
-        index = self.bbox.classes.index(name)
-        return index if self.bbox.trained[index] else None
-
-    @staticmethod
-    def _correct(boxes: Boxes, targets: FloatArray, size: tuple[int, int], convention: str) -> Boxes:
-        # A side that would grow a hundredfold is no prediction, and its exponential might not be finite.
-        limited = np.concatenate([targets[:, :2], np.clip(targets[:, 2:], -4.6, 4.6)], axis=1)
-        return clip(narrowed(decode(widened(boxes, convention), limited), convention).astype(np.float32), *size)
-
-
-class Detector:
-    """One scorer, or several over the same windows: suppression goes over the union of their scored windows
-    (paper, "Model combination for detection").
-
-    ``scorers`` know the same classes in the same order.
-    """
-
-    def __init__(self, scorers: Sequence[Scorer], settings: DetectSettings) -> None:
-        self.scorers = tuple(scorers)
-        self.settings = settings
-
-    def detect(self, maps: Sequence[Maps | Vectors], windows: Boxes) -> ImageDetections:
-        """Windows above the score, suppressed, corrected, clipped to the image, and suppressed once more.
-
-        ``maps``: the image as each scorer's network sees it. Each window kept is corrected by the regressor of the
-        scorer whose score it carries.
+        Raises:
+            MissingInput, BadInput: the network's weights are not there or not readable.
+            StaleArtefact: weights or box regressors that do not belong to the SVMs, or SVMs to each other.
+            UsageProblem: imported region proposals, which new images do not have, or a device that is not there.
         """
-        from sppcli.geometry.nms import nms
+        progress = progress or _Warnings()
+        self.proposing = _proposing(models, progress)
+        self.classes = models[0].svm.classes
+        self.corrects = any(pair.bbox for pair in models)
+        self.device = choose_device(device)
+        self._readers = [
+            ImageReader(pair, self.device, weights=weights, svd=svd, truncate=SvdCache(pair.svm.path, progress))
+            for pair in models
+        ]
+        self._score = UnionScorer([reader.scorer() for reader in self._readers], settings)
 
-        scored = [scorer.score(mine, windows) for scorer, mine in zip(self.scorers, maps, strict=True)]
-        found: list[tuple[Boxes, FloatArray, int]] = []
-        for label in range(len(self.scorers[0].svm.classes)):
-            # Row i of the union is window i % N with the score of scorer i // N.
-            scores = np.concatenate([values[:, label] for _, values in scored])
-            rows = np.flatnonzero(scores > self.settings.min_score)
-            kept = rows[nms(windows[rows % len(windows)], scores[rows], self.settings.nms)]
-            kept = kept[: self.settings.max_per_image]
-            boxes, kept_scores = windows[kept % len(windows)], scores[kept]
-            for k, (scorer, mine) in enumerate(zip(self.scorers, maps, strict=True)):
-                own = np.flatnonzero(kept // len(windows) == k)
-                boxes[own] = scorer.corrected(mine, boxes[own], scored[k][0].of(kept[own] % len(windows)), label)
-            if self.settings.nms_again and any(scorer.corrects(label) for scorer in self.scorers):
-                again = nms(boxes, kept_scores, self.settings.nms)
-                boxes, kept_scores = boxes[again], kept_scores[again]
-            found.append((boxes, kept_scores, label))
-        return ImageDetections(
-            np.concatenate([np.zeros((0, 4), np.float32), *(boxes for boxes, _, _ in found)]),
-            np.concatenate([np.zeros(0, np.float32), *(values for _, values, _ in found)]),
-            np.concatenate([np.full(len(values), label, dtype=np.int64) for _, values, label in found]),
+    @classmethod
+    def load(
+        cls,
+        *places: str | os.PathLike[str],
+        bbox: str | os.PathLike[str] | Literal[False] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        min_score: float = 0.0,
+        nms: float = DEFAULT.nms,
+        nms_again: bool = DEFAULT.nms_again,
+        max_per_image: int = DEFAULT.max_per_image,
+        svd: Sequence[int] = (),
+    ) -> Detector:
+        """The detector that `spp train-svm` (and `spp train-bbox`) left in a folder.
+
+        Args:
+            places: a folder with svm.h5 (and bbox.h5), or the file of the SVMs itself; of several networks one each.
+            bbox: the file of the box regressors, by default bbox.h5 beside the SVMs if it is there; False for none.
+            weights, device, svd: see the class.
+            min_score: objects that score at or below it are left out.
+            nms, nms_again, max_per_image: see `scoring.DetectSettings`.
+
+        Raises:
+            MissingInput: a file is not there; says which command makes it.
+            BadArtefact, BadInput, StaleArtefact, UsageProblem: see the class.
+        """
+        if not places:
+            raise UsageProblem("Detector.load needs a folder with svm.h5, or such a file")
+        if len(places) > 1 and (bbox or weights):
+            raise UsageProblem("bbox and weights cannot stand for several networks; leave them out")
+        paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
+        ranks = tuple(svd)
+        models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
+        settings = DetectSettings(nms, nms_again, max_per_image, min_score)
+        return cls(models, settings, weights=os.fspath(weights) if weights else None, device=device, svd=ranks)
+
+    def detect(self, image: str | os.PathLike[str] | Image.Image | ByteImage) -> DetectedObjects:
+        """Find objects in one image: region proposals, conv maps, scores, non-maximum suppression, corrected boxes.
+
+        Args:
+            image: a file, a Pillow image, or an array (H, W, 3) of RGB uint8. A file's EXIF orientation is applied, and
+                a Pillow image's. Random draws of the search go by the file's bytes, or by the pixels where there is no
+                file, so that the same picture may have other last region proposals in memory than in its file.
+
+        Raises:
+            MissingInput, BadInput: no such image, or one that cannot be read; the text names it.
+        """
+        pixels, content, name = _opened(image)
+        windows, _ = search(pixels, content, self.proposing)
+        found = self.score(pixels, windows, name)
+        order = np.argsort(-found.scores, kind="stable")
+        labels = tuple(self.classes[label] for label in found.labels[order])
+        return DetectedObjects(found.boxes[order], found.scores[order], labels)
+
+    def score(self, image: ByteImage, windows: Boxes, name: str = "image") -> ImageDetections:
+        """As `detect`, of region proposals ``windows`` (N, 4) that were found already; ``name`` appears in errors."""
+        size = (image.shape[0], image.shape[1])
+        return self._score([reader.read(image, size, name) for reader in self._readers], windows)
+
+
+class _Warnings(NoProgress):
+    """Who loads a detector from Python reads Python's warnings."""
+
+    def warn(self, text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+
+def _paths(place: Path, bbox: Path | None) -> ModelPaths:
+    found = ModelPaths.in_folder(place) if not place.is_file() else ModelPaths(svm=place, bbox=place.parent / "bbox.h5")
+    return ModelPaths(found.features, found.svm, bbox or found.bbox)
+
+
+def _proposing(models: Sequence[Model], progress: Progress) -> ProposeConfig:
+    """How region proposals of new images are found: as those of the training were."""
+    found = ProposeConfig(**same_proposals(models))
+    where = models[0].svm.path
+    if not found.methods:
+        raise UsageProblem(
+            f"{where} was trained on imported proposals, which new images do not have: import theirs with "
+            "spp propose --import, then run spp extract and spp detect without naming images"
         )
-
-
-@dataclass(frozen=True)
-class _Reader:
-    windows: WindowReader
-    normaliser: Normaliser
-
-    def read(self, maps: Maps | Vectors, boxes: Boxes) -> FloatArray:
-        distinct = self.distinct(maps, boxes)
-        return distinct.spread(distinct.values)
-
-    def distinct(self, maps: Maps | Vectors, boxes: Boxes) -> UniqueWindows:
-        distinct = self.windows.distinct(maps, boxes)
-        self.normaliser.apply(distinct.values)
-        return distinct
-
-
-def _reader(
-    record: FeatureRecord, scales: tuple[int, ...], head: FcHead | None, device: torch.device | None
-) -> _Reader:
-    # Without fc layers the features go to the CPU anyway.
-    place = None if head is None else device
-    return _Reader(window_reader(scales, record, head, place), Normaliser(record.normalize, record.factor))
-
-
-def head_of_model(
-    model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...] = (), truncate: Truncate = truncated
-) -> FcHead | None:
-    """The fc layers of ``network`` that ``model`` was trained on, or with ``svd`` those truncated to these ranks.
-
-    ``truncate``: see `networks.head_of`.
-
-    Raises:
-        StaleArtefact: it was trained on others.
-        UsageProblem: ranks that do not fit.
-    """
-    record = model.record
-    head, digest = head_of(network, record.layer, record.svd, truncate)
-    if digest != record.head_digest:
-        raise StaleArtefact(
-            f"{model.path} was trained on other fc layers than {network.weights} holds; give the right --weights or "
-            "train it again"
+    if found.imports:
+        progress.warn(
+            f"{where} was trained on proposals by {' and '.join(found.methods)} and imported ones: new images get only "
+            "the former"
         )
-    return head_of(network, record.layer, svd, truncate)[0] if svd and record.layer != "pool5" else head
+    return found
+
+
+def _opened(image: str | os.PathLike[str] | Image.Image | ByteImage) -> tuple[ByteImage, str, str]:
+    """Pixels, a digest of the content, and a name for errors."""
+    if isinstance(image, str | os.PathLike):
+        data = read_bytes(Path(image))
+        return decode(data, os.fspath(image)), digest(data), os.fspath(image)
+    pixels = from_pillow(image) if isinstance(image, Image.Image) else np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise BadInput(
+            f"an image in memory is an array (H, W, 3) of RGB uint8, and this one is {pixels.dtype} of shape "
+            f"{pixels.shape}; convert it, or give the image's file"
+        )
+    pixels = np.ascontiguousarray(pixels)
+    return pixels, digest(f"{pixels.shape}".encode() + pixels.tobytes()), "image"

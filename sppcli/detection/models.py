@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sppcli.artefacts.features import Features
 from sppcli.artefacts.models import BoxModel, SvmModel, read_bbox, read_svm
+from sppcli.detection.networks import head_of, network_of_maps
+from sppcli.detection.svd_cache import Truncate, truncated
 from sppcli.errors import StaleArtefact, UsageProblem
+
+if TYPE_CHECKING:
+    from sppcli.nets.backbones import FcHead, Network
+
+Heads = tuple["FcHead | None", "FcHead | None"]
+"""The fc layers that the features of SVMs and of box regressors go through; None for pool5 and R-CNN's features."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +110,48 @@ def model_inputs(models: Sequence[Model]) -> dict[str, str]:
 def numbered(name: str, values: Sequence[str | None]) -> dict[str, str]:
     """``name``, ``name 2``, ``name 3`` … for the models in turn; None is left out."""
     return {f"{name} {i + 1}" if i else name: value for i, value in enumerate(values) if value is not None}
+
+
+def heads_of_models(pair: Model, network: Network, svd: tuple[int, ...] = (), truncate: Truncate = truncated) -> Heads:
+    """The fc layers of ``network`` that both models were trained on, or with ``svd`` those truncated to these ranks.
+
+    ``truncate``: see `networks.head_of`.
+
+    Raises:
+        StaleArtefact: a model was trained on others.
+        UsageProblem: ranks that do not fit.
+    """
+    svm, bbox = pair
+    return _head(svm, network, svd, truncate), _head(bbox, network, svd, truncate) if bbox else None
+
+
+def heads_over_maps(pair: Model, features: Features, svd: tuple[int, ...], truncate: Truncate) -> Heads:
+    """As `heads_of_models`, of the network behind ``features``; it is loaded only if a model reads fc layers, and once
+    where both were trained on the same weights.
+
+    Raises:
+        StaleArtefact: a model was trained on other fc layers, or on another trunk.
+        UsageProblem: ranks that do not fit.
+    """
+
+    @cache
+    def network(weights: str | None) -> Network:
+        return network_of_maps(features, weights)
+
+    def head(model: SvmModel | BoxModel | None) -> FcHead | None:
+        if model is None or features.rcnn or model.record.layer == "pool5":
+            return None
+        return _head(model, network(model.header.source["head_weights"]), svd, truncate)
+
+    return head(pair.svm), head(pair.bbox)
+
+
+def _head(model: SvmModel | BoxModel, network: Network, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:
+    record = model.record
+    head, digest = head_of(network, record.layer, record.svd, truncate)
+    if digest != record.head_digest:
+        raise StaleArtefact(
+            f"{model.path} was trained on other fc layers than {network.weights} holds; give the right --weights or "
+            "train it again"
+        )
+    return head_of(network, record.layer, svd, truncate)[0] if svd and record.layer != "pool5" else head

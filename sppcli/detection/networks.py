@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sppcli.artefacts.features import Features, NetworkRecord
 from sppcli.artefacts.models import FeatureRecord
-from sppcli.detection.factors import Truncate, truncated
+from sppcli.detection.svd_cache import Truncate, truncated
 from sppcli.errors import StaleArtefact, UsageProblem
 from sppcli.features.windows import WindowReader
 from sppcli.geometry.projection import CellGrid
@@ -78,16 +77,8 @@ def head_of(
     if network.head is None or layer not in network.head.layers:
         has = ", ".join(("pool5", *(network.head.layers if network.head else ())))
         raise UsageProblem(f"{network.backbone} cut after {network.cut} has no layer {layer}; it has {has}")
-    digest = hashlib.sha256()
-    for name, (weight, bias) in network.head.layers.items():
-        digest.update(name.encode() + weight.numpy().tobytes() + bias.numpy().tobytes())
-        if name == layer:
-            break
-    if not svd:
-        return network.head, digest.hexdigest()
-    # Of the ranks rather than of the factors, whose last bits depend on the machine.
-    digest.update(f"truncated to rank {svd}".encode())
-    return truncate(network.head, layer, svd, digest.hexdigest()), digest.hexdigest()
+    digest = network.head.digest(layer, svd)
+    return (truncate(network.head, layer, svd, digest) if svd else network.head), digest
 
 
 def record_of(network: Network) -> NetworkRecord:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from sppcli.artefacts.models import BoxModel, SvmModel, described_rcnn
-from sppcli.detection.detector import Scorer, head_of_model
-from sppcli.detection.factors import Truncate, truncated
+from sppcli.artefacts.models import described_rcnn
+from sppcli.detection.models import Model, heads_of_models
 from sppcli.detection.networks import head_of, open_network
+from sppcli.detection.scoring import Scorer
+from sppcli.detection.svd_cache import Truncate, truncated
 from sppcli.errors import StaleArtefact
 from sppcli.features.conv_maps import Extractor, gpu
 from sppcli.features.rcnn import RcnnReader, RcnnVectors
@@ -27,49 +28,44 @@ class ImageReader:
 
     def __init__(
         self,
-        svm: SvmModel,
-        bbox: BoxModel | None,
+        pair: Model,
         device: torch.device,
+        *,
         weights: str | None = None,
         svd: tuple[int, ...] = (),
         truncate: Truncate = truncated,
     ) -> None:
-        source = svm.header.source
-        chosen = weights or source["head_weights"]
-        self.network = open_network(source["network"], chosen)
+        self.svm, self.bbox = svm, bbox = pair
+        self.network = open_network(svm.header.source["network"], weights or svm.header.source["head_weights"])
         for model in (svm, bbox):
             if model is not None and model.record.network.digest != self.network.digest:
                 raise StaleArtefact(
                     f"{model.path} was trained on another network than {self.network.weights} holds; give the right "
                     "--weights"
                 )
-        self.svm = svm
-        self.bbox = bbox
-        self.scales = tuple(svm.header.summary["scales"])
-        precision = svm.header.summary["precision"]
-        rcnn = svm.record.rcnn
-        if bbox and bbox.record.rcnn != rcnn:
+        if bbox and bbox.record.rcnn != svm.record.rcnn:
             raise StaleArtefact(
                 f"{bbox.path} was trained on {described_rcnn(bbox.record.rcnn)}, {svm.path} on "
-                f"{described_rcnn(rcnn)}; run spp train-bbox again"
+                f"{described_rcnn(svm.record.rcnn)}; run spp train-bbox again"
             )
-        self._crops: RcnnReader | None = None
-        if rcnn:
-            head, digest = head_of(self.network, rcnn.layer)
-            if digest != rcnn.head_digest:
-                raise StaleArtefact(
-                    f"{svm.path} was trained on other fc layers than {self.network.weights} holds; train it again"
-                )
-            self._crops = RcnnReader(
-                self.network, device, precision, rcnn.levels, rcnn.layer, head, rcnn.side, rcnn.context
-            )
-        else:
+        self.scales = tuple(svm.header.summary["scales"])
+        precision = svm.header.summary["precision"]
+        self._crops = self._rcnn_reader(device, precision)
+        if not self._crops:
             self._extractor = Extractor(self.network, device, precision)
-            self._heads = (
-                head_of_model(svm, self.network, svd, truncate),
-                head_of_model(bbox, self.network, svd, truncate) if bbox else None,
-            )
+            self._heads = heads_of_models(pair, self.network, svd, truncate)
             self._device = gpu(device)
+
+    def _rcnn_reader(self, device: torch.device, precision: str) -> RcnnReader | None:
+        rcnn = self.svm.record.rcnn
+        if rcnn is None:
+            return None
+        head, digest = head_of(self.network, rcnn.layer)
+        if digest != rcnn.head_digest:
+            raise StaleArtefact(
+                f"{self.svm.path} was trained on other fc layers than {self.network.weights} holds; train it again"
+            )
+        return RcnnReader(self.network, device, precision, rcnn.levels, rcnn.layer, head, rcnn.side, rcnn.context)
 
     def scorer(self) -> Scorer:
         """The model over what `read` gives."""

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import fx, nn
@@ -66,6 +67,22 @@ class FcHead:
             {name: weight.to(device, kind) for name, weight in self.narrow.items()},
         )
 
+    @cached_property
+    def _digests(self) -> dict[str, hashlib._Hash]:
+        """Of the layers up to the one named, as they are asked for: SVMs and box regressors ask for the same."""
+        return {}
+
+    def digest(self, layer: str, ranks: tuple[int, ...] = ()) -> str:
+        """SHA-256 (hex) of the weights up to ``layer``; with ``ranks``, of those and of the ranks they are truncated to
+        rather than of the factors, whose last bits depend on the machine.
+        """
+        if layer not in self._digests:
+            self._digests[layer] = layers_digest(self.layers, layer)
+        digest = self._digests[layer].copy()
+        if ranks:
+            digest.update(f"truncated to rank {ranks}".encode())
+        return digest.hexdigest()
+
     def run(self, pooled: torch.Tensor, layer: str) -> torch.Tensor:
         """``pooled`` (N, bins * C) -> output of ``layer`` after its ReLU, (N, out), in the layers' own precision."""
         value = pooled
@@ -77,6 +94,16 @@ class FcHead:
             if name == layer:
                 return value
         raise UsageProblem(f"the network has no layer {layer}; it has {', '.join(('pool5', *self.layers))}")
+
+
+def layers_digest(layers: Mapping[str, tuple[torch.Tensor, torch.Tensor]], last: str) -> hashlib._Hash:
+    """SHA-256 over the weights and biases of the ``layers`` up to ``last``."""
+    digest = hashlib.sha256()
+    for name, (weight, bias) in layers.items():
+        digest.update(name.encode() + weight.numpy().tobytes() + bias.numpy().tobytes())
+        if name == last:
+            break
+    return digest
 
 
 @dataclass(frozen=True)

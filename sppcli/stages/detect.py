@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from sppcli.artefacts.detections import write_detections
-from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk
+from sppcli.artefacts.detections import DetectionsFile, read_detections, write_detections
+from sppcli.artefacts.models import check_trunk
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
-from sppcli.datasets import open_dataset
-from sppcli.detection.detector import Detector, DetectSettings, ImageDetections, Scorer, head_of_model
-from sppcli.detection.factors import SvdCache, Truncate
-from sppcli.detection.models import ModelPaths, model_inputs, numbered, read_models, same_proposals
-from sppcli.detection.networks import network_of_maps
+from sppcli.datasets import ALL, Dataset, open_dataset
+from sppcli.detection.models import Model, ModelPaths, heads_over_maps, model_inputs, numbered, read_models
+from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
 from sppcli.detection.split import SplitData, open_splits
-from sppcli.errors import BadInput, SppError, UsageProblem
+from sppcli.detection.svd_cache import SvdCache
+from sppcli.errors import BadInput, SppError
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
@@ -28,13 +27,19 @@ from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.processes import run_many
 from sppcli.runtime.progress import NoProgress, Progress
-from sppcli.structures import Detections, ImageItem, Skipped
+from sppcli.structures import Detections, Found, ImageItem, Skipped
 
 if TYPE_CHECKING:
-    from sppcli.nets.backbones import FcHead
+    from sppcli.detection.detector import Detector
     from sppcli.proposals.propose import Windows
 
-Sink = Callable[["Found", tuple[str, ...]], None]
+
+class Sink(Protocol):
+    """What takes detections as they are found: see `datasets.results.writers.ResultWriter`."""
+
+    def begin(self, dataset: Dataset, split: str, classes: tuple[str, ...]) -> None: ...
+
+    def add(self, found: Found) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,14 @@ class DetectConfig:
 
 @dataclass(frozen=True)
 class DetectPaths:
-    """Where the inputs are. Several models detect together: see `detection.detector.Detector`."""
+    """Where the inputs are. Several models detect together: see `detection.scoring.UnionScorer`."""
 
     proposals: Path = Path("proposals.h5")
     models: tuple[ModelPaths, ...] = (ModelPaths(),)
+
+    def files(self) -> list[Path]:
+        """Every input, of which box regressors need not be there."""
+        return [self.proposals, *(path for item in self.models for path in (item.features, item.svm, item.bbox))]
 
     def all_there(self) -> bool:
         """Whether detection could run: box regressors are optional."""
@@ -74,16 +83,6 @@ class DetectPaths:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DetectPaths:
         return cls(Path(value["proposals"]), tuple(ModelPaths(*map(Path, item)) for item in value["models"]))
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found in one image; ``size`` is (height, width)."""
-
-    id: str
-    path: str
-    size: tuple[int, int]
-    detections: ImageDetections
 
 
 @dataclass(frozen=True)
@@ -110,13 +109,15 @@ def run(
     dataset: Path | None = None,
     device: str = "auto",
     force: bool = False,
+    known: DetectionsFile | None = None,
     progress: Progress | None = None,
 ) -> DetectSummary:
     """Detect in the images of a split, from the conv maps of features.h5.
 
     Args:
         output: detections.h5 to write; its header records ``config``, so that it can be made again.
-        sink: called with each image's detections as they are found.
+        sink: told of each image's detections as they are found.
+        known: what ``output`` holds, if it has been read.
 
     Raises:
         MissingInput: an input is not there; says which command makes it.
@@ -125,61 +126,29 @@ def run(
     progress = progress or NoProgress()
     models = read_models(paths.models, config.bbox, config.svd)
     with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
-        for (svm, bbox), data in zip(models, splits, strict=True):
-            for model in (svm, bbox):
-                if model is not None:
-                    check_trunk(model, data.features)
-        first = splits[0]
-        inputs = {
-            "proposals": first.proposals.fingerprint,
-            **numbered("features", [data.features.fingerprint for data in splits]),
-            **model_inputs(models),
-            "images": digest_of([first.image_id(row) for row in first.rows]),
-        }
-        source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
-        header = Header("detections", config.to_json(), inputs, source)
-        classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
-        if output and not sink and not force and is_current(output, "detections", header.fingerprint):
-            touch_if_older(
-                output,
-                [paths.proposals, *(path for item in paths.models for path in (item.features, item.svm, item.bbox))],
-            )
-            with open_artefact(output, "detections") as old:
-                count = old.shape("scores")[0]
-            return DetectSummary(output, len(first.rows), count, classes, corrected, up_to_date=True)
+        header = _header(paths, config, models, splits)
+        first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
+        if output and not sink and not force and _is_made(output, header, known):
+            touch_if_older(output, paths.files())
+            return DetectSummary(output, len(first.rows), _count(output, known), classes, corrected, up_to_date=True)
         if first.missing:
             progress.warn(
                 f"{len(first.missing)} images of split {config.split} have no features: nothing is detected in them, "
                 f"the first: {first.missing[0]}"
             )
-        scorers = []
-        for (svm, bbox), data in zip(models, splits, strict=True):
-            if data.features.scales != tuple(svm.header.summary["scales"]):
-                progress.warn(f"{svm.path} was trained at other scales than {data.features.path} holds")
-            factors = SvdCache(svm.path, progress)
-            heads = (
-                _head(data, svm, config.svd, factors),
-                _head(data, bbox, config.svd, factors) if bbox else None,
-            )
-            place = None
-            if any(heads):
-                # Brings torch, which pool5 does without.
-                from sppcli.features.conv_maps import choose_device, gpu
-
-                place = gpu(choose_device(device))
-            scorers.append(Scorer(svm, bbox, data.features.scales, heads, place))
-        detector = Detector(scorers, config.settings)
+        score = _union_scorer(models, splits, config, device, progress)
+        if sink:
+            sink.begin(first.dataset, config.split, classes)
         found = []
         progress.start(len(first.rows), "images")
-        for item in _over_features(splits, detector):
+        for item in _over_features(splits, score):
             if sink:
-                sink(item, classes)
+                sink.add(item)
             found.append(item)
             progress.advance()
     if output:
         _write(output, header, found, classes)
-    count = sum(len(item.detections.scores) for item in found)
-    return DetectSummary(output, len(found), count, classes, corrected)
+    return _summary(output, found, classes, corrected)
 
 
 @kept_memory()
@@ -203,60 +172,34 @@ def run_on_images(
         MissingInput, BadInput: no models, no images, or none that can be read; with ``strict``, the first that cannot.
         StaleArtefact: weights whose trunk is not the one the SVMs were trained on.
     """
-    from sppcli.detection.new_images import ImageReader
-    from sppcli.features.conv_maps import choose_device
-    from sppcli.images import decode, digest, read_bytes
-    from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, propose_image
+    from sppcli.detection.detector import Detector
+    from sppcli.proposals.propose import SELECTIVE_SEARCH
     from sppcli.proposals.selective_search.warm_up import prepare
 
     progress = progress or NoProgress()
     images = open_dataset(sources)
     models = read_models(paths.models, config.bbox, config.svd)
-    propose = ProposeConfig(**same_proposals(models))
-    if not propose.methods:
-        raise UsageProblem(
-            f"{models[0].svm.path} was trained on imported proposals, which new images do not have: import theirs with "
-            "spp propose --import, then run spp extract and spp detect without naming images"
-        )
-    if propose.imports:
-        progress.warn(
-            f"{models[0].svm.path} was trained on proposals by {' and '.join(propose.methods)} and imported ones: new "
-            "images get only the former"
-        )
-    place = choose_device(device)
-    readers = [ImageReader(svm, bbox, place, weights, config.svd, SvdCache(svm.path, progress)) for svm, bbox in models]
-    detector = Detector([reader.scorer() for reader in readers], config.settings)
-    classes, corrected = models[0].svm.classes, any(model.bbox for model in models)
+    detector = Detector(models, config.settings, weights=weights, device=device, svd=config.svd, progress=progress)
+    if sink:
+        sink.begin(images, ALL, detector.classes)
     found: list[Found] = []
     skipped: list[Skipped] = []
     digests: list[str] = []
-    if SELECTIVE_SEARCH in propose.methods:
-        prepare(propose.engine, jobs, progress)
+    if SELECTIVE_SEARCH in detector.proposing.methods:
+        prepare(detector.proposing.engine, jobs, progress)
     progress.start(len(images.images), "images")
-    # On a CPU one process has work enough for it; beside a GPU the CPU searches the following images.
-    apart = place.type != "cpu"
-    for index, windows in _in_order(partial(propose_image, config=propose), images.images, jobs, apart):
-        item = images.images[index]
-        name = (
-            item.path.relative_to(images.root).as_posix() if item.path.is_relative_to(images.root) else str(item.path)
-        )
-        try:
-            if windows.problem:
-                raise BadInput(windows.problem)
-            data = read_bytes(item.path)
-            pixels = decode(data, str(item.path))
-            seen = [reader.read(pixels, windows.size, str(item.path)) for reader in readers]
-        except SppError as error:
+    for item, result in _over_images(images, detector, jobs):
+        if isinstance(result, SppError):
             if strict:
-                raise
-            progress.warn(f"skipped: {error}")
-            skipped.append(Skipped(name, str(error)))
+                raise result
+            progress.warn(f"skipped: {result}")
+            skipped.append(Skipped(_shown(images, item), str(result)))
         else:
-            one = Found(item.id, name, windows.size, detector.detect(seen, windows.boxes))
+            one, digest = result
             if sink:
-                sink(one, classes)
+                sink.add(one)
             found.append(one)
-            digests.append(digest(data))
+            digests.append(digest)
         progress.advance()
     if not found:
         raise BadInput(f"none of the {len(images.images)} images could be read; the first: {skipped[0].reason}")
@@ -267,39 +210,126 @@ def run_on_images(
             {**model_inputs(models), "images": digest_of(digests)},
             source_json(images.kind, [str(path) for path in images.sources], str(images.root)),
         )
-        _write(output, header, found, classes)
-    count = sum(len(item.detections.scores) for item in found)
-    return DetectSummary(output, len(found), count, classes, corrected, tuple(skipped))
+        _write(output, header, found, detector.classes)
+    return _summary(output, found, detector.classes, detector.corrects, skipped)
 
 
-def recorded(path: Path) -> tuple[DetectConfig, DetectPaths] | None:
+def ensure(
+    path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+) -> tuple[DetectionsFile, DetectSummary | None]:
+    """What the detections file ``path`` holds, made first if it is not there, or again if its inputs have changed, by
+    its own options; and the summary of that run, None where there was nothing to do.
+
+    Detections of new images, or with nothing there to make them from, are taken as they are.
+    """
+    known = read_detections(path) if path.exists() else None
+    made = recorded(known.header) if known else (DetectConfig(split=split), DetectPaths())
+    if known and (made is None or not made[1].all_there()):
+        return known, None
+    assert made is not None
+    config, paths = made
+    summary = run(paths, config, output=path, dataset=dataset, known=known, progress=progress)
+    return (known, None) if known and summary.up_to_date else (read_detections(path), summary)
+
+
+def recorded(header: Header) -> tuple[DetectConfig, DetectPaths] | None:
     """The options and inputs that made a detections file; None if it was made of new images, not of features.h5."""
-    with open_artefact(path, "detections") as artefact:
-        if "features" not in artefact.header.inputs:
-            return None
-        config, source = artefact.header.config, artefact.header.source
+    if "features" not in header.inputs:
+        return None
+    config, source = header.config, header.source
     paths = DetectPaths.from_json(source["inputs"]) if "inputs" in source else DetectPaths()
     settings, svd = DetectSettings(**config["settings"]), tuple(config.get("svd", ()))
     return DetectConfig(settings, config["split"], config["bbox"], config["recipe"], svd), paths
 
 
-def _head(data: SplitData, model: SvmModel | BoxModel, svd: tuple[int, ...], truncate: Truncate) -> FcHead | None:
-    if data.features.rcnn or model.record.layer == "pool5":
-        return None
-    network = network_of_maps(data.features, model.header.source["head_weights"])
-    return head_of_model(model, network, svd, truncate)
+def _header(paths: DetectPaths, config: DetectConfig, models: Sequence[Model], splits: Sequence[SplitData]) -> Header:
+    """What makes the detections; models and features must belong together."""
+    for pair, data in zip(models, splits, strict=True):
+        for model in pair:
+            if model is not None:
+                check_trunk(model, data.features)
+    first = splits[0]
+    inputs = {
+        "proposals": first.proposals.fingerprint,
+        **numbered("features", [data.features.fingerprint for data in splits]),
+        **model_inputs(models),
+        "images": digest_of([first.image_id(row) for row in first.rows]),
+    }
+    source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
+    return Header("detections", config.to_json(), inputs, source)
 
 
-def _over_features(splits: Sequence[SplitData], detector: Detector) -> Iterator[Found]:
+def _is_made(output: Path, header: Header, known: DetectionsFile | None) -> bool:
+    """Whether ``output`` holds what a run would make."""
+    if known:
+        return known.header.fingerprint == header.fingerprint
+    return is_current(output, "detections", header.fingerprint)
+
+
+def _count(output: Path, known: DetectionsFile | None) -> int:
+    if known:
+        return len(known.detections.scores)
+    with open_artefact(output, "detections") as old:
+        return old.shape("scores")[0]
+
+
+def _union_scorer(
+    models: Sequence[Model], splits: Sequence[SplitData], config: DetectConfig, device: str, progress: Progress
+) -> UnionScorer:
+    scorers = []
+    for pair, data in zip(models, splits, strict=True):
+        svm = pair.svm
+        if data.features.scales != tuple(svm.header.summary["scales"]):
+            progress.warn(f"{svm.path} was trained at other scales than {data.features.path} holds")
+        heads = heads_over_maps(pair, data.features, config.svd, SvdCache(svm.path, progress))
+        place = None
+        if any(heads):
+            # Brings torch, which pool5 does without.
+            from sppcli.features.conv_maps import choose_device, gpu
+
+            place = gpu(choose_device(device))
+        scorers.append(Scorer(svm, pair.bbox, data.features.scales, heads, place))
+    return UnionScorer(scorers, config.settings)
+
+
+def _over_features(splits: Sequence[SplitData], score: UnionScorer) -> Iterator[Found]:
     first = splits[0]
 
     def load(i: int) -> Found:
         row = first.rows[i]
         maps = [data.maps(data.rows[i]) for data in splits]
-        found = detector.detect(maps, first.windows(row))
+        found = score(maps, first.windows(row))
         return Found(first.image_id(row), first.features.images.paths[row], maps[0].size, found)
 
     yield from prefetch(load, range(len(first.rows)), ahead=1)
+
+
+def _over_images(
+    images: Dataset, detector: Detector, jobs: int
+) -> Iterator[tuple[ImageItem, tuple[Found, str] | SppError]]:
+    """Each image with what was found in it and the digest of its file, or with what is wrong with it."""
+    from sppcli.images import decode, digest, read_bytes
+    from sppcli.proposals.propose import propose_image
+
+    # On a CPU one process has work enough for it; beside a GPU the CPU searches the following images.
+    apart = detector.device.type != "cpu"
+    propose = partial(propose_image, config=detector.proposing)
+    for index, windows in _in_order(propose, images.images, jobs, apart):
+        item = images.images[index]
+        try:
+            if windows.problem:
+                raise BadInput(windows.problem)
+            data = read_bytes(item.path)
+            detections = detector.score(decode(data, str(item.path)), windows.boxes, str(item.path))
+        except SppError as error:
+            yield item, error
+        else:
+            yield item, (Found(item.id, _shown(images, item), windows.size, detections), digest(data))
+
+
+def _shown(images: Dataset, item: ImageItem) -> str:
+    inside = item.path.is_relative_to(images.root)
+    return item.path.relative_to(images.root).as_posix() if inside else str(item.path)
 
 
 def _in_order(
@@ -316,19 +346,17 @@ def _in_order(
 
 
 def _write(output: Path, header: Header, found: Sequence[Found], classes: tuple[str, ...]) -> None:
-    detections = collect(found, classes)
     sizes = np.array([item.size for item in found], dtype=np.int64).reshape(-1, 2)
+    detections = Detections.of_images(found, classes)
     write_detections(output, header, detections, tuple(item.path for item in found), sizes)
 
 
-def collect(found: Sequence[Found], classes: tuple[str, ...]) -> Detections:
-    """The detections of many images as one table."""
-    counts = [len(item.detections.scores) for item in found]
-    return Detections(
-        tuple(item.id for item in found),
-        classes,
-        np.repeat(np.arange(len(found), dtype=np.int64), counts),
-        np.concatenate([np.zeros(0, np.int64), *(item.detections.labels for item in found)]),
-        np.concatenate([np.zeros((0, 4), np.float32), *(item.detections.boxes for item in found)]),
-        np.concatenate([np.zeros(0, np.float32), *(item.detections.scores for item in found)]),
-    )
+def _summary(
+    output: Path | None,
+    found: Sequence[Found],
+    classes: tuple[str, ...],
+    corrected: bool,
+    skipped: Sequence[Skipped] = (),
+) -> DetectSummary:
+    count = sum(len(item.detections.scores) for item in found)
+    return DetectSummary(output, len(found), count, classes, corrected, tuple(skipped))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sppcli.artefacts.detections import read_detections
+from sppcli.artefacts.detections import DetectionsFile
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset, require_annotations
 from sppcli.datasets.coco import CocoDataset, bbox_of
@@ -62,25 +62,25 @@ class CocoSummary:
 
 
 def run(
-    detections_path: Path,
+    stored: DetectionsFile,
     config: EvaluateConfig,
     *,
     dataset: Path | None = None,
     progress: Progress | None = None,
 ) -> EvaluateSummary:
-    """Score a detections file against the annotations of the data set it was made of.
+    """Score detections against the annotations of the data set it was made of.
 
     Raises:
         MissingInput: no detections, no data set, no such split, or an image that nothing was looked for in.
         BadInput: no annotations.
     """
     progress = progress or NoProgress()
-    stored, opened, wanted = _opened(detections_path, config.split, dataset, progress)
-    return _evaluate(stored, opened, wanted, config, detections_path, progress)
+    opened, wanted = _opened(stored, config.split, dataset, progress)
+    return _evaluate(stored.detections, opened, wanted, config, stored.path, progress)
 
 
 def run_coco(
-    detections_path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+    stored: DetectionsFile, split: str, *, dataset: Path | None = None, progress: Progress | None = None
 ) -> CocoSummary:
     """As `run`, by COCO's rules: AP over IoU 0.50:0.95, by size, and AR.
 
@@ -88,8 +88,8 @@ def run_coco(
         MissingInput, BadInput: as `run`.
     """
     progress = progress or NoProgress()
-    detections, opened, wanted = _opened(detections_path, split, dataset, progress)
-    return _coco(detections, opened, wanted, split, progress)
+    opened, wanted = _opened(stored, split, dataset, progress)
+    return _coco(stored.detections, opened, wanted, split, progress)
 
 
 def run_coco_on_results(dataset: Path, results: Path, split: str, *, progress: Progress | None = None) -> CocoSummary:
@@ -121,7 +121,7 @@ def _coco(
 
 
 def run_ilsvrc(
-    detections_path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+    stored: DetectionsFile, split: str, *, dataset: Path | None = None, progress: Progress | None = None
 ) -> IlsvrcSummary:
     """As `run`, by the rules of ILSVRC's detection task.
 
@@ -129,10 +129,11 @@ def run_ilsvrc(
         MissingInput, BadInput: as `run`.
     """
     progress = progress or NoProgress()
-    detections, opened, wanted = _opened(detections_path, split, dataset, progress)
+    opened, wanted = _opened(stored, split, dataset, progress)
     truth, shown = _truth(opened, wanted, split, progress)
     blacklist = opened.blacklist if isinstance(opened, IlsvrcDataset) else frozenset()
-    result = evaluate_ilsvrc(detections, truth, tuple(sorted(shown | set(detections.classes))), blacklist)
+    found = stored.detections
+    result = evaluate_ilsvrc(found, truth, tuple(sorted(shown | set(found.classes))), blacklist)
     return IlsvrcSummary(result, len(wanted), split, len(blacklist))
 
 
@@ -183,22 +184,21 @@ def _coco_truth(dataset: Dataset, image_id: str) -> CocoTruth:
 
 
 def _opened(
-    detections_path: Path, split: str, dataset: Path | None, progress: Progress
-) -> tuple[Detections, Dataset, tuple[str, ...]]:
-    """The detections, the data set they were made of, and the ids of its split; says which of these were not seen."""
-    stored = read_detections(detections_path)
-    opened = reopen(detections_path, stored.header.source, dataset, images_needed=False)
+    stored: DetectionsFile, split: str, dataset: Path | None, progress: Progress
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set that detections were made of, and the ids of its split; says which of these were not seen."""
+    opened = reopen(stored.path, stored.header.source, dataset, images_needed=False)
     require_annotations(opened)
     wanted = opened.split(split)
     unseen = sorted(set(wanted) - set(stored.detections.image_ids))
     if len(unseen) == len(wanted):
-        raise MissingInput(f"{detections_path} covers no image of split {split}; run spp detect --split {split}")
+        raise MissingInput(f"{stored.path} covers no image of split {split}; run spp detect --split {split}")
     if unseen:
         progress.warn(
-            f"{len(unseen)} images of split {split} are not in {detections_path} and count as searched in vain, "
+            f"{len(unseen)} images of split {split} are not in {stored.path} and count as searched in vain, "
             f"the first: {unseen[0]}"
         )
-    return stored.detections, opened, wanted
+    return opened, wanted
 
 
 def run_on_results(

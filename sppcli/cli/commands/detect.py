@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -14,9 +13,6 @@ from click.core import ParameterSource
 from sppcli.cli import options
 from sppcli.cli.options import Fraction, of_recipe
 from sppcli.paper import DEFAULT
-
-if TYPE_CHECKING:
-    from sppcli.stages.detect import Found, Sink
 
 FORMATS = ("h5", "jsonl", "voc", "coco")
 SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
@@ -124,8 +120,9 @@ def command(
 
     from sppcli.cli import console
     from sppcli.cli.commands.propose import expand
-    from sppcli.detection.detector import DetectSettings
+    from sppcli.datasets.results.writers import result_writer
     from sppcli.detection.models import ModelPaths
+    from sppcli.detection.scoring import DetectSettings
     from sppcli.runtime.cpus import cpu_threads
     from sppcli.stages import detect
 
@@ -146,7 +143,8 @@ def command(
     chosen = [ModelPaths.in_folder(folder) for folder in models]
     paths = detect.DetectPaths(proposals, tuple(chosen) or (ModelPaths(features, svm, bbox or Path("bbox.h5")),))
     target = output if kind == "h5" else None
-    with console.progress("detect") as progress, _sink(kind, output, split) as sink:
+    results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
+    with console.progress("detect") as progress, results as sink:
         if images:
             summary = detect.run_on_images(
                 expand(images),
@@ -190,59 +188,3 @@ def _destination(kind: str | None, output: Path | None, new_images: bool) -> tup
     if output is None:
         output = {"h5": Path("detections.h5"), "voc": Path("results")}.get(kind)
     return kind, output
-
-
-@contextmanager
-def _sink(kind: str, output: Path | None, split: str) -> Iterator[Sink | None]:
-    """What takes each image's detections; a file appears under its name when it is complete."""
-    if kind == "h5":
-        yield None
-    elif kind == "voc":
-        assert output is not None
-        yield from _voc_sink(output, split)
-    elif output is None:
-        yield from _text_sink(kind, sys.stdout)
-    else:
-        from sppcli.runtime.files import replacing
-
-        with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            yield from _text_sink(kind, stream)
-
-
-def _text_sink(kind: str, stream: IO[str]) -> Iterator[Sink]:
-    import json
-
-    from sppcli.datasets.results.writers import coco_results, jsonl_lines
-
-    records: list[dict[str, Any]] = []
-
-    def take(found: Found, classes: tuple[str, ...]) -> None:
-        one = found.detections
-        if kind == "jsonl":
-            for line in jsonl_lines(found.id, found.path, one.boxes, one.scores, one.labels, classes):
-                stream.write(line + "\n")
-            stream.flush()
-        else:
-            # COCO's image ids are numbers where the names are.
-            image_id = int(found.id) if found.id.isdecimal() else found.id
-            records.extend(coco_results(image_id, found.path, one.boxes, one.scores, one.labels, classes))
-
-    yield take
-    if kind == "coco":
-        stream.write(json.dumps(records) + "\n")
-
-
-def _voc_sink(folder: Path, split: str) -> Iterator[Sink]:
-    from sppcli.datasets.results.voc import write_results
-    from sppcli.stages.detect import collect
-
-    everything: list[Found] = []
-    named: list[tuple[str, ...]] = []
-
-    def take(found: Found, classes: tuple[str, ...]) -> None:
-        everything.append(found)
-        named.append(classes)
-
-    yield take
-    folder.mkdir(parents=True, exist_ok=True)
-    write_results(folder, collect(everything, named[0] if named else ()), split)

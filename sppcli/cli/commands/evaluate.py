@@ -10,6 +10,7 @@ import click
 from sppcli.cli import options
 
 if TYPE_CHECKING:
+    from sppcli.artefacts.detections import DetectionsFile
     from sppcli.evaluation.voc_ap import Points
 
 
@@ -151,19 +152,19 @@ def command(
                 coco = evaluate.run_coco_on_results(dataset, results, split, progress=progress)
                 scores.print_coco(coco, as_json)
                 return
-            _ensure_detections(detections, split, dataset)
+            stored = _stored(detections, split, dataset)
             if protocol == "coco":
-                scores.print_coco(evaluate.run_coco(detections, split, dataset=dataset, progress=progress), as_json)
+                scores.print_coco(evaluate.run_coco(stored, split, dataset=dataset, progress=progress), as_json)
             else:
-                scores.print_ilsvrc(evaluate.run_ilsvrc(detections, split, dataset=dataset, progress=progress), as_json)
+                scores.print_ilsvrc(evaluate.run_ilsvrc(stored, split, dataset=dataset, progress=progress), as_json)
         return
     config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
     with console.progress("evaluate") as progress:
         if results and dataset:
             summary = evaluate.run_on_results(dataset, results, config, progress=progress)
         else:
-            _ensure_detections(detections, split, dataset)
-            summary = evaluate.run(detections, config, dataset=dataset, progress=progress)
+            stored = _stored(detections, split, dataset)
+            summary = evaluate.run(stored, config, dataset=dataset, progress=progress)
     if as_json:
         result = summary.result
         console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
@@ -189,19 +190,13 @@ def _recall(
     scores.print_recall(summary, as_json)
 
 
-def _ensure_detections(detections: Path, split: str, dataset: Path | None) -> None:
-    """Run `spp detect` if its file is not there, or with that file's own options if its inputs have changed."""
+def _stored(detections: Path, split: str, dataset: Path | None) -> DetectionsFile:
+    """The detections, after `spp detect` if the file is not there or its inputs have changed."""
     from sppcli.cli import console
     from sppcli.stages import detect
 
-    made = (
-        detect.recorded(detections) if detections.exists() else (detect.DetectConfig(split=split), detect.DetectPaths())
-    )
-    if made is None or (detections.exists() and not made[1].all_there()):
-        # Detections of new images, or with nothing there to make them from: taken as they are.
-        return
-    config, paths = made
     with console.progress("detect") as progress:
-        summary = detect.run(paths, config, output=detections, dataset=dataset, progress=progress)
-    if not summary.up_to_date:
-        console.say(f"{detections}: {summary.detections:,} detections in {summary.images:,} images")
+        stored, made = detect.ensure(detections, split, dataset=dataset, progress=progress)
+    if made:
+        console.say(f"{detections}: {made.detections:,} detections in {made.images:,} images")
+    return stored

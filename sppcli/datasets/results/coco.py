@@ -11,7 +11,7 @@ from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import did_you_mean, siblings
 from sppcli.datasets.coco import CocoDataset, is_number
 from sppcli.datasets.coco_numbers import CocoNumbers
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import Detections, as_boxes
 
 _NO_ID = -(2**63)
@@ -26,6 +26,11 @@ def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> Detection
         MissingInput: no such file.
         BadInput: no such list, or an image or category that ``dataset`` does not have; the text names the entry.
     """
+    if path.is_dir():
+        raise UsageProblem(
+            f"{path} is a folder: --coco scores one file of COCO's results, and --voc2007 or --voc2010 a folder of VOC "
+            "result files"
+        )
     if not path.is_file():
         raise MissingInput(f"there is no file {path}{did_you_mean(path.name, siblings(path))}")
     try:

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sppcli.datasets.base import did_you_mean, siblings
+from sppcli.datasets.annotated import read_text
+from sppcli.datasets.base import did_you_mean, is_image_name, siblings
 from sppcli.datasets.voc import from_voc, to_voc
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import Detections, as_boxes
 
 _COMPETITIONS = ("comp4", "comp3")  # with and without outside training data; the first is taken where both are there
+_LONGEST_FILE_NAME = 255  # bytes, on every file system in use
 
 
 def result_classes(folder: Path, split: str) -> tuple[str, ...]:
@@ -72,6 +74,27 @@ def read_results(
     )
 
 
+def check_names(split: str, classes: Iterable[str], image_ids: Iterable[str], competition: str = "comp4") -> None:
+    """Refuse what cannot be read back from VOC result files.
+
+    Raises:
+        UsageProblem: a class, split or image id that the format cannot hold.
+    """
+    for name in (split, *classes):
+        too_long = len(_file_name(competition, split, name).encode()) > _LONGEST_FILE_NAME
+        if not name or "/" in name or "\0" in name or os.sep in name or too_long:
+            raise UsageProblem(f"{name!r} cannot stand in the name of a VOC result file: rename the class or split")
+    for image_id in image_ids:
+        # What ends a line for Python's text files, and the byte order mark, which is none of the first line.
+        broken = {"\n", "\r"}.intersection(image_id) or image_id.startswith("\ufeff")
+        if image_id != image_id.strip() or broken or not image_id:
+            raise UsageProblem(f"image id {image_id!r} cannot stand in a VOC result file: rename the image")
+
+
+def _file_name(competition: str, split: str, name: str) -> str:
+    return f"{competition}_det_{split}_{name}.txt"
+
+
 def write_results(folder: Path, detections: Detections, split: str, *, competition: str = "comp4") -> list[Path]:
     """Write one file a class of ``detections.classes`` (empty where it has none) and return their paths.
 
@@ -84,12 +107,7 @@ def write_results(folder: Path, detections: Detections, split: str, *, competiti
     Raises:
         UsageProblem: a class, split or image id that the format cannot hold.
     """
-    for name in (split, *detections.classes):
-        if not name or "/" in name or "\0" in name or os.sep in name:
-            raise UsageProblem(f"{name!r} cannot stand in the name of a VOC result file: rename the class or split")
-    for image_id in detections.image_ids:
-        if image_id != image_id.strip() or "\n" in image_id or not image_id:
-            raise UsageProblem(f"image id {image_id!r} cannot stand in a VOC result file: rename the image")
+    check_names(split, detections.classes, detections.image_ids, competition)
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[list[str]] = [[] for _ in detections.classes]
     for image, label, score, corners in zip(
@@ -103,7 +121,7 @@ def write_results(folder: Path, detections: Detections, split: str, *, competiti
         lines[label].append(f"{detections.image_ids[image]} {score:.6f} {box}\n")
     paths = []
     for name, rows in zip(detections.classes, lines, strict=True):
-        path = folder / f"{competition}_det_{split}_{name}.txt"
+        path = folder / _file_name(competition, split, name)
         path.write_text("".join(rows), encoding="utf-8", newline="\n")
         paths.append(path)
     return paths
@@ -116,6 +134,11 @@ def _decimal(value: float) -> str:
 
 def _result_files(folder: Path, split: str) -> dict[str, Path]:
     """Class -> file, sorted by class."""
+    if folder.is_file():
+        raise UsageProblem(
+            f"{folder} is a file: with --coco it is scored as COCO's results, and VOC result files are given by their "
+            "folder"
+        )
     if not folder.is_dir():
         raise MissingInput(f"there is no folder of result files {folder}{did_you_mean(folder.name, siblings(folder))}")
     names = sorted(path.name for path in folder.iterdir() if path.suffix == ".txt" and path.is_file())
@@ -142,10 +165,7 @@ def _examples(names: Sequence[str]) -> str:
 
 def _read_file(path: Path, index: dict[str, int]) -> list[tuple[int, float, list[float]]]:
     """(image index, score, VOC corners) of each line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as a result file: {error}") from error
+    lines = read_text(path, "a result file").split("\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         fields = line.rsplit(maxsplit=5)  # from the right: an id may hold spaces
@@ -166,8 +186,12 @@ def _read_file(path: Path, index: dict[str, int]) -> list[tuple[int, float, list
         corners[2:] = [max(corners[2], corners[0] - 1), max(corners[3], corners[1] - 1)]
         image_id = fields[0].strip()
         if image_id not in index:
-            raise BadInput(
-                f"{where}: image {image_id!r} is not among the images evaluated{did_you_mean(image_id, index)}"
-            )
+            raise BadInput(f"{where}: image {image_id!r} is not among the images evaluated{_hint(image_id, index)}")
         rows.append((index[image_id], score, corners))
     return rows
+
+
+def _hint(image_id: str, index: Iterable[str]) -> str:
+    if is_image_name(image_id) and Path(image_id).with_suffix("").as_posix() in index:
+        return ": an image's id has no ending, so leave it out"
+    return did_you_mean(image_id, index)

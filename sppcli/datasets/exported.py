@@ -1,0 +1,264 @@
+"""What the readers of annotation tools' exports have in common: a file says something of images, by name.
+
+A reader parses one file into an `Export`, without looking at images. `ExportDataset` finds the images (`finding`),
+scales boxes that are given in shares of the sides, sorts images into splits and says what was left out.
+
+Every shape becomes the upright box around it, which is said once for each data set.
+
+Datumaro, which reads most of these formats, is not used: it asks for each tool's exact folder layout, brings OpenCV,
+pandas, scipy and a compiler's worth of other packages, and raises its own errors without the entry that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, Corners, LabelledBox, ids_of
+from sppcli.datasets.base import Problem, find_images
+from sppcli.datasets.finding import ImageFinder
+from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.errors import MissingInput
+from sppcli.structures import ImageItem
+
+UNNAMED = "object"
+"""The class of every object, where a file names none at all."""
+
+_NAMED_ONE_BY_ONE = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an export says of one image.
+
+    ``names``: of the image, as written; further ones are tried where the first is not found. ``shares``: boxes are in
+    shares of the image's width and height rather than pixels. ``size``: width, height as stated. ``split``: the
+    format's own field for it, "" where it has none.
+    """
+
+    names: tuple[str, ...]
+    objects: tuple[LabelledBox, ...]
+    shares: bool = False
+    size: tuple[int, int] | None = None
+    split: str = ""
+
+
+@dataclass
+class Export:
+    """One file, read. ``enclosed``: shapes that became the box around them, and ``left_out``: what became no object,
+    both by kind; ``classes``: in the file's order, those without objects too; ``notes``: whatever else is to be said.
+    """
+
+    path: Path
+    entries: list[Entry] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    enclosed: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+class ExportDataset(AnnotatedDataset):
+    """Exports of one kind and the images that they name. Sizes are the images' own, read when they are asked for."""
+
+    def __init__(self, kind: str, source: Path, exports: Sequence[Export], root: Path | None = None) -> None:
+        """Find the images of ``exports`` in the folder of ``source``, or below ``root``.
+
+        Raises:
+            MissingInput: none of the images is there.
+        """
+        root = root or (source if source.is_dir() else source.parent)
+        images, unreadable = find_images(root)
+        warnings: list[str] = list(unreadable)
+        finder = ImageFinder(images)
+        found: dict[Path, Entry] = {}
+        splits: dict[str, list[Path]] = {}
+        missing: list[tuple[Path, str, int]] = []
+        several: list[tuple[Path, str, int]] = []
+        for export in exports:
+            for entry in export.entries:
+                places = _places(finder, entry, export.path)
+                if len(places) != 1:
+                    (several if places else missing).append((export.path, entry.names[0], len(entry.objects)))
+                    continue
+                (place,) = places
+                earlier = found.setdefault(place, entry)
+                if earlier is not entry and earlier.objects != entry.objects:
+                    warnings.append(f"{export.path} describes image {entry.names[0]!r} again: the earlier is used")
+                if split := entry.split or split_of_folder(place, root) or split_of_folder(export.path, root):
+                    splits.setdefault(split_name(split), []).append(place)
+        unlisted = [path for path in images if path not in found]
+        if not found:
+            raise MissingInput(_nothing(exports, missing, several, len(images), root))
+        if source.is_dir():
+            for path in unlisted:
+                if split := split_of_folder(path, root):
+                    splits.setdefault(split_name(split), []).append(path)
+        warnings += [*_said(exports), *_lost(missing, "not there"), *_lost(several, "there more than once")]
+        if unlisted:
+            warnings.append(
+                f"{len(unlisted)} of the {len(images)} images in {root} have no entry in the annotations, "
+                f"{_below(unlisted[0], root)} for one: they count as not annotated"
+                + ("" if source.is_dir() else " and were left out")
+            )
+        paths = [*found, *(unlisted if source.is_dir() else ())]
+        ids = ids_of(paths, root)
+        self._entries = {ids[path]: entry for path, entry in found.items()}
+        self._paths = {ids[path]: path for path in paths}
+        self._records: dict[str, AnnotatedImage] = {}
+        classes = [name for export in exports for name in export.classes]
+        seen = sorted({thing.label for entry in found.values() for thing in entry.objects})
+        items = [ImageItem(name, path) for name, path in self._paths.items()]
+        members = {name: [ids[place] for place in places if place in ids] for name, places in splits.items()}
+        super().__init__(kind, source, root, items, members, list(dict.fromkeys([*classes, *seen])), warnings)
+
+    @property
+    def has_annotations(self) -> bool:
+        return True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        # Shares keep their extent in pixels: no image is opened for this.
+        things = (thing for entry in self._entries.values() for thing in entry.objects)
+        return tuple(sorted({thing.label for thing in things if thing.has_extent}))
+
+    def record(self, image_id: str) -> AnnotatedImage:
+        if image_id not in self._records:
+            from sppcli.images import upright_size
+
+            path, entry = self._paths[image_id], self._entries.get(image_id)
+            size = upright_size(path)
+            objects = None if entry is None else entry.objects
+            if entry is not None and entry.shares:
+                objects = tuple(replace(thing, box=in_pixels(thing.box, size)) for thing in entry.objects)
+            if entry is not None and entry.size not in (None, size) and not entry.shares:
+                stated = "x".join(map(str, entry.size or ()))
+                self.warnings.append(
+                    f"{image_id}: the annotation is of an image of {stated}, this one has {size[0]}x{size[1]}; "
+                    "its boxes are used as they are"
+                )
+            self._records[image_id] = AnnotatedImage(image_id, path, objects, size)
+        return self._records[image_id]
+
+
+def in_pixels(box: Corners, size: tuple[int, int]) -> Corners:
+    """Shares of the sides in pixels, to a millionth: whole pixels written with six or more digits come back whole."""
+    width, height = size
+    x0, y0, x1, y1 = (round(share * side, 6) + 0.0 for share, side in zip(box, (width, height) * 2, strict=True))
+    return x0, y0, x1, y1
+
+
+SPLIT_FOLDERS = ("train", "training", "trainval", "val", "valid", "validation", "test", "testing")
+_SPLITS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+
+
+def split_name(name: str) -> str:
+    """A split under the name that VOC gave it: Validation, valid and val are val."""
+    plain = name.strip().lower()
+    return _SPLITS.get(plain, plain if plain in SPLIT_FOLDERS else name.strip())
+
+
+def split_of_folder(path: Path, root: Path) -> str:
+    """The first folder between ``root`` and ``path`` that is called as splits are; "" where none is."""
+    parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    return next((part for part in parts if part.lower() in SPLIT_FOLDERS), "")
+
+
+def _places(finder: ImageFinder, entry: Entry, beside: Path) -> list[Path]:
+    for name in entry.names:
+        if places := finder.find(name, beside, [entry.split] if entry.split else []):
+            return places
+    return []
+
+
+def _said(exports: Sequence[Export]) -> Iterator[str]:
+    """What the files say that is not kept as it is, a sentence a kind."""
+    enclosed: Counter[str] = sum((export.enclosed for export in exports), Counter())
+    left_out: Counter[str] = sum((export.left_out for export in exports), Counter())
+    if enclosed:
+        yield f"{_counted(enclosed)} are read as the upright boxes around them"
+    if left_out:
+        yield f"{_counted(left_out)} are no objects with a class and a box and were left out"
+    for export in exports:
+        yield from export.notes
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+
+
+def _lost(entries: Sequence[tuple[Path, str, int]], what: str) -> Iterator[Problem]:
+    for path, name, _ in entries[:_NAMED_ONE_BY_ONE]:
+        yield Problem("missing-image", f"{path} names image {name!r}, which is {what}")
+    if (more := len(entries) - _NAMED_ONE_BY_ONE) > 0:
+        yield Problem("missing-image", f"{more} more images that the annotations name are {what}")
+    if objects := sum(count for _, _, count in entries):
+        yield Problem("missing-image", f"{objects} objects of {len(entries)} images that are {what} were left out")
+
+
+def _nothing(
+    exports: Sequence[Export],
+    missing: Sequence[tuple[Path, str, int]],
+    several: Sequence[tuple[Path, str, int]],
+    images: int,
+    root: Path,
+) -> str:
+    if several:
+        path, name, _ = several[0]
+        return f"{path}: image {name!r} is in several folders of {root}; give the folder that is meant"
+    if missing:
+        path, name, _ = missing[0]
+        return (
+            f"{path}: none of its {len(missing)} images is there, {name!r} for one; "
+            f"{root} and the folders in it hold {images} images, none of that name"
+        )
+    return f"{exports[0].path} lists no image: nothing to work on"
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def export_format(
+    name: str,
+    title: str,
+    marks: str,
+    pick: Callable[[Place], Sequence[Path]],
+    read: Callable[[Place, Sequence[Path]], Sequence[Export]],
+) -> Format:
+    """The `Format` of an export. ``pick``: the files of a place that are of it; ``read``: what they say."""
+
+    def recognise(place: Place) -> Recognised | None:
+        files = pick(place)
+        if not files:
+            return None
+        first = _below(files[0], place.path) if place.is_folder else place.path.name
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return Recognised(f"{first}{more}", lambda: ExportDataset(name, place.path, read(place, files)))
+
+    return Format(name, title, marks, recognise)
+
+
+def by_head(place: Place, ending: str, fits: Callable[[str], bool]) -> list[Path]:
+    """The files of ``place`` with this ending whose beginning ``fits``."""
+    return [path for path in place.ending(ending) if fits(place.head(path))]
+
+
+def by_content(place: Place, fits: Callable[[Any], bool], broken: Callable[[str], bool]) -> list[Path]:
+    """The JSON lists of ``place`` whose content ``fits``, and those that are no JSON and begin as ``broken`` says."""
+
+    def is_one(path: Path) -> bool:
+        head = place.head(path)
+        if not head.lstrip().startswith("["):
+            return False
+        content = place.json(path)
+        return broken(head) if content is None else fits(content)
+
+    return [path for path in place.ending(".json") if is_one(path)]
+
+
+def each(read: Callable[[Path], Export]) -> Callable[[Place, Sequence[Path]], list[Export]]:
+    """A reader of one file as one of several."""
+    return lambda _, files: [read(path) for path in files]

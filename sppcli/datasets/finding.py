@@ -1,0 +1,79 @@
+"""Images found by the names that annotation files have for them, wherever they lie below the data set's folder.
+
+A name may be a bare file name, a path of this or of another machine (``C:\\Users\\…``), percent-encoded or a URL, and
+its accents may be composed or not. The file whose path ends most like it is meant; among equals the one nearest to the
+annotation file. Where two are as near, neither is taken: nothing is read by guess.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class ImageFinder:
+    """Images by name. Built once for a data set; a look-up touches no disk."""
+
+    def __init__(self, images: Iterable[Path]) -> None:
+        self._by_name: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
+        for path in images:
+            self._by_name.setdefault(_composed(path.name), []).append(path)
+            self._by_stem.setdefault(_composed(path.stem), []).append(path)
+
+    def find(self, name: str, beside: Path, folders: Iterable[str] = ()) -> list[Path]:
+        """The images that ``name`` can mean: none, one, or several that are equally near.
+
+        Args:
+            name: as the annotation file has it; one without extension is looked for with any.
+            beside: the annotation file.
+            folders: names of folders that the image should lie in, such as its split.
+        """
+        wanted = frozenset(folders)
+        for parts in _readings(name):
+            candidates = self._by_name.get(parts[-1]) or self._by_stem.get(parts[-1], [])
+            if candidates:
+                ranks = {path: _rank(path, parts, beside, wanted) for path in candidates}
+                best = max(ranks.values())
+                return [path for path, rank in ranks.items() if rank == best]
+        return []
+
+
+def _readings(name: str) -> Iterator[tuple[str, ...]]:
+    """The parts of ``name``, read as it stands, then as a Windows path, a URL, and percent-encoded."""
+    plain = urlsplit(name).path if _SCHEME.match(name) and _is_url(name) else name
+    tried = [name, name.replace("\\", "/"), plain, unquote(plain), unquote(plain).replace("\\", "/")]
+    for text in dict.fromkeys(tried):
+        parts = tuple(part for part in PurePosixPath(_composed(text)).parts if part not in ("/", ".", ".."))
+        if parts:
+            yield parts
+
+
+def _is_url(name: str) -> bool:
+    try:
+        return bool(urlsplit(name).path)
+    except ValueError:
+        return False
+
+
+def _rank(path: Path, parts: tuple[str, ...], beside: Path, folders: frozenset[str]) -> tuple[int, bool, int, int]:
+    here = path.parts
+    # The last part is the same but for an extension.
+    tail = 1
+    while tail < min(len(parts), len(here)) and _composed(here[-1 - tail]) == parts[-1 - tail]:
+        tail += 1
+    shared = 0
+    for one, other in zip(here[:-1], beside.parts[:-1], strict=False):
+        if one != other:
+            break
+        shared += 1
+    return tail, not folders.isdisjoint(here[:-1]), shared, -len(here)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

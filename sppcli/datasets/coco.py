@@ -316,11 +316,24 @@ def _annotation(thing: LabelledBox, number: int, image: int | None, category: in
     return row | {name: 1 for name in ("difficult", "truncated") if getattr(thing, name)}
 
 
+def _is_coco(place: Place, path: Path) -> bool:
+    """Whether a file whose name says nothing is COCO's: an object with a list of images."""
+    if not place.head(path).lstrip().startswith("{"):
+        return False
+    content = place.json(path)
+    return isinstance(content, dict) and isinstance(content.get("images"), list)
+
+
 def _recognise(place: Place) -> Recognised | None:
-    files = annotation_files(place.path) if place.is_folder else {}
-    if not files and place.path.suffix.lower() != ".json":
+    if not place.is_folder:
+        fits = place.path.suffix.lower() == ".json" and _is_coco(place, place.path)
+        return Recognised(place.path.name, lambda: CocoDataset(place.path, place.images_needed)) if fits else None
+    files = annotation_files(place.path)
+    if not any(path.name.startswith(_LISTED) or path.name == _BESIDE for path in files.values()):
+        files = {split: path for split, path in files.items() if _is_coco(place, path)}
+    if not files:
         return None
-    shown = ", ".join(path.relative_to(place.path).as_posix() for path in files.values()) or place.path.name
+    shown = ", ".join(path.relative_to(place.path).as_posix() for path in files.values())
     return Recognised(shown, lambda: CocoDataset(place.path, place.images_needed))
 
 

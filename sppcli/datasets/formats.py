@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sppcli.datasets import coco, ilsvrc, table, voc, yolo
+from sppcli.datasets import (
+    coco,
+    createml,
+    cvat,
+    darknet,
+    datumaro_json,
+    ilsvrc,
+    kaggle,
+    label_studio,
+    labelme,
+    open_images,
+    retinanet,
+    table,
+    via,
+    voc,
+    yolo,
+)
 from sppcli.datasets.base import Dataset, did_you_mean, siblings
+from sppcli.datasets.coco import CocoDataset
 from sppcli.datasets.folder import PlainImages
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.errors import BadInput, MissingInput, UsageProblem
@@ -17,6 +34,16 @@ FORMATS: tuple[Format, ...] = (
     coco.FORMAT,
     yolo.FORMAT,
     table.FORMAT,
+    via.FORMAT,
+    cvat.FORMAT,
+    darknet.FORMAT,
+    labelme.FORMAT,
+    createml.FORMAT,
+    label_studio.FORMAT,
+    datumaro_json.FORMAT,
+    open_images.FORMAT,
+    retinanet.FORMAT,
+    kaggle.FORMAT,
 )
 """A new format is one file with its `Format`, and one line here."""
 
@@ -89,7 +116,11 @@ def _open(places: Sequence[Place], names: Sequence[str | None], before: str | No
 def recognised(place: Place, name: str | None = None) -> list[tuple[Format, Recognised]]:
     """The formats that recognise ``place``, or of these the one called ``name``, in the order of `FORMATS`."""
     marks = ((form, form.recognise(place)) for form in FORMATS if name in (None, form.name))
-    return [(form, mark) for form, mark in marks if mark]
+    found = [(form, mark) for form, mark in marks if mark]
+    if not found and name in (None, "coco") and not place.is_folder and place.path.suffix.lower() == ".json":
+        # A file that nothing knows: COCO's reader says what is wrong with it.
+        found = [(coco.FORMAT, Recognised(place.path.name, lambda: CocoDataset(place.path, place.images_needed)))]
+    return found
 
 
 def _images_of(place: Place, found: tuple[Format, Recognised]) -> str:

@@ -40,6 +40,10 @@ from sppcli.datasets.annotated import (
 )
 from sppcli.datasets.base import IMAGE_EXTENSIONS, is_image_name
 from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.kaggle import is_kaggle
+from sppcli.datasets.open_images import is_open_images
+from sppcli.datasets.retinanet import is_retinanet
+from sppcli.datasets.via import is_via_csv
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
 
@@ -295,8 +299,16 @@ def write_csv(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> Non
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in data.classes), encoding="utf-8")
 
 
+def _is_anothers(path: Path, head: str) -> bool:
+    """Whether another format knows a table by marks of its own; Open Images' may be called annotations.csv here."""
+    if is_open_images(head):
+        return path.name != "annotations.csv"
+    return is_via_csv(head) or is_retinanet(head) or is_kaggle(head)
+
+
 def _recognise(place: Place) -> Recognised | None:
-    files = list(table_files(place.path).values()) if place.is_folder else [place.path]
+    tables = list(table_files(place.path).values()) if place.is_folder else [place.path]
+    files = [path for path in tables if not _is_anothers(path, place.head(path))]
     if not files or (not place.is_folder and place.path.suffix.lower() != ".csv"):
         return None
     own = not place.is_folder or files[0].name == "annotations.csv"

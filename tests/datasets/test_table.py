@@ -82,7 +82,7 @@ def test_a_folder_of_images_with_another_table_is_a_folder(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["a.jpg,1,2,3,4,cat"], "the first line, .* names no image, class and box; put there image,x0"),
+        (["a.jpg,cat,1,2,3,4"], "the first line, .* names no image, class and box; put there image,x0"),
         ([], "names no image, class and box|is empty"),
         (["image,x0,y0,x1,y1,class", "a.jpg,1,2,3,4"], "line 2 has 5 fields, the first line 6"),
         (["image,x0,y0,x1,y1,class", "a.jpg,1,2,3,x,cat"], "line 2: 'x' is not a number"),

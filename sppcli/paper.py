@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Every value that decides a result. Beside each: its meaning, and which side of an inequality it is on."""
 
@@ -84,7 +84,7 @@ class Recipe:
     min_score: float = -1.5
 
 
-PAPER = Recipe("paper")
+PAPER = Recipe(name="paper")
 RELEASE = replace(
     PAPER,
     name="release",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -190,28 +189,6 @@ def described(artefact: Artefact) -> Iterator[None]:
         raise BadArtefact(
             f"{artefact.path}: its description is of another form ({error}); run {artefact.schema.made_by} --force"
         ) from None
-
-
-def is_current(path: Path, kind: str, fingerprint: str) -> bool:
-    """Whether ``path`` already holds what a run with this fingerprint would make.
-
-    A current file that is older than the files it was made from (``make`` looks at times only) is not touched here;
-    see `touch_if_older`.
-    """
-    if not path.exists():
-        return False
-    try:
-        with open_artefact(path, kind) as artefact:
-            return artefact.fingerprint == fingerprint
-    except BadArtefact:
-        return False
-
-
-def touch_if_older(path: Path, inputs: Sequence[Path]) -> None:
-    """Give a current file today's time if an input is newer, so that ``make`` does not ask for it again and again."""
-    times = [item.stat().st_mtime for item in inputs if item.exists()]
-    if times and path.stat().st_mtime < max(times):
-        os.utime(path)
 
 
 class Writer:

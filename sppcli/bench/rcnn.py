@@ -26,7 +26,7 @@ PLAIN = "torch's layers"
 DRAWN, SEARCHED, STORED = "drawn at random", "of Selective Search", "of a proposals file"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchConfig:
     """``net``: a network with random weights, or None for that of ``weights``, ``backbone``, ``cut`` and
     ``normalisation`` (as in `spp extract`). At most ``windows`` an image, of which R-CNN is measured on

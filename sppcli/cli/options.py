@@ -317,7 +317,7 @@ def window_settings(recipe_name: str, given: Mapping[str, Any]) -> tuple[WindowS
     layer, pyramid, svd, precision = (rest.pop(name) for name in ("layer", "pyramid", "svd", "precision"))
     rest = chosen(recipe_name, rest)
     values = {name: rest.pop(name) for name in ("normalize", "feature_norm", "scale_rule", "window_side", "slack")}
-    return WindowSettings(layer, pyramid, svd=svd or (), precision=precision, **values), rest
+    return WindowSettings(layer=layer, pyramid=pyramid, svd=svd or (), precision=precision, **values), rest
 
 
 network_weights = click.option(

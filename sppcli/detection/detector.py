@@ -111,7 +111,7 @@ class Detector:
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
         ranks = tuple(svd)
         models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
-        settings = DetectSettings(nms, nms_again, max_per_image, min_score)
+        settings = DetectSettings(nms=nms, nms_again=nms_again, max_per_image=max_per_image, min_score=min_score)
         return cls(models, settings, weights=os.fspath(weights) if weights else None, device=device, svd=ranks)
 
     def detect(self, image: str | os.PathLike[str] | Image.Image | ByteImage) -> DetectedObjects:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sppcli.nets.backbones import FcHead
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectSettings:
     """``min_score``: windows that score at or below it are dropped; ``nms``: IoU above which the worse box goes;
     ``nms_again``: once more on the corrected boxes.

@@ -40,7 +40,7 @@ def choose_levels(
     return pyramid or network.pyramid or DEFAULT.pyramid
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WindowSettings:
     """How windows are read and their features normalised: see `paper.Recipe`. ``pyramid`` None: the network's.
 

@@ -28,7 +28,7 @@ Half = npt.NDArray[np.float16]
 USUAL_DECAY = {"sgd": 5e-4, "adamw": 1e-2}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """How to fine-tune.
 

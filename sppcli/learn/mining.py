@@ -25,7 +25,7 @@ Half = npt.NDArray[np.float16]
 _BLOCK = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MiningSettings:
     """``capacity``: negatives held at most, an even draw of them. ``per_image``: new ones an image at most.
 

@@ -10,7 +10,7 @@ import numpy as np
 from sppcli.learn.augment import COLOURS, CROPS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How to train. Defaults are the paper's: sizes 224 and 180, 70 epochs (ZF-5), rate 0.01 divided by 10 twice.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Float64 = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SvmSettings:
     """Minimises 1/2 |w|^2 + 1/2 (b / bias_feature)^2 + c (positive_weight * sum of positives' hinge + negatives').
 

@@ -77,16 +77,6 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
 
 
-def recorded_training(path: Path) -> dict[str, Any]:
-    """What `save_network` was told of the training that made ``path``; empty if it is not such a file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            training = json.loads((file.metadata() or {})[METADATA_KEY])["training"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return {}
-    return training if isinstance(training, dict) else {}
-
-
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file, whatever its name.
 

@@ -23,7 +23,7 @@ def engine_name(engine: str) -> str:
     return f"opencv {cv2.__version__}" if engine == "opencv" else f"{engine} on opencv {cv2.__version__}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProposeConfig:
     """What decides the windows. ``max_side``: larger images are searched at that size, in pixels.
 

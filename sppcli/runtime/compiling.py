@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,11 +45,11 @@ def announced(progress: Progress) -> Iterator[None]:
 
 
 def announces_compiling(stage: Callable[P, R]) -> Callable[P, R]:
-    """A stage's function, with its keyword argument ``progress`` `announced`."""
+    """A stage's function, with the progress of its keyword argument ``options`` `announced`."""
 
     @wraps(stage)
     def told(*arguments: P.args, **named: P.kwargs) -> R:
-        with announced(cast(Progress | None, named.get("progress")) or NoProgress()):
+        with announced(cast(RunOptions, named.get("options", USUAL)).progress):
             return stage(*arguments, **named)
 
     return told

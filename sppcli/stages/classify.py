@@ -23,8 +23,9 @@ from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.progress import Progress
 from sppcli.structures import ByteImage, FloatArray, IntArray
 
 # Pixels of original images that are judged together: enough small ones at once, and large ones one by one.
@@ -33,7 +34,7 @@ _TOGETHER = 2_000_000
 _HELD = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifyConfig:
     """``networks``: files, averaged where they are several; the rest as `views.Viewer`'s. ``top``: classes to name."""
 
@@ -45,7 +46,6 @@ class ClassifyConfig:
     predictions: bool = False
     top: int = 5
     precision: str = "auto"
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,7 @@ class ClassifySummary:
 
 @kept_memory()
 @announces_compiling
-def run(
-    sources: Sequence[Path], config: ClassifyConfig, *, strict: bool = False, progress: Progress | None = None
-) -> ClassifySummary:
+def run(sources: Sequence[Path], config: ClassifyConfig, *, options: RunOptions = USUAL) -> ClassifySummary:
     """Classify ``sources``: a folder with a sub-folder a class, or with such folders in val/ or test/, or any images.
 
     Raises:
@@ -95,8 +93,8 @@ def run(
         BadInput: networks of different classes, a folder that is none of them, or with ``strict`` an unreadable image.
         UsageProblem: views that a network cannot do.
     """
-    progress = progress or NoProgress()
-    device = choose_device(config.device)
+    progress = options.progress
+    device = choose_device(options.device)
     autocast = choose_precision(config.precision, device) == "bf16"
     torch.set_num_threads(cpu_threads())
     viewers, classes = _viewers(config, device, autocast)
@@ -106,7 +104,7 @@ def run(
     skipped: list[str] = []
     good = np.ones(len(paths), dtype=np.bool_)
     progress.start(len(paths), "images")
-    for rows, images in _groups(paths, strict, good, skipped, progress):
+    for rows, images in _groups(paths, options.strict, good, skipped, progress):
         for i, viewer in enumerate(viewers):
             began = time.monotonic()
             scores[i, rows] = viewer.probabilities(images)

@@ -10,10 +10,10 @@ from pathlib import Path
 from sppcli.datasets import open_dataset
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
     """``link``: images become symbolic links to the originals instead of copies."""
 
@@ -34,14 +34,14 @@ class ConvertSummary:
     losses: tuple[str, ...]
 
 
-def run(source: Path, destination: Path, config: ConvertConfig, *, progress: Progress | None = None) -> ConvertSummary:
+def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunOptions = USUAL) -> ConvertSummary:
     """Write ``source`` to the new folder ``destination``, which is there complete or not at all.
 
     Raises:
         UsageProblem: ``destination`` is there already, or a name that the format cannot hold.
         MissingInput, BadInput: no data set, no annotations, or one that cannot be read.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise UsageProblem(f"{destination} is there already and nothing is overwritten; name a new folder")
     if not destination.absolute().parent.is_dir():

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sppcli.artefacts.networks import recorded_training
 from sppcli.demo import scenes
 from sppcli.demo.crops import SIDE, crops
 from sppcli.demo.digits import Part
@@ -19,9 +20,10 @@ from sppcli.images import Normalisation
 from sppcli.learn.multisize import accuracy, train
 from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.classifier import Architecture, Layer
-from sppcli.nets.weights import recorded_training, save_network
+from sppcli.nets.weights import save_network
 from sppcli.runtime.files import replacing
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 
 MARKER, DATASET, NETWORK = "demo.json", "digits", "digits.safetensors"
 
@@ -63,7 +65,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """``scenes``: of all splits together; ``epochs`` of training over ``crops`` crops of each digit."""
 
@@ -83,14 +85,14 @@ class DemoSummary:
     right: dict[int, float]
 
 
-def run(folder: Path, config: DemoConfig, *, progress: Progress | None = None) -> DemoSummary:
+def run(folder: Path, config: DemoConfig, *, options: RunOptions = USUAL) -> DemoSummary:
     """Compose ``folder/digits`` and train ``folder/digits.safetensors``, unless they are there already.
 
     Raises:
         BadInput: the folder is a file, or holds things that are not a demonstration's.
         UsageProblem: it holds a demonstration with other settings, or the scenes are too few for three splits.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     if config.scenes < 8:
         raise UsageProblem(f"{config.scenes} scenes are too few for train, val and test; take 8 or more")
     _claim(folder, config)

@@ -12,8 +12,9 @@ import numpy as np
 
 from sppcli.artefacts.detections import DetectionsFile, read_detections, write_detections
 from sppcli.artefacts.models import check_trunk
+from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import source_json
-from sppcli.artefacts.store import Header, digest_of, is_current, open_artefact, touch_if_older
+from sppcli.artefacts.store import Header, digest_of, open_artefact
 from sppcli.datasets import ALL, Dataset, open_dataset
 from sppcli.detection.models import Model, ModelPaths, heads_over_maps, model_inputs, numbered, read_models
 from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
@@ -24,9 +25,9 @@ from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.processes import run_many
-from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Detections, Found, ImageItem, Skipped
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Sink(Protocol):
     def add(self, found: Found) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectConfig:
     """``bbox``: "auto" takes the file if it is there, "none" never, "file" insists on it. ``svd``: ranks to truncate
     the fc layers to, of models that were trained on whole ones; () for none.
@@ -107,10 +108,8 @@ def run(
     output: Path | None = None,
     sink: Sink | None = None,
     dataset: Path | None = None,
-    device: str = "auto",
-    force: bool = False,
     known: DetectionsFile | None = None,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> DetectSummary:
     """Detect in the images of a split, from the conv maps of features.h5.
 
@@ -123,20 +122,20 @@ def run(
         MissingInput: an input is not there; says which command makes it.
         StaleArtefact: features of other proposals, or models of another network.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     models = read_models(paths.models, config.bbox, config.svd)
     with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
         header = _header(paths, config, models, splits)
         first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
-        if output and not sink and not force and _is_made(output, header, known):
-            touch_if_older(output, paths.files())
+        there = known.header if known else None
+        if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
             return DetectSummary(output, len(first.rows), _count(output, known), classes, corrected, up_to_date=True)
         if first.missing:
             progress.warn(
                 f"{len(first.missing)} images of split {config.split} have no features: nothing is detected in them, "
                 f"the first: {first.missing[0]}"
             )
-        score = _union_scorer(models, splits, config, device, progress)
+        score = _union_scorer(models, splits, config, options)
         if sink:
             sink.begin(first.dataset, config.split, classes)
         found = []
@@ -161,10 +160,7 @@ def run_on_images(
     output: Path | None = None,
     sink: Sink | None = None,
     weights: str | None = None,
-    device: str = "auto",
-    jobs: int = 1,
-    strict: bool = False,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> DetectSummary:
     """Propose, extract and score new images in one go, with the settings that the SVMs were trained with.
 
@@ -176,21 +172,23 @@ def run_on_images(
     from sppcli.proposals.propose import SELECTIVE_SEARCH
     from sppcli.proposals.selective_search.warm_up import prepare
 
-    progress = progress or NoProgress()
+    progress = options.progress
     images = open_dataset(sources)
     models = read_models(paths.models, config.bbox, config.svd)
-    detector = Detector(models, config.settings, weights=weights, device=device, svd=config.svd, progress=progress)
+    detector = Detector(
+        models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=progress
+    )
     if sink:
         sink.begin(images, ALL, detector.classes)
     found: list[Found] = []
     skipped: list[Skipped] = []
     digests: list[str] = []
     if SELECTIVE_SEARCH in detector.proposing.methods:
-        prepare(detector.proposing.engine, jobs, progress)
+        prepare(detector.proposing.engine, options.jobs, progress)
     progress.start(len(images.images), "images")
-    for item, result in _over_images(images, detector, jobs):
+    for item, result in _over_images(images, detector, options.jobs):
         if isinstance(result, SppError):
-            if strict:
+            if options.strict:
                 raise result
             progress.warn(f"skipped: {result}")
             skipped.append(Skipped(_shown(images, item), str(result)))
@@ -215,7 +213,7 @@ def run_on_images(
 
 
 def ensure(
-    path: Path, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+    path: Path, split: str, *, dataset: Path | None = None, options: RunOptions = USUAL
 ) -> tuple[DetectionsFile, DetectSummary | None]:
     """What the detections file ``path`` holds, made first if it is not there, or again if its inputs have changed, by
     its own options; and the summary of that run, None where there was nothing to do.
@@ -228,7 +226,7 @@ def ensure(
         return known, None
     assert made is not None
     config, paths = made
-    summary = run(paths, config, output=path, dataset=dataset, known=known, progress=progress)
+    summary = run(paths, config, output=path, dataset=dataset, known=known, options=options)
     return (known, None) if known and summary.up_to_date else (read_detections(path), summary)
 
 
@@ -239,7 +237,8 @@ def recorded(header: Header) -> tuple[DetectConfig, DetectPaths] | None:
     config, source = header.config, header.source
     paths = DetectPaths.from_json(source["inputs"]) if "inputs" in source else DetectPaths()
     settings, svd = DetectSettings(**config["settings"]), tuple(config.get("svd", ()))
-    return DetectConfig(settings, config["split"], config["bbox"], config["recipe"], svd), paths
+    made = {name: config[name] for name in ("split", "bbox", "recipe")}
+    return DetectConfig(settings=settings, svd=svd, **made), paths
 
 
 def _header(paths: DetectPaths, config: DetectConfig, models: Sequence[Model], splits: Sequence[SplitData]) -> Header:
@@ -259,13 +258,6 @@ def _header(paths: DetectPaths, config: DetectConfig, models: Sequence[Model], s
     return Header("detections", config.to_json(), inputs, source)
 
 
-def _is_made(output: Path, header: Header, known: DetectionsFile | None) -> bool:
-    """Whether ``output`` holds what a run would make."""
-    if known:
-        return known.header.fingerprint == header.fingerprint
-    return is_current(output, "detections", header.fingerprint)
-
-
 def _count(output: Path, known: DetectionsFile | None) -> int:
     if known:
         return len(known.detections.scores)
@@ -274,8 +266,9 @@ def _count(output: Path, known: DetectionsFile | None) -> int:
 
 
 def _union_scorer(
-    models: Sequence[Model], splits: Sequence[SplitData], config: DetectConfig, device: str, progress: Progress
+    models: Sequence[Model], splits: Sequence[SplitData], config: DetectConfig, options: RunOptions
 ) -> UnionScorer:
+    progress = options.progress
     scorers = []
     for pair, data in zip(models, splits, strict=True):
         svm = pair.svm
@@ -287,7 +280,7 @@ def _union_scorer(
             # Brings torch, which pool5 does without.
             from sppcli.features.conv_maps import choose_device, gpu
 
-            place = gpu(choose_device(device))
+            place = gpu(choose_device(options.device))
         scorers.append(Scorer(svm, pair.bbox, data.features.scales, heads, place))
     return UnionScorer(scorers, config.settings)
 

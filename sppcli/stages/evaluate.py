@@ -22,11 +22,12 @@ from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
 from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, Detections
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """``iou``: a detection is a hit at this overlap or more; ``points``: see `evaluation.voc_ap.ap_11point`."""
 
@@ -66,7 +67,7 @@ def run(
     config: EvaluateConfig,
     *,
     dataset: Path | None = None,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> EvaluateSummary:
     """Score detections against the annotations of the data set it was made of.
 
@@ -74,32 +75,32 @@ def run(
         MissingInput: no detections, no data set, no such split, or an image that nothing was looked for in.
         BadInput: no annotations.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     opened, wanted = _opened(stored, config.split, dataset, progress)
     return _evaluate(stored.detections, opened, wanted, config, stored.path, progress)
 
 
 def run_coco(
-    stored: DetectionsFile, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+    stored: DetectionsFile, split: str, *, dataset: Path | None = None, options: RunOptions = USUAL
 ) -> CocoSummary:
     """As `run`, by COCO's rules: AP over IoU 0.50:0.95, by size, and AR.
 
     Raises:
         MissingInput, BadInput: as `run`.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     opened, wanted = _opened(stored, split, dataset, progress)
     return _coco(stored.detections, opened, wanted, split, progress)
 
 
-def run_coco_on_results(dataset: Path, results: Path, split: str, *, progress: Progress | None = None) -> CocoSummary:
+def run_coco_on_results(dataset: Path, results: Path, split: str, *, options: RunOptions = USUAL) -> CocoSummary:
     """Score a COCO result file against the COCO data set ``dataset``, by COCO's rules.
 
     Raises:
         UsageProblem: another kind of data set, whose images and classes have no COCO ids.
         MissingInput, BadInput: no such split or file, or one that cannot be read.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     opened = open_dataset([dataset], images_needed=False)
     if not isinstance(opened, CocoDataset):
         raise UsageProblem(f"{dataset} is no COCO data set, whose ids {results} could name; spp convert makes it one")
@@ -121,14 +122,14 @@ def _coco(
 
 
 def run_ilsvrc(
-    stored: DetectionsFile, split: str, *, dataset: Path | None = None, progress: Progress | None = None
+    stored: DetectionsFile, split: str, *, dataset: Path | None = None, options: RunOptions = USUAL
 ) -> IlsvrcSummary:
     """As `run`, by the rules of ILSVRC's detection task.
 
     Raises:
         MissingInput, BadInput: as `run`.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     opened, wanted = _opened(stored, split, dataset, progress)
     truth, shown = _truth(opened, wanted, split, progress)
     blacklist = opened.blacklist if isinstance(opened, IlsvrcDataset) else frozenset()
@@ -138,14 +139,14 @@ def run_ilsvrc(
 
 
 def run_localisation(
-    localisations: Path, split: str, dataset: Path, *, progress: Progress | None = None
+    localisations: Path, split: str, dataset: Path, *, options: RunOptions = USUAL
 ) -> LocalisationErrors:
     """Score five localisations an image (`datasets.localisations`) against the objects of ``dataset``.
 
     Raises:
         MissingInput, BadInput: no annotations or objects in the split, or localisations that cannot be read.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     opened = open_dataset([dataset], images_needed=False)
     require_annotations(opened)
     wanted = opened.split(split)
@@ -202,7 +203,7 @@ def _opened(
 
 
 def run_on_results(
-    dataset: Path, results: Path, config: EvaluateConfig, *, progress: Progress | None = None
+    dataset: Path, results: Path, config: EvaluateConfig, *, options: RunOptions = USUAL
 ) -> EvaluateSummary:
     """Score VOC result files (``comp4_det_<split>_<class>.txt`` in ``results``) against ``dataset``.
 
@@ -210,7 +211,7 @@ def run_on_results(
         MissingInput: no such folder, split or result file.
         BadInput: no annotations, or a line that cannot be read.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     opened = open_dataset([dataset], images_needed=False)
     require_annotations(opened)
     wanted = opened.split(config.split)

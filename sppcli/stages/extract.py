@@ -12,8 +12,9 @@ import torch
 
 from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_features
 from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.artefacts.store import Header, Parts, create, digest_of, is_current, touch_if_older
+from sppcli.artefacts.store import Header, Parts, create, digest_of
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.detection.networks import head_of, record_of
 from sppcli.detection.split import reopen_dataset
@@ -28,15 +29,16 @@ from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.progress import Progress
 from sppcli.structures import ByteImage, Skipped
 
 # Bytes of decoded images that may wait for others of their size: of VOC's some 450.
 _HELD = 256 * 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RcnnConfig:
     """R-CNN. ``layer`` None: the network's last fc layer, or pool5; ``side`` None: its training input's."""
 
@@ -45,7 +47,7 @@ class RcnnConfig:
     context: int = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
     """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``normalisation`` (how pixels are normalised, one of
     `images.INPUTS`): None for the file's own or the default. ``rcnn``: R-CNN's features of windows instead of maps.
@@ -58,7 +60,6 @@ class ExtractConfig:
     normalisation: str | None = None
     scales: tuple[int, ...] = DEFAULT.scales
     precision: str = "auto"
-    device: str = "auto"
     rcnn: RcnnConfig | None = None
     flip: bool = False
     batch: int | None = None
@@ -91,10 +92,7 @@ def run(
     output: Path,
     config: ExtractConfig,
     *,
-    strict: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> ExtractSummary:
     """Compute the conv maps of every image that ``proposals_path`` lists, or R-CNN's features of its windows.
 
@@ -106,11 +104,11 @@ def run(
         BadInput: weights that do not fit; with ``strict``, an image that has changed or cannot be read.
         UsageProblem: a backbone, layer or device that does not exist, or a context or side that leaves nothing.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     proposals = read_proposals(proposals_path)
     network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
     record = record_of(network)
-    device = choose_device(config.device)
+    device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
     method = _method(config, proposals, network, device, precision)
     layer = method.settings["crops"]["layer"] if config.rcnn else ""
@@ -126,24 +124,23 @@ def run(
         },
     }
     header = Header("features", settings, {"proposals": proposals.fingerprint, **method.inputs}, source)
-    if not force and is_current(output, "features", header.fingerprint):
-        touch_if_older(output, [proposals_path])
+    if Output(output, header, [proposals_path]).is_current(options.force):
         with open_features(output) as old:
             count, skipped = len(old.images), old.images.skipped
         size = output.stat().st_size
         return ExtractSummary(output, count, scales, record, 0, count, size, skipped, up_to_date=True, layer=layer)
     with ExitStack() as stack:
-        earlier = None if force else _earlier(stack, output, settings)
+        earlier = None if options.force else _earlier(stack, output, settings)
         known = {value: i for i, value in enumerate(method.keys_in(earlier))} if earlier else {}
         keys = method.keys()
-        if dry_run:
+        if options.dry_run:
             todo = sum(1 for value in keys if value not in known)
             kept = len(keys) - todo
             return ExtractSummary(output, len(keys), scales, record, todo, kept, 0, (), dry_run=True, layer=layer)
-        parts = Parts(output, digest_of(settings), discard=force)
+        parts = Parts(output, digest_of(settings), discard=options.force)
         first = {value: i for i, value in reversed(list(enumerate(keys)))}
         todo_rows = sorted(i for value, i in first.items() if value not in known and not parts.has(value))
-        problems = _extract(proposals, todo_rows, keys, method, parts, strict, progress)
+        problems = _extract(proposals, todo_rows, keys, method, parts, options.strict, progress)
         bad = {keys[i]: problem for i, problem in problems.items()}
         good = [i for i, value in enumerate(keys) if value not in bad]
         if not good:

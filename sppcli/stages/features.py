@@ -13,8 +13,9 @@ import torch
 from sppcli.artefacts.features import NetworkRecord
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features, write_image_features
 from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import source_json
-from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
+from sppcli.artefacts.store import Header, Parts, digest_of
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.detection.networks import head_of, record_of
 from sppcli.detection.training_plan import choose_levels
@@ -28,8 +29,9 @@ from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.progress import Progress
 from sppcli.structures import FloatArray, ImageItem, Skipped
 
 Int64 = npt.NDArray[np.int64]
@@ -40,7 +42,7 @@ _PIXELS_AT_ONCE = 2**21
 _VECTORS_A_PART = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
     """``weights``, ``backbone``, ``cut``, ``normalisation``: see `nets.weights.load_network`.
 
@@ -59,7 +61,6 @@ class FeaturesConfig:
     normalize: str = "l2"
     flip: bool = False
     precision: str = "auto"
-    device: str = "auto"
     batch: int = 32
 
 
@@ -89,9 +90,7 @@ def run(
     output: Path,
     config: FeaturesConfig,
     *,
-    strict: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> FeaturesSummary:
     """Compute the vector of every image of ``sources``.
 
@@ -103,7 +102,7 @@ def run(
             be read.
         UsageProblem: a backbone, layer, pyramid or device that does not exist.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     data = open_classified(sources)
     for warning in data.warnings:
         progress.warn(warning)
@@ -111,7 +110,7 @@ def run(
     record = record_of(network)
     head, head_digest = head_of(network, config.layer)
     levels = choose_levels(record, config.layer, config.pyramid, head)
-    device = choose_device(config.device)
+    device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
     settings = {
         "network": record.to_json(),
@@ -127,28 +126,26 @@ def run(
     digests, problems = _digests(data.images)
     relative = [_relative(item.path, data.root) for item in data.images]
     header = Header("image-features", settings, _inputs(data, relative, digests), _source(data, config))
-    if not force and is_current(output, "image-features", header.fingerprint):
+    if Output(output, header, [item.path for item in data.images], same_source=True).is_current(options.force):
         old = read_image_features(output)
-        if old.header.source == header.source:
-            touch_if_older(output, [item.path for item in data.images])
-            return _summary(old, record, config.layer, levels, 0, len(old.images), up_to_date=True)
+        return _summary(old, record, config.layer, levels, 0, len(old.images), up_to_date=True)
     reader = WholeImageReader(network, device, precision, levels, config.layer, head, config.flip)
     width = reader.check_side(config.side)
-    parts = Parts(output, digest_of(settings), discard=force)
+    parts = Parts(output, digest_of(settings), discard=options.force)
     table = _Vectors(digests, width)
-    if not force:
+    if not options.force:
         table.take_over(output, settings, parts)
     kept = int(np.count_nonzero(table.done))
     todo = [row for row in table.todo() if row not in problems]
     progress.start(len(todo), "images")
     load = _loader(data, config, network.normalisation, digests)
     for problem in problems.values():
-        _skip(problem, strict, progress)
+        _skip(problem, options.strict, progress)
 
     def readable() -> Iterator[_Loaded]:
         for loaded in prefetch(load, todo, 2 * config.batch):
             if loaded.problem:
-                _skip(loaded.problem, strict, progress)
+                _skip(loaded.problem, options.strict, progress)
                 problems.update(dict.fromkeys(table.rows_like(loaded.row), loaded.problem))
                 progress.advance()
             else:

@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sppcli.errors import BadInput, MissingInput
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 
 VOC_YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 DATASETS = tuple(f"voc{year}" for year in VOC_YEARS)
@@ -47,7 +48,7 @@ class _Archive:
     folder: str
 
 
-def run(name: str, folder: Path, *, progress: Progress | None = None) -> FetchSummary:
+def run(name: str, folder: Path, *, options: RunOptions = USUAL) -> FetchSummary:
     """Fetch ``name``, one of `DATASETS` into ``folder`` or one of `WEIGHTS` into torch's cache.
 
     What is there already is taken as it is, a download that was cut off is gone on with. Archives stay beside what was
@@ -57,7 +58,7 @@ def run(name: str, folder: Path, *, progress: Progress | None = None) -> FetchSu
         MissingInput: no such folder, or no connection; the text says what to fetch by hand and where to put it.
         BadInput: what came is not what it should be.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     if name in WEIGHTS:
         from sppcli.nets.weights import fetch_imagenet
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sppcli.artefacts.store import digest_of
+from sppcli.artefacts.networks import NetworkHeader, recorded_training
+from sppcli.artefacts.output import Output
 from sppcli.datasets.base import require_annotations
 from sppcli.detection.networks import head_of, network_of_maps, record_of, window_reader
 from sppcli.detection.split import SplitData, open_split
@@ -20,14 +21,15 @@ from sppcli.features.windows import UniqueWindows, WindowReader
 from sppcli.geometry.boxes import covered, iou
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune, sort_out
-from sppcli.nets.weights import recorded_training, save_network, with_new_classes
+from sppcli.nets.weights import save_network, with_new_classes
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.files import ensure_folder
 from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, IntArray
 
 BACKGROUND = "background"
@@ -39,7 +41,7 @@ RATES = {"sgd": 1e-3, "adamw": 3e-4}
 _VALIDATION, _FEWEST, _MOST = 16, 300, 300_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneStageConfig:
     """What is fine-tuned on what.
 
@@ -72,7 +74,6 @@ class FinetuneStageConfig:
     flip: bool = False
     memory: int = 5 * 2**29
     seed: int = 0
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,8 @@ def run(
     *,
     dataset: Path | None = None,
     weights: str | None = None,
-    force: bool = False,
     checkpoint_seconds: float = 60.0,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> FinetuneSummary:
     """Train fc layers and a softmax over classes and background; write the network.
 
@@ -114,7 +114,7 @@ def run(
         StaleArtefact: features of other proposals, or weights of another trunk.
         UsageProblem: images that are to train and to validate, or a checkpoint of other options.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     ensure_folder(output)
     with open_split(proposals_path, features_path, config.split, dataset) as data:
         require_annotations(data.dataset)
@@ -129,7 +129,7 @@ def run(
             raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
         network = network_of_maps(data.features, weights)
         has_fc = network.head is not None and bool(network.head.layers)
-        fingerprint = digest_of(
+        header = NetworkHeader(
             {
                 "config": {**asdict(config), "windows": config.windows.to_json()},
                 "proposals": data.proposals.fingerprint,
@@ -138,9 +138,8 @@ def run(
                 "head": head_of(network, list(network.head.layers)[-1])[1] if network.head and has_fc else "",
             }
         )
-        recorded = recorded_training(output)
-        if not force and recorded.get("fingerprint") == fingerprint:
-            return _summary(output, recorded["summary"], up_to_date=True)
+        if Output(output, header, [proposals_path, features_path]).is_current(options.force):
+            return _summary(output, recorded_training(output)["summary"], up_to_date=True)
         levels = choose_levels(record_of(network), "fc6", config.windows.pyramid, network.head if has_fc else None)
         torch.set_num_threads(cpu_threads())
         with torch.random.fork_rng(devices=[]):
@@ -160,21 +159,21 @@ def run(
         validation = Windows((validation.features * np.float16(factor)).astype(np.float16), validation.labels)
         optimiser = config.optimiser or ("sgd" if has_fc else "adamw")
         method = FinetuneConfig(
-            _schedule(config, len(source.foreground.labels), optimiser),
-            config.batch,
-            optimiser,
+            schedule=_schedule(config, len(source.foreground.labels), optimiser),
+            batch=config.batch,
+            optimiser=optimiser,
             check=config.check,
             seed=config.seed,
         )
-        keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), fingerprint, checkpoint_seconds)
-        if force:
+        keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds)
+        if options.force:
             keeper.discard()
         checks, best = finetune(
             model,
             source,
             validation,
             method,
-            device=choose_device(config.device),
+            device=choose_device(options.device),
             keeper=keeper,
             progress=progress,
         )
@@ -193,7 +192,7 @@ def run(
         "best": best,
         "checks": [asdict(check) for check in checks],
     }
-    save_network(output, model, {"fingerprint": fingerprint, "config": asdict(config), "summary": facts})
+    save_network(output, model, {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts})
     keeper.discard()
     return _summary(output, facts)
 

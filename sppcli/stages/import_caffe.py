@@ -13,10 +13,10 @@ from sppcli.caffe.network import import_network, read_graphs
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.weights import save_network
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """``normalisation``: caffe or caffe-128 (`images.INPUTS`); ``mean``: ``B,G,R`` or a .binaryproto; ``side``: of the
     training input; ``pyramid``: that fc6 reads; ``classes``: a file with a name a line. None: as the prototxt says.
@@ -53,7 +53,7 @@ def run(
     output: Path,
     config: ImportConfig,
     *,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> ImportSummary:
     """Write ``output`` from ``models`` (a layer that two of them have is the later one's) and one or two ``prototxts``.
 
@@ -61,7 +61,7 @@ def run(
         MissingInput, BadInput: a file that is not there, is damaged, or cannot be expressed; weights that do not fit.
         UsageProblem: what the files do not say, and the options neither or twice.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     if output.suffix != ".safetensors":
         raise UsageProblem(f"{output}: networks are written as .safetensors; name such a file with -o")
     graphs = read_graphs(prototxts)

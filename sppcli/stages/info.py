@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from sppcli.artefacts.networks import NETWORK_KEY
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
 from sppcli.errors import BadArtefact, MissingInput
@@ -19,8 +20,6 @@ from sppcli.structures import Skipped
 
 # The files that stages make by default, in the order of the work.
 DEFAULT_FILES = ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5", "image-features.h5")
-# Where `nets.weights` keeps its description in a safetensors file; torch is not loaded to ask.
-NETWORK_KEY = "spp_network"
 PARTS = ".parts"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 

@@ -15,7 +15,8 @@ from sppcli.evaluation.image_classes import accuracy, class_accuracies, class_ap
 from sppcli.features.normalise import Normaliser, fit_normaliser
 from sppcli.learn.probe import FOLDS, GRID, SETTINGS, LinearProbe, Measure, choose_c, fit_probe
 from sppcli.learn.svm import SampleSpace
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 from sppcli.structures import FloatArray, IntArray
 
 Labels = npt.NDArray[np.int8]
@@ -23,7 +24,7 @@ Labels = npt.NDArray[np.int8]
 PROTOCOLS = ("voc2007", "split", "caltech")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
     """``protocol`` None: by the kind of data set. ``train``, ``test``: splits; None for the protocol's own.
 
@@ -78,7 +79,7 @@ class ProbeSummary:
     classes: tuple[ClassResult, ...]
 
 
-def run(path: Path, config: ProbeConfig, *, progress: Progress | None = None) -> ProbeSummary:
+def run(path: Path, config: ProbeConfig, *, options: RunOptions = USUAL) -> ProbeSummary:
     """Train one-vs-rest linear SVMs on the vectors of some images and score them on others.
 
     | protocol | training and test images | measure |
@@ -91,7 +92,7 @@ def run(path: Path, config: ProbeConfig, *, progress: Progress | None = None) ->
         MissingInput: no such file or split.
         BadInput: no labels, a protocol that does not suit them, or too few images of a class.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     file = read_image_features(path)
     protocol = config.protocol or _protocol_of(file)
     if protocol not in PROTOCOLS:

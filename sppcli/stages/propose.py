@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
-from sppcli.artefacts.store import Header, Parts, digest_of, is_current, touch_if_older
+from sppcli.artefacts.store import Header, Parts, digest_of
 from sppcli.datasets import open_dataset
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
@@ -20,8 +21,8 @@ from sppcli.proposals.edges import open_forest
 from sppcli.proposals.imports import Imported, open_import
 from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, propose_image
 from sppcli.proposals.union import unite
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.processes import run_many
-from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import Boxes, FloatArray, ImageItem, Skipped
 
 
@@ -49,11 +50,7 @@ def run(
     config: ProposeConfig,
     *,
     imports: Sequence[Path] = (),
-    jobs: int = 1,
-    strict: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> ProposeSummary:
     """Search every image of ``sources`` and write ``output``.
 
@@ -66,10 +63,10 @@ def run(
         MissingInput, BadInput: nothing to search, no edge model, or an import that cannot be used; with ``strict``, the
             first damaged image or imperfect import.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     dataset = open_dataset(sources)
     for warning in dataset.warnings:
-        if strict:
+        if options.strict:
             raise BadInput(warning)
         progress.warn(warning)
     digests = _digests(dataset.images)
@@ -94,15 +91,12 @@ def run(
             {"imports": [{"path": str(file.path.absolute()), "method": file.method} for file in files]} if files else {}
         ),
     )
-    if not force and is_current(output, "proposals", header.fingerprint):
+    if Output(output, header, [item.path for item in dataset.images], same_source=True).is_current(options.force):
         old = read_proposals(output)
-        # The same images found elsewhere: the same windows, written again with the new place.
-        if old.header.source == header.source:
-            touch_if_older(output, [item.path for item in dataset.images])
-            return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
+        return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
     # An earlier file that windows were imported into does not say which ones a search found.
-    known = {} if force or files else _known(output, header)
-    parts = None if dry_run else Parts(output, digest_of({"config": settings}), discard=force)
+    known = {} if options.force or files else _known(output, header)
+    parts = None if options.dry_run else Parts(output, digest_of({"config": settings}), discard=options.force)
     without = _without_windows(digests, config, files)
     todo = [
         i
@@ -117,13 +111,13 @@ def run(
     if todo and SELECTIVE_SEARCH in config.methods:
         from sppcli.proposals.selective_search.warm_up import prepare
 
-        prepare(config.engine, jobs, progress)
+        prepare(config.engine, options.jobs, progress)
     progress.start(len(todo), "images")
     search = partial(propose_image, config=config)
-    for position, windows in run_many(search, [dataset.images[i] for i in todo], jobs):
+    for position, windows in run_many(search, [dataset.images[i] for i in todo], options.jobs):
         index = todo[position]
         if windows.problem:
-            if strict:
+            if options.strict:
                 raise BadInput(windows.problem)
             progress.warn(f"skipped: {windows.problem}")
             problems[index] = windows.problem
@@ -153,7 +147,7 @@ def run(
         found = _with_imports(good, found, sizes, config, files)
         for file in files:
             faults = file.faults([item.id for item in dataset.images])
-            if strict and faults:
+            if options.strict and faults:
                 raise BadInput(faults[0])
             for remark in (*faults, *file.notes(config.max_proposals)):
                 progress.warn(remark)

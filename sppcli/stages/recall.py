@@ -14,7 +14,8 @@ from sppcli.datasets.base import Dataset, require_annotations
 from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, MissingInput
 from sppcli.evaluation.recall import THRESHOLDS, ProposalRecall, reach
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations
 
 
@@ -74,7 +75,7 @@ def run(
     *,
     dataset: Path | None = None,
     plot: Path | None = None,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> RecallSummary:
     """Recall of the windows of each file in ``paths``, on the images of ``split``.
 
@@ -86,7 +87,7 @@ def run(
         MissingInput: no such file, data set or split, or a file without any image of the split.
         BadInput: no annotations, or no object in the split.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     stored = [read_proposals(path) for path in paths]
     opened = _open(stored[0], dataset)
     require_annotations(opened)

@@ -17,7 +17,8 @@ from sppcli.errors import BadInput, MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
 from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, ByteImage, Detections, Skipped
 
 DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "ground-truth")
@@ -28,7 +29,7 @@ _TILE_SIDE = 480
 _PICTURE_SIDES = (640, 2000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShowConfig:
     """What to draw.
 
@@ -99,9 +100,7 @@ class _Source:
             return None
 
 
-def run(
-    files: Sequence[Path], output: str | None, config: ShowConfig, *, progress: Progress | None = None
-) -> ShowSummary:
+def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, options: RunOptions = USUAL) -> ShowSummary:
     """Draw pictures and write them.
 
     Args:
@@ -116,7 +115,7 @@ def run(
         BadInput: none of the images can be read.
         UsageProblem: what is asked for is not in the files, or is too much for one sheet.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     source = _open(files, config)
     pool = _pool(source, config)
     ids = _choose(source, config, pool)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.models import read_bbox, write_bbox
-from sppcli.artefacts.store import Header, is_current, touch_if_older
+from sppcli.artefacts.output import Output
+from sppcli.artefacts.store import Header
 from sppcli.detection.split import SplitData, open_split
 from sppcli.detection.training_plan import Training, WindowSettings, plan_training
 from sppcli.errors import BadInput
@@ -22,15 +23,16 @@ from sppcli.learn.budget import for_samples
 from sppcli.learn.ridge import MINIMUM_EXAMPLES, Moments, Whitening, plan_ridge
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.progress import Progress
 from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainBboxConfig:
     """``flip``: learn from mirror images too; ``memory``: bytes for the whole process, see `learn.budget`.
 
@@ -89,21 +91,18 @@ def run(
     *,
     dataset: Path | None = None,
     weights: str | None = None,
-    device: str = "auto",
-    force: bool = False,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> TrainBboxSummary:
     """Fit a regressor a class to the windows of a split that overlap an object well, and to the objects themselves.
 
     Raises:
         as `train_svm.run`.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     with open_split(proposals_path, features_path, config.split, dataset) as data:
-        training = plan_training(data, config.windows, asdict(config), weights, device)
+        training = plan_training(data, config.windows, asdict(config), weights, options.device)
         header = Header("bbox", training.settings, training.inputs)
-        if not force and is_current(output, "bbox", header.fingerprint):
-            touch_if_older(output, [proposals_path, features_path])
+        if Output(output, header, [proposals_path, features_path]).is_current(options.force):
             return _summary(output, up_to_date=True)
         training.warn_of_data(progress)
         if config.flip:

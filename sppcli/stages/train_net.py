@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from sppcli.artefacts.networks import NetworkHeader, recorded_training
+from sppcli.artefacts.output import Output
 from sppcli.artefacts.store import digest_of
 from sppcli.datasets.imagefolder import LabelledImages, divide, open_labelled, splits_of
 from sppcli.errors import BadInput, UsageProblem
@@ -22,19 +24,20 @@ from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.architectures import architecture
 from sppcli.nets.backbones import tensors_digest
 from sppcli.nets.classifier import Architecture, SppClassifier
-from sppcli.nets.weights import initial_weights, recorded_training, save_network
+from sppcli.nets.weights import initial_weights, save_network
 from sppcli.report import curves
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.distributed import World, world
 from sppcli.runtime.files import ensure_folder
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import NoProgress
 
 # The paper's shorter side for its crop.
 _SIDE, _CROP = 256, 224
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainNetConfig:
     """What is trained, on what, how.
 
@@ -45,7 +48,7 @@ class TrainNetConfig:
     | side | shorter side that images are resized to before they are cropped; None: 256 / 224 of the crop |
     | held_out | share of the training images that validate where there is no folder val; 0 for none |
     | init | weights to start from: imagenet or a file |
-    | precision, device, cache_bytes | how it is computed; bf16 is mixed precision |
+    | precision, cache_bytes | how it is computed; bf16 is mixed precision |
     """
 
     net: str = "zf5"
@@ -59,7 +62,6 @@ class TrainNetConfig:
     held_out: float = 0.1
     init: str | None = None
     precision: str = "auto"
-    device: str = "auto"
     cache_bytes: int = 2 << 30
 
     @property
@@ -94,10 +96,8 @@ def run(
     output: Path,
     config: TrainNetConfig,
     *,
-    strict: bool = False,
-    force: bool = False,
     checkpoint_seconds: float = 60.0,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> TrainNetSummary | None:
     """Train on the image folder ``source`` and write ``output`` with a .csv and a .png of its curves beside it.
 
@@ -109,28 +109,25 @@ def run(
         BadInput: with ``strict``, an image that cannot be opened; without, one that is found damaged while training.
         UsageProblem: a network, size, device or option that does not exist, or a checkpoint of another training.
     """
-    progress = progress or NoProgress()
     ensure_folder(output)
-    device = choose_device(config.device)
+    device = choose_device(options.device)
     with world(device.type) as place:
         if device.type == "cuda" and place.size > 1:
             device = torch.device("cuda", place.local)
-        told = progress if place.first else NoProgress()
-        return _run(source, output, config, strict, force, checkpoint_seconds, told, place, device)
+        told = options if place.first else replace(options, progress=NoProgress())
+        return _run(source, output, config, told, checkpoint_seconds, place, device)
 
 
 def _run(
     source: Path,
     output: Path,
     config: TrainNetConfig,
-    strict: bool,
-    force: bool,
+    options: RunOptions,
     checkpoint_seconds: float,
-    progress: Progress,
     place: World,
     device: torch.device,
 ) -> TrainNetSummary | None:
-    images, held, skipped = _images(source, config, strict, progress)
+    images, held, skipped = _images(source, config, options)
     design = _design(images.classes, config)
     initial: dict[str, torch.Tensor] = {}
     if config.init:
@@ -138,19 +135,18 @@ def _run(
     precision = "fp32" if config.precision == "auto" and device.type == "cpu" else config.precision
     # On processors torch's bfloat16 gradients are many times slower than float32's.
     precision = choose_precision(precision, device)
-    fingerprint = _fingerprint(config, design, initial, precision, images, held)
-    recorded = recorded_training(output)
-    if not force and recorded.get("fingerprint") == fingerprint:
-        return _summary(output, recorded["summary"], up_to_date=True) if place.first else None
+    header = _header(config, design, initial, precision, images, held)
+    if Output(output, header, [*images.paths, *(held.paths if held else ())]).is_current(options.force):
+        return _summary(output, recorded_training(output)["summary"], up_to_date=True) if place.first else None
     table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
 
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])
 
     keeper = Checkpoints(
-        output.with_name(f"{output.name}.checkpoint"), fingerprint, checkpoint_seconds, place.first, tabulate
+        output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds, place.first, tabulate
     )
-    if force:
+    if options.force:
         keeper.discard()
     place.wait()
     torch.set_num_threads(max(1, cpu_threads() // place.size) if device.type == "cpu" else cpu_threads())
@@ -158,7 +154,7 @@ def _run(
         design,
         ImageFiles(images.paths, images.labels, config.resized, config.cache_bytes),
         config.training,
-        progress,
+        options.progress,
         validation=ImageFiles(held.paths, held.labels, config.resized, config.cache_bytes // 4) if held else None,
         initial=initial,
         keeper=keeper,
@@ -187,7 +183,7 @@ def _run(
         output,
         model,
         {
-            "fingerprint": fingerprint,
+            "fingerprint": header.fingerprint,
             "config": asdict(config),
             "side": config.resized,
             "history": epochs,
@@ -204,21 +200,22 @@ def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> T
 
 
 def _images(
-    source: Path, config: TrainNetConfig, strict: bool, progress: Progress
+    source: Path, config: TrainNetConfig, options: RunOptions
 ) -> tuple[LabelledImages, LabelledImages | None, tuple[str, ...]]:
     """Images to train on, images to validate on, and what was left out."""
     splits = splits_of(source)
-    images, skipped = _usable(open_labelled(source, "train" if splits else None), strict, progress)
+    images, skipped = _usable(open_labelled(source, "train" if splits else None), options)
     if "val" in splits:
-        held, also = _usable(open_labelled(source, "val", images.classes), strict, progress)
+        held, also = _usable(open_labelled(source, "val", images.classes), options)
         return images, held, (*skipped, *also)
     if not config.held_out:
         return images, None, skipped
     return *divide(images, config.held_out, config.training.seed), skipped
 
 
-def _usable(images: LabelledImages, strict: bool, progress: Progress) -> tuple[LabelledImages, tuple[str, ...]]:
+def _usable(images: LabelledImages, options: RunOptions) -> tuple[LabelledImages, tuple[str, ...]]:
     """Those images that begin as images do, and what is wrong with the others."""
+    progress = options.progress
     for warning in images.warnings:
         progress.warn(warning)
     progress.start(len(images), "files")
@@ -228,7 +225,7 @@ def _usable(images: LabelledImages, strict: bool, progress: Progress) -> tuple[L
             problems.append(problem)
             progress.advance()
     bad = tuple(problem for problem in problems if problem)
-    if bad and strict:
+    if bad and options.strict:
         raise BadInput(bad[0])
     for problem in bad:
         progress.warn(f"left out: {problem}")
@@ -268,14 +265,14 @@ def _design(classes: Sequence[str], config: TrainNetConfig) -> Architecture:
     return design
 
 
-def _fingerprint(
+def _header(
     config: TrainNetConfig,
     design: Architecture,
     initial: dict[str, torch.Tensor],
     precision: str,
     images: LabelledImages,
     held: LabelledImages | None,
-) -> str:
+) -> NetworkHeader:
     """Of all that decides the weights. Images are known by name, place, class and size in bytes."""
     listed = []
     for part in (images, held):
@@ -284,7 +281,7 @@ def _fingerprint(
                 [path.relative_to(part.root).as_posix(), int(label), path.stat().st_size]
                 for path, label in zip(part.paths, part.labels, strict=True)
             ]
-    return digest_of(
+    return NetworkHeader(
         {
             "network": design.to_json(),
             "training": config.training.to_json(),

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.models import read_svm, write_svm
+from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import propose_settings
-from sppcli.artefacts.store import Header, is_current, touch_if_older
+from sppcli.artefacts.store import Header
 from sppcli.detection.split import SplitData, open_split
 from sppcli.detection.training_plan import WindowSettings, plan_training
 from sppcli.errors import BadInput, MissingInput, UsageProblem
@@ -25,8 +26,9 @@ from sppcli.learn.svm import SvmSettings, fit_svms
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.progress import Progress
 from sppcli.structures import BoolArray, Boxes, FloatArray
 
 Int64 = npt.NDArray[np.int64]
@@ -37,7 +39,7 @@ PARALLEL_FROM = 5 * 10**7
 """Numbers to train on from which classes are trained in several processes: fewer take less time than their start."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainSvmConfig:
     """``classes``: () for all that the split shows. ``memory``: bytes for the whole process, see `learn.budget`.
 
@@ -107,9 +109,7 @@ def run(
     *,
     dataset: Path | None = None,
     weights: str | None = None,
-    device: str = "auto",
-    force: bool = False,
-    progress: Progress | None = None,
+    options: RunOptions = USUAL,
 ) -> TrainSvmSummary:
     """Train on the images of a split; positives are the objects, negatives windows that overlap them little.
 
@@ -118,16 +118,15 @@ def run(
         StaleArtefact: features of other proposals, or weights of another trunk.
         UsageProblem: a layer or pyramid that the network does not have.
     """
-    progress = progress or NoProgress()
+    progress = options.progress
     with open_split(proposals_path, features_path, config.split, dataset) as data:
         if config.jitter and data.features.rcnn:
             raise UsageProblem("--jitter draws boxes that R-CNN's features do not have; leave it out")
-        training = plan_training(data, config.windows, asdict(config), weights, device)
+        training = plan_training(data, config.windows, asdict(config), weights, options.device)
         classes = _classes(data, config.classes, progress)
         settings = {**training.settings, "classes": list(classes)}
         header = Header("svm", settings, training.inputs)
-        if not force and is_current(output, "svm", header.fingerprint):
-            touch_if_older(output, [proposals_path, features_path])
+        if Output(output, header, [proposals_path, features_path]).is_current(options.force):
             return _summary(output, up_to_date=True)
         training.warn_of_data(progress)
         trainer = _Trainer(data.with_mirrors() if config.flip else data, training.reader, config, classes, progress)
@@ -295,7 +294,12 @@ class _Trainer:
 
     def _miners(self) -> tuple[list[ClassMiner], dict[str, BoolArray]]:
         """A miner a class with room for its positives, and which of the positives are drawn, in order of the images."""
-        svm = SvmSettings(self.config.c, self.config.positive_weight, self.config.bias_feature, seed=self.config.seed)
+        svm = SvmSettings(
+            c=self.config.c,
+            positive_weight=self.config.positive_weight,
+            bias_feature=self.config.bias_feature,
+            seed=self.config.seed,
+        )
         counts = dict.fromkeys(self.classes, 0)
         for row in self.data.rows:
             truth = self.data.truth(row)
@@ -315,7 +319,12 @@ class _Trainer:
             # A pass may hold a quarter more than the capacity before it lets some go.
             capacity = max(1, (limit - len(positives)) * 4 // 5)
             retrain_after = self.config.retrain_after if self.config.mining == "single-pass" else None
-            mining = MiningSettings(self.config.hard_score, self.config.evict_score, retrain_after, capacity)
+            mining = MiningSettings(
+                hard_score=self.config.hard_score,
+                evict_score=self.config.evict_score,
+                retrain_after=retrain_after,
+                capacity=capacity,
+            )
             miners.append(ClassMiner(name, positives, svm, mining))
             drawn[name] = used
         return miners, drawn

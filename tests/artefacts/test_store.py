@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import h5py
@@ -16,9 +15,7 @@ from sppcli.artefacts.store import (
     canonical_json,
     create,
     digest_of,
-    is_current,
     open_artefact,
-    touch_if_older,
 )
 from tests.artefacts.written import fill, header, names_in, values_of, write
 
@@ -98,31 +95,6 @@ def test_fingerprint_does_not_depend_on_the_order_of_options():
     assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
     assert digest_of({"a": [1, 2]}) != digest_of({"a": [2, 1]})
     assert canonical_json({"b": "ż", "a": 1.5}) == '{"a":1.5,"b":"ż"}'
-
-
-def test_is_current(tmp_path: Path):
-    path = tmp_path / "svm.h5"
-    made = header()
-    assert not is_current(path, "svm", made.fingerprint)
-    write(path)
-    assert is_current(path, "svm", made.fingerprint)
-    assert not is_current(path, "svm", header(config={}).fingerprint)
-    assert not is_current(path, "bbox", made.fingerprint)
-    path.write_bytes(b"no HDF5")
-    assert not is_current(path, "svm", made.fingerprint)
-
-
-def test_touch_if_older(tmp_path: Path):
-    path, older, newer = (tmp_path / name for name in ("out", "older", "newer"))
-    for file, time in ((path, 2000), (older, 1000), (newer, 3000)):
-        file.write_text("x")
-        os.utime(file, (time, time))
-    touch_if_older(path, [])
-    touch_if_older(path, [older, tmp_path / "gone"])
-    assert path.stat().st_mtime == 2000
-    touch_if_older(path, [older, newer])
-    assert path.stat().st_mtime > 3000
-    assert path.read_text() == "x"
 
 
 def test_headers_are_plain_json(tmp_path: Path):

@@ -48,7 +48,9 @@ def directly(samples: np.ndarray, positive: np.ndarray, s: SvmSettings) -> Linea
 
 def golden_problem() -> tuple[dict, SvmSettings]:
     case = golden("svm")
-    settings = SvmSettings(float(case["C"]), float(case["w1"]), float(case["bias_mult"]), **TIGHT)
+    settings = SvmSettings(
+        c=float(case["C"]), positive_weight=float(case["w1"]), bias_feature=float(case["bias_mult"]), **TIGHT
+    )
     return case, settings
 
 
@@ -69,7 +71,7 @@ def test_the_releases_problem():
 
 def test_the_recipe_holds_the_releases_settings():
     case, settings = golden_problem()
-    default = SvmSettings(RELEASE.c, RELEASE.positive_weight, RELEASE.bias_feature)
+    default = SvmSettings(c=RELEASE.c, positive_weight=RELEASE.positive_weight, bias_feature=RELEASE.bias_feature)
     assert (default.c, default.positive_weight, default.bias_feature) == (
         settings.c,
         settings.positive_weight,

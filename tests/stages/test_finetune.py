@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from sppcli.artefacts.networks import recorded_training
 from sppcli.cli.main import main
 from sppcli.images import Normalisation
 from sppcli.learn.checkpoints import Checkpoints, Tensors
 from sppcli.learn.finetune import Candidates, FinetuneConfig, Windows, draw_round, finetune, judge, sort_out
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
-from sppcli.nets.weights import load_network, recorded_training
+from sppcli.nets.weights import load_network
 from tests.stages.conftest import Work
 
 QUICK = ("--iterations", "60", "--batch", "32", "--check", "20", "-q")
@@ -204,7 +205,7 @@ class Stopping(Checkpoints):
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 @pytest.mark.parametrize("step", [1, 2, 5, 8, 11])
 def test_killed_at_any_step_it_ends_with_the_same_weights(step: int, optimiser: str, tmp_path: Path) -> None:
-    config = FinetuneConfig(((8, 0.1), (4, 0.01)), batch=16, optimiser=optimiser, check=3, seed=1)
+    config = FinetuneConfig(schedule=((8, 0.1), (4, 0.01)), batch=16, optimiser=optimiser, check=3, seed=1)
     held = Drawn().draw(99)
     undisturbed, resumed = small_model(), small_model()
     history, best = finetune(undisturbed, Drawn(), held, config)
@@ -218,11 +219,11 @@ def test_killed_at_any_step_it_ends_with_the_same_weights(step: int, optimiser: 
 
 
 def test_the_best_weights_on_the_validation_windows_are_kept() -> None:
-    config = FinetuneConfig(((30, 0.1),), batch=16, check=5)
+    config = FinetuneConfig(schedule=((30, 0.1),), batch=16, check=5)
     model, held = small_model(), Drawn().draw(99)
     history, best = finetune(model, Drawn(), held, config)
     assert [check.step for check in history] == [0, 5, 10, 15, 20, 25, 30]
     lowest = min(history, key=lambda check: check.validation_loss)
     assert lowest.step == best > 0
     assert judge(model, held, torch.device("cpu"))[0] == pytest.approx(lowest.validation_loss)
-    assert [FinetuneConfig(((2, 1.0), (1, 0.1))).rate_at(step) for step in range(3)] == [1.0, 1.0, 0.1]
+    assert [FinetuneConfig(schedule=((2, 1.0), (1, 0.1))).rate_at(step) for step in range(3)] == [1.0, 1.0, 0.1]

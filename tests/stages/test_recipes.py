@@ -67,7 +67,7 @@ def test_every_recipe_makes_a_detector(work: Work, run: Run, recipe: str) -> Non
 def slow_single_pass(folder: Path, name: str, retrain_after: int) -> tuple[np.ndarray, float, int, int, int]:
     """The release's pass for one class, written out from its rules: weights, bias, negatives, trainings, dropped."""
     svm = read_svm(folder / "svm.h5")
-    settings = SvmSettings(RELEASE.c, RELEASE.positive_weight, RELEASE.bias_feature)
+    settings = SvmSettings(c=RELEASE.c, positive_weight=RELEASE.positive_weight, bias_feature=RELEASE.bias_feature)
     positives: list[np.ndarray] = []
     cache: dict[tuple[int, int], np.ndarray] = {}
     model = None

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from sppcli.artefacts.networks import recorded_training
 from sppcli.cli.main import main
-from sppcli.nets.weights import recorded_training
 
 SMALL = ("--net", "tiny", "--fc", "32", "--pyramid", "2,1", "--epochs", "3", "--batch", "16", "-q")
 

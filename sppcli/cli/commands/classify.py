@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 @options.strict
 @options.as_json
 @options.verbosity
-def command(sources: tuple[Path, ...], strict: bool, as_json: bool, **given: Any) -> None:
+def command(sources: tuple[Path, ...], device: str, strict: bool, as_json: bool, **given: Any) -> None:
     """Classify images with networks of spp train-net.
 
     SOURCE is a folder with one sub-folder per class, or with such folders in val/ or test/; then the top-1 and top-5
@@ -83,11 +83,13 @@ def command(sources: tuple[Path, ...], strict: bool, as_json: bool, **given: Any
     """
     from sppcli.cli import console
     from sppcli.cli.commands.propose import expand
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import classify
 
     config = classify.ClassifyConfig(**given)
     with console.progress("classify") as progress:
-        summary = classify.run(expand(sources), config, strict=strict, progress=progress)
+        run = RunOptions(strict=strict, device=device, progress=progress)
+        summary = classify.run(expand(sources), config, options=run)
     if as_json:
         console.print_json(asdict(summary))
         return

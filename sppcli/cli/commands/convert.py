@@ -34,10 +34,12 @@ def command(source: Path, destination: Path, to: Format, link: bool, as_json: bo
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import convert
 
+    config = convert.ConvertConfig(to=to, link=link)
     with console.progress("convert") as progress:
-        summary = convert.run(source, destination, convert.ConvertConfig(to, link), progress=progress)
+        summary = convert.run(source, destination, config, options=RunOptions(progress=progress))
     if as_json:
         console.print_json(asdict(summary))
     else:

@@ -41,10 +41,12 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
     import shlex
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import demo
 
+    config = demo.DemoConfig(scenes=scenes, seed=seed, epochs=epochs, crops=crops)
     with console.progress("demo") as progress:
-        summary = demo.run(folder, demo.DemoConfig(scenes, seed, epochs, crops), progress=progress)
+        summary = demo.run(folder, config, options=RunOptions(progress=progress))
     shares = ", ".join(f"{share:.1%} at {size} pixels" for size, share in summary.right.items())
     click.echo(f"{folder / demo.DATASET}: {scenes} scenes{'' if summary.composed else ' (there already)'}")
     state = "" if summary.trained else " (there already)"

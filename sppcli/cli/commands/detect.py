@@ -124,6 +124,7 @@ def command(
     from sppcli.detection.models import ModelPaths
     from sppcli.detection.scoring import DetectSettings
     from sppcli.runtime.cpus import cpu_threads
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
     if bbox and no_bbox:
@@ -139,29 +140,25 @@ def command(
     if images and min_score is None:
         min_score = 0.0
     settings = DetectSettings(**options.chosen(recipe, {**given, "min_score": min_score}))
-    config = detect.DetectConfig(settings, split, "file" if bbox else "none" if no_bbox else "auto", recipe, svd or ())
+    config = detect.DetectConfig(
+        settings=settings,
+        split=split,
+        bbox="file" if bbox else "none" if no_bbox else "auto",
+        recipe=recipe,
+        svd=svd or (),
+    )
     chosen = [ModelPaths.in_folder(folder) for folder in models]
     paths = detect.DetectPaths(proposals, tuple(chosen) or (ModelPaths(features, svm, bbox or Path("bbox.h5")),))
     target = output if kind == "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
     with console.progress("detect") as progress, results as sink:
+        run = RunOptions(force=force, strict=strict, jobs=jobs or cpu_threads(), device=device, progress=progress)
         if images:
             summary = detect.run_on_images(
-                expand(images),
-                paths,
-                config,
-                output=target,
-                sink=sink,
-                weights=weights,
-                device=device,
-                jobs=jobs or cpu_threads(),
-                strict=strict,
-                progress=progress,
+                expand(images), paths, config, output=target, sink=sink, weights=weights, options=run
             )
         else:
-            summary = detect.run(
-                paths, config, output=target, sink=sink, dataset=dataset, device=device, force=force, progress=progress
-            )
+            summary = detect.run(paths, config, output=target, sink=sink, dataset=dataset, options=run)
     if as_json:
         console.print_json(asdict(summary))
     elif output is not None:

@@ -126,6 +126,7 @@ def command(
     under recall from IoU 0.5 to 1.
     """
     from sppcli.cli import console, scores
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import evaluate
 
     if results and not dataset:
@@ -139,7 +140,7 @@ def command(
         if not dataset:
             raise click.UsageError("--localization needs the DATASET to score against.")
         with console.progress("evaluate") as progress:
-            error = evaluate.run_localisation(localization, split, dataset, progress=progress)
+            error = evaluate.run_localisation(localization, split, dataset, options=RunOptions(progress=progress))
         scores.print_localisation(error, split, as_json)
         return
     if protocol in ("coco", "ilsvrc"):
@@ -148,23 +149,27 @@ def command(
                 "--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco."
             )
         with console.progress("evaluate") as progress:
+            run = RunOptions(progress=progress)
             if results and dataset:
-                coco = evaluate.run_coco_on_results(dataset, results, split, progress=progress)
+                coco = evaluate.run_coco_on_results(dataset, results, split, options=run)
                 scores.print_coco(coco, as_json)
                 return
             stored = _stored(detections, split, dataset)
             if protocol == "coco":
-                scores.print_coco(evaluate.run_coco(stored, split, dataset=dataset, progress=progress), as_json)
+                scores.print_coco(evaluate.run_coco(stored, split, dataset=dataset, options=run), as_json)
             else:
-                scores.print_ilsvrc(evaluate.run_ilsvrc(stored, split, dataset=dataset, progress=progress), as_json)
+                scores.print_ilsvrc(evaluate.run_ilsvrc(stored, split, dataset=dataset, options=run), as_json)
         return
-    config = evaluate.EvaluateConfig("voc2010" if protocol == "voc2010" else "voc2007", split, iou, points)
+    config = evaluate.EvaluateConfig(
+        protocol="voc2010" if protocol == "voc2010" else "voc2007", split=split, iou=iou, points=points
+    )
     with console.progress("evaluate") as progress:
+        run = RunOptions(progress=progress)
         if results and dataset:
-            summary = evaluate.run_on_results(dataset, results, config, progress=progress)
+            summary = evaluate.run_on_results(dataset, results, config, options=run)
         else:
             stored = _stored(detections, split, dataset)
-            summary = evaluate.run(stored, config, dataset=dataset, progress=progress)
+            summary = evaluate.run(stored, config, dataset=dataset, options=run)
     if as_json:
         result = summary.result
         console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
@@ -181,22 +186,24 @@ def _recall(
     as_json: bool,
 ) -> None:
     from sppcli.cli import console, scores
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import recall
 
     if results:
         raise click.UsageError("--results and --proposals exclude each other.")
     with console.progress("evaluate") as progress:
-        summary = recall.run(proposals, split, dataset=dataset, plot=plot, progress=progress)
+        summary = recall.run(proposals, split, dataset=dataset, plot=plot, options=RunOptions(progress=progress))
     scores.print_recall(summary, as_json)
 
 
 def _stored(detections: Path, split: str, dataset: Path | None) -> DetectionsFile:
     """The detections, after `spp detect` if the file is not there or its inputs have changed."""
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
     with console.progress("detect") as progress:
-        stored, made = detect.ensure(detections, split, dataset=dataset, progress=progress)
+        stored, made = detect.ensure(detections, split, dataset=dataset, options=RunOptions(progress=progress))
     if made:
         console.say(f"{detections}: {made.detections:,} detections in {made.images:,} images")
     return stored

@@ -92,16 +92,28 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import extract
 
     for name in ("scales", "flip") if method == "rcnn" else ("layer", "side", "context"):
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} has no meaning with --method {method}.")
     scales = options.chosen(recipe, {"scales": scales})["scales"]
-    rcnn = extract.RcnnConfig(layer, side, context) if method == "rcnn" else None
-    config = extract.ExtractConfig(weights, backbone, cut, normalisation, scales, precision, device, rcnn, flip, batch)
+    rcnn = extract.RcnnConfig(layer=layer, side=side, context=context) if method == "rcnn" else None
+    config = extract.ExtractConfig(
+        weights=weights,
+        backbone=backbone,
+        cut=cut,
+        normalisation=normalisation,
+        scales=scales,
+        precision=precision,
+        rcnn=rcnn,
+        flip=flip,
+        batch=batch,
+    )
     with console.progress("extract") as progress:
-        summary = extract.run(proposals, output, config, strict=strict, force=force, dry_run=dry_run, progress=progress)
+        run = RunOptions(force=force, strict=strict, dry_run=dry_run, device=device, progress=progress)
+        summary = extract.run(proposals, output, config, options=run)
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:

@@ -78,13 +78,26 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import features
 
     config = features.FeaturesConfig(
-        weights, backbone, cut, normalisation, side, views, layer, pyramid, normalize, flip, precision, device, batch
+        weights=weights,
+        backbone=backbone,
+        cut=cut,
+        normalisation=normalisation,
+        side=side,
+        views=views,
+        layer=layer,
+        pyramid=pyramid,
+        normalize=normalize,
+        flip=flip,
+        precision=precision,
+        batch=batch,
     )
     with console.progress("features") as progress:
-        summary = features.run(sources, output, config, strict=strict, force=force, progress=progress)
+        run = RunOptions(force=force, strict=strict, device=device, progress=progress)
+        summary = features.run(sources, output, config, options=run)
     if as_json:
         console.print_json(asdict(summary))
         return

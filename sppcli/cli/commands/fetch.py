@@ -37,10 +37,11 @@ def command(name: str, output: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import fetch
 
     with console.progress("fetch") as progress:
-        summary = fetch.run(name, output, progress=progress)
+        summary = fetch.run(name, output, options=RunOptions(progress=progress))
     if as_json:
         console.print_json(asdict(summary))
     else:

@@ -85,6 +85,7 @@ def command(
     pyramid: tuple[int, ...] | None,
     weights: str | None,
     dataset: Path | None,
+    device: str,
     force: bool,
     as_json: bool,
     **given: Any,
@@ -97,6 +98,7 @@ def command(
     """
     from sppcli.cli import console
     from sppcli.detection.training_plan import WindowSettings
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import finetune
 
     values = RECIPES[recipe]
@@ -109,9 +111,8 @@ def command(
         **given,
     )
     with console.progress("finetune") as progress:
-        summary = finetune.run(
-            proposals, features, output, config, dataset=dataset, weights=weights, force=force, progress=progress
-        )
+        run = RunOptions(force=force, device=device, progress=progress)
+        summary = finetune.run(proposals, features, output, config, dataset=dataset, weights=weights, options=run)
     if as_json:
         console.print_json(asdict(summary))
         return

@@ -78,11 +78,14 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import import_caffe
 
-    config = import_caffe.ImportConfig(normalisation, mean, side, pyramid, classes)
+    config = import_caffe.ImportConfig(
+        normalisation=normalisation, mean=mean, side=side, pyramid=pyramid, classes=classes
+    )
     with console.progress("import-caffe") as progress:
-        summary = import_caffe.run(models, prototxts, output, config, progress=progress)
+        summary = import_caffe.run(models, prototxts, output, config, options=RunOptions(progress=progress))
     if as_json:
         console.print_json(asdict(summary))
     else:

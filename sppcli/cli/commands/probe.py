@@ -93,13 +93,23 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import probe
 
     if protocol == "caltech" and (train or test):
         raise click.UsageError("--train and --test are splits; protocol caltech draws its images from all of them.")
-    config = probe.ProbeConfig(protocol, train, test, c, train_images, test_images, rounds, seed)
+    config = probe.ProbeConfig(
+        protocol=protocol,
+        train=train,
+        test=test,
+        c=c,
+        train_images=train_images,
+        test_images=test_images,
+        rounds=rounds,
+        seed=seed,
+    )
     with console.progress("probe") as progress:
-        summary = probe.run(features, config, progress=progress)
+        summary = probe.run(features, config, options=RunOptions(progress=progress))
     if as_json:
         console.print_json(asdict(summary))
     else:

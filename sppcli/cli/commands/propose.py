@@ -125,23 +125,23 @@ def command(
 
     from sppcli.cli import console
     from sppcli.proposals.propose import ProposeConfig
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import propose
 
     chosen = tuple(dict.fromkeys(methods)) or (() if imports else ("selective-search",))
     model = _edge_model(edges, edge_model, "edge-boxes" in chosen)
-    config = ProposeConfig(mode, max_proposals, max_side, seed, engine, chosen, model)
+    config = ProposeConfig(
+        mode=mode,
+        max_proposals=max_proposals,
+        max_side=max_side,
+        seed=seed,
+        engine=engine,
+        methods=chosen,
+        edge_model=model,
+    )
     with console.progress("propose") as progress:
-        summary = propose.run(
-            expand(sources),
-            output,
-            config,
-            imports=imports,
-            jobs=jobs or cpu_threads(),
-            strict=strict,
-            force=force,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        run = RunOptions(force=force, strict=strict, dry_run=dry_run, jobs=jobs or cpu_threads(), progress=progress)
+        summary = propose.run(expand(sources), output, config, imports=imports, options=run)
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:

@@ -76,11 +76,21 @@ def command(
     for each object the proposal with the largest IoU.
     """
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import show
 
-    config = show.ShowConfig(what, images or (), count, seed, split, min_score, max_boxes, dataset)
+    config = show.ShowConfig(
+        what=what,
+        images=images or (),
+        count=count,
+        seed=seed,
+        split=split,
+        min_score=min_score,
+        max_boxes=max_boxes,
+        dataset=dataset,
+    )
     with console.progress("show") as progress:
-        summary = show.run(files, output, config, progress=progress)
+        summary = show.run(files, output, config, options=RunOptions(progress=progress))
     if as_json:
         console.print_json(summary)
         return

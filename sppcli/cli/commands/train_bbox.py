@@ -50,10 +50,11 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import train_bbox
 
     windows, values = options.window_settings(recipe, given)
-    config = train_bbox.TrainBboxConfig(windows, recipe=recipe, **values)
+    config = train_bbox.TrainBboxConfig(windows=windows, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
         summary = train_bbox.run(
             proposals,
@@ -62,9 +63,7 @@ def command(
             config,
             dataset=dataset,
             weights=weights,
-            device=device,
-            force=force,
-            progress=progress,
+            options=RunOptions(force=force, device=device, progress=progress),
         )
     if as_json:
         console.print_json(asdict(summary))

@@ -170,17 +170,20 @@ def command(source: Path, output: Path, sizes: tuple[bool, tuple[int, ...]], as_
     """
     from sppcli.cli import console
     from sppcli.learn.schedule import TrainingConfig
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import train_net
 
     if given.pop("no_spp"):
         given["pyramid"] = ()
-    control = {name: given.pop(name) for name in ("strict", "force", "checkpoint_seconds")}
+    control = {name: given.pop(name) for name in ("strict", "force", "device")}
+    seconds = given.pop("checkpoint_seconds")
     method = {name: given.pop(name) for name in list(given) if name in TrainingConfig.__dataclass_fields__}
     drawn, pixels = sizes
     training = TrainingConfig(sizes=tuple(sorted(pixels, reverse=True)), drawn=drawn, **method)
     config = train_net.TrainNetConfig(training=training, **given)
     with console.progress("train-net") as progress:
-        summary = train_net.run(source, output, config, progress=progress, **control)
+        run = RunOptions(progress=progress, **control)
+        summary = train_net.run(source, output, config, checkpoint_seconds=seconds, options=run)
     if summary is None:
         return
     if as_json:

@@ -88,10 +88,11 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
+    from sppcli.runtime.options import RunOptions
     from sppcli.stages import train_svm
 
     windows, values = options.window_settings(recipe, given)
-    config = train_svm.TrainSvmConfig(windows, classes=classes or (), recipe=recipe, **values)
+    config = train_svm.TrainSvmConfig(windows=windows, classes=classes or (), recipe=recipe, **values)
     with console.progress("train-svm") as progress:
         summary = train_svm.run(
             proposals,
@@ -100,9 +101,7 @@ def command(
             config,
             dataset=dataset,
             weights=weights,
-            device=device,
-            force=force,
-            progress=progress,
+            options=RunOptions(force=force, device=device, progress=progress),
         )
     if as_json:
         console.print_json(asdict(summary))

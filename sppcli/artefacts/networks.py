@@ -1,0 +1,37 @@
+"""What a network file (safetensors, written by `nets.weights`) says of itself, read without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors import SafetensorError, safe_open
+
+from sppcli.artefacts.store import Json, digest_of
+
+NETWORK_KEY = "spp_network"
+"""Where `nets.weights` keeps its description in the metadata of a safetensors file."""
+
+
+@dataclass(frozen=True)
+class NetworkHeader:
+    """What decides the weights of a network that a stage trains: the counterpart of `store.Header`."""
+
+    kind: ClassVar[str] = "network"
+    facts: Json
+
+    @property
+    def fingerprint(self) -> str:
+        return digest_of(self.facts)
+
+
+def recorded_training(path: Path) -> dict[str, Any]:
+    """What `nets.weights.save_network` was told of the training that made ``path``; empty if it is not such a file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            training = json.loads((file.metadata() or {})[NETWORK_KEY])["training"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return {}
+    return training if isinstance(training, dict) else {}

@@ -38,7 +38,7 @@ class Json:
         keys: list[str] = []
         here: Json | None = self
         while here is not None and here._parent is not None:
-            keys.append(f"[{here._key}]" if isinstance(here._key, int) else f".{_printable(here._key)}")
+            keys.append(_step(here._key))
             here = here._parent
         place = "".join(reversed(keys)).removeprefix(".")
         return f"{self._path}: {place}" if place else str(self._path)
@@ -175,5 +175,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _printable(key: str) -> str:
-    return key if key.isidentifier() and key.isascii() else shown(key)
+def _step(key: str | int) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    return f".{key}" if key.isidentifier() and key.isascii() else f"[{shown(key)}]"

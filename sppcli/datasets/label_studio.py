@@ -155,7 +155,7 @@ def _objects(regions: list[Json], export: Export) -> Iterator[LabelledBox]:
         kind = region.get("type")
         found = [label.name() for name in _label_keys(_as_object(value)) for label in value.field(name).items()]
         labels.setdefault(key, []).extend(label for label in found if label not in labels.get(key, ()))
-        if value.get("x", "points"):
+        if value.get("x", "y", "width", "points"):
             shapes.setdefault(key, (region, value))
         elif not found:
             export.left_out[f"results of kind {kind.name() if kind else 'unknown'}"] += 1

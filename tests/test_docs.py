@@ -10,6 +10,8 @@ import click
 import pytest
 
 from sppcli.cli.main import COMMANDS, spp
+from sppcli.datasets.formats import FORMATS, NAMES
+from sppcli.datasets.records import WRITERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -64,3 +66,19 @@ def test_every_command_and_option_has_help(command: click.Command) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_guide(name: str) -> None:
     assert f"spp {name}" in (DOCS / "guide.md").read_text(encoding="utf-8")
+
+
+def rows_under(text: str, header: str) -> list[list[str]]:
+    """The cells of the table whose header begins so."""
+    lines = text[text.index(header) :].split("\n")[2:]
+    rows = lines[: next(i for i, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_formats_are_those_of_the_registry() -> None:
+    text = (DOCS / "formats.md").read_text(encoding="utf-8")
+    recognised = rows_under(text, "| name | format | recognised by |")
+    assert recognised == [[f"`{form.name}`", form.title, form.marks] for form in FORMATS]
+    read = rows_under(text, "| name | boxes in the file |")
+    assert sorted(row[0] for row in read) == sorted(f"`{name}`" for name in NAMES)
+    assert all(f"`{name}`" in text.split("## ")[0] for name in WRITERS)

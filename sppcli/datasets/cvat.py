@@ -160,7 +160,7 @@ def _points(text: str, where: str) -> list[Point]:
 FORMAT = export_format(
     "cvat",
     "CVAT XML",
-    "XML with the root <annotations> and a <version> of 1.x",
+    "XML with the root element annotations and a version 1.x",
     lambda place: by_head(place, ".xml", is_cvat),
     each(read_cvat),
 )

@@ -62,6 +62,8 @@ class Place:
 
     def ending(self, *endings: str) -> tuple[Path, ...]:
         """The `files` whose names end so (``.json``, in lower case; letter case of the files does not matter)."""
+        if len(endings) == 1:
+            return self._by_ending.get(endings[0], ())
         return tuple(sorted(path for ending in endings for path in self._by_ending.get(ending, ())))
 
     def head(self, path: Path) -> str:

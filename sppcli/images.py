@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import threading
 import warnings
 from dataclasses import dataclass
@@ -12,13 +13,26 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ByteImage, FloatArray
 
 # Above this many pixels a file is refused as a decompression bomb (32 times a 24-megapixel photograph).
 MAX_PIXELS = 768_000_000
+
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -164,13 +178,38 @@ def upright_size(path: Path) -> tuple[int, int]:
         MissingInput: no such file.
         BadInput: not an image.
     """
+    (width, height), orientation = stored_frame(path)
+    return (height, width) if orientation in SIDEWAYS else (width, height)
+
+
+def stored_frame(path: Path) -> tuple[tuple[int, int], int]:
+    """(width, height) of an image as it is stored, and its EXIF orientation, 1 to 8: 1 where it is upright.
+
+    Raises:
+        MissingInput, BadInput: as `upright_size`.
+    """
     try:
         with _quiet, Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else (image.width, image.height)
+            return image.size, _orientation(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         height, width = read_image(path).shape[:2]
-        return width, height
+        return (width, height), 1
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag; 1 where there is none, or what is there is no orientation or cannot be parsed."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = value[0] if isinstance(value, tuple) and value else value
+        return int(value) if int(value) in (1, *_TURNS) else 1
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error, OverflowError):
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it writes the EXIF anew, which fails where one unrelated field is malformed.
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
@@ -186,7 +225,7 @@ def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
 
 
 def _upright_rgb(image: Image.Image) -> ByteImage:
-    return _to_rgb(ImageOps.exif_transpose(image))
+    return _to_rgb(_upright(image))
 
 
 def _to_rgb(image: Image.Image) -> ByteImage:

@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
+import codecs
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from sppcli.datasets.at_hand import fit
 from sppcli.datasets.base import ALL, Dataset, Problem, did_you_mean
+from sppcli.datasets.matching import Folders, spellings
+from sppcli.datasets.remarks import Remark
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem, as_boxes
 
@@ -117,10 +121,22 @@ class AnnotatedDataset(Dataset):
             record = self.record(image_id)
             if record.objects is None:
                 raise MissingInput(f"image {image_id!r} of {self.sources[0]} has no annotation")
-            self._cut[image_id], skipped = as_annotations(record.objects, record.size)
+            record, remarks = fitted(record, str(self.sources[0]))
+            self.warnings += remarks
+            self._cut[image_id], skipped = as_annotations(record.objects or (), record.size)
             for thing, why in skipped:
-                self.warnings.append(f"{image_id}: {thing.label}, box {_shown(thing.box)}, {why} and was skipped")
+                text = f"{image_id}: {thing.label}, box {_shown(thing.box)}, {why} and was skipped"
+                self.warnings.append(Remark("box", text, f"{{n}} boxes were skipped, each {why}", image_id))
         return self._cut[image_id]
+
+
+def fitted(record: AnnotatedImage, where: str) -> tuple[AnnotatedImage, list[str]]:
+    """``record`` with its image's size, its boxes turned where that is due (`at_hand`), and what there is to say."""
+    how = fit(record.path, record.size, where)
+    objects = record.objects
+    if how.orientation != 1 and objects is not None:
+        objects = tuple(replace(thing, box=how.box(thing.box)) for thing in objects)
+    return replace(record, size=how.size, objects=objects), [how.remark] if how.remark else []
 
 
 def as_annotations(
@@ -159,20 +175,20 @@ def clipped(box: Corners, size: tuple[int, int]) -> Corners:
 def locate(names: Sequence[str], folders: Sequence[Path], where: str) -> dict[str, Path]:
     """Image name in an annotation -> file, for those found below one of ``folders``; the first folder that has it.
 
-    A name may lead through folders. One that is absolute, or leads out of a folder, is looked for by its last part.
+    A name may lead through folders, and be spelled as `matching.spellings` has it: with backslashes, as an absolute
+    path of another machine, percent-encoded, with accents of two code points, in another letter case.
 
     Raises:
         MissingInput: none of the names is found; the text names ``where``, one of them, and the folders.
     """
     found: dict[str, Path] = {}
     folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    listed = Folders()
     for name in names:
-        given = Path(name)
-        tail = given.name if given.is_absolute() or ".." in given.parts else name
-        for position, folder in enumerate(folders):
-            if (folder / tail).is_file():
-                found[name] = folder / tail
-                folders.insert(0, folders.pop(position))  # the next one is most often there too
+        for tail, folder in ((tail, folder) for tail in spellings(name) for folder in folders):
+            if (place := listed.find(folder / tail)) is not None:
+                found[name] = place
+                folders.insert(0, folders.pop(folders.index(folder)))  # the next one is most often there too
                 break
     if names and not found:
         tried = ", ".join(str(folder) for folder in sorted(folders)) or "no folder"
@@ -216,12 +232,29 @@ def read_text(path: Path, what: str) -> str:
     """The text of a file of an annotation format.
 
     Raises:
-        BadInput: not there, not readable or not UTF-8; ``what`` it should be is in the text.
+        BadInput: not there, not readable or neither UTF-8 nor marked as UTF-16; ``what`` it should be is in the text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise BadInput(f"{path} cannot be read as {what}: {error}") from error
+    return decoded(data, f"{path} cannot be read as {what}")
+
+
+def decoded(data: bytes, complaint: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 as its byte order mark says; lines end in "\\n".
+
+    Raises:
+        BadInput: another encoding; the text begins with ``complaint`` and says what to do.
+    """
+    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{complaint}: it is not {encoding[:6].rstrip('-')} text ({error}); save it as UTF-8") from error
+    if encoding != "utf-16" and "\0" in text:
+        raise BadInput(f"{complaint}: it holds zero bytes, as UTF-16 without a byte order mark does; save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _shown(box: Corners) -> str:

@@ -10,29 +10,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sppcli.datasets.remarks import Problem as Problem
+from sppcli.datasets.remarks import grouped
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
+IMAGE_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
+    *(".jpe", ".jfif", ".pjpeg", ".jif", ".gif"),
+)
 """File name endings that count as images, in lower case; the first is preferred where one id has several files."""
 
 ALL = "all"
 """The split that every data set has: all of its images."""
-
-
-class Problem(str):
-    """A warning about a data set, with the ``kind`` of what is wrong: one of those of `datasets.check`."""
-
-    __slots__ = ("kind",)
-    kind: str
-
-    def __new__(cls, kind: str, text: str) -> Problem:
-        self = super().__new__(cls, text)
-        self.kind = kind
-        return self
-
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
-        return self.kind, str(self)
 
 
 class Dataset(ABC):
@@ -58,6 +48,10 @@ class Dataset(ABC):
         self.root = root
         self.images = tuple(sorted(images, key=lambda item: item.id))
         self.warnings = list(warnings)
+
+    def remarks(self) -> list[str]:
+        """``warnings`` in a few lines: see `remarks.grouped`."""
+        return grouped(self.warnings)
 
     @property
     @abstractmethod

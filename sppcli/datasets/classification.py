@@ -77,7 +77,7 @@ def _of_dataset(dataset: Dataset, classes: tuple[str, ...], labels: Labels) -> C
         labels,
         splits,
         in_split.reshape(len(dataset.images), len(splits)),
-        tuple(dataset.warnings),
+        tuple(dataset.remarks()),
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, AnnotatedSet, LabelledBox, clipped
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, AnnotatedSet, LabelledBox, clipped, fitted
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.coco import write_coco
+from sppcli.datasets.remarks import Remark
 from sppcli.datasets.table import write_csv
 from sppcli.datasets.voc import VocDataset
 from sppcli.datasets.voc_classes import class_lists
@@ -25,6 +26,7 @@ WRITERS: Mapping[str, Callable[[Path, AnnotatedSet, Mapping[str, str]], None]] =
     "yolo": write_yolo,
     "csv": write_csv,
 }
+_NO_EXTENT = "{n} objects have no extent and were left out"
 IMAGE_FOLDERS: Mapping[str, str] = {"voc": "JPEGImages", "coco": "images", "yolo": "images", "csv": "images"}
 
 
@@ -35,7 +37,9 @@ def record_of(dataset: Dataset, image_id: str) -> AnnotatedImage:
         BadInput: a data set without annotations, or an annotation that cannot be read.
     """
     if isinstance(dataset, AnnotatedDataset | VocDataset):
-        return dataset.record(image_id)
+        record, remarks = fitted(dataset.record(image_id), str(dataset.sources[0]))
+        dataset.warnings += remarks
+        return record
     raise BadInput(f"{dataset.root} is no annotated data set: give a VOC, COCO, YOLO or CSV one")
 
 
@@ -51,7 +55,10 @@ def collect(dataset: Dataset) -> AnnotatedSet:
     for item in dataset.images:
         record = record_of(dataset, item.id)
         empty = [thing for thing in record.objects or () if not thing.has_extent]
-        dataset.warnings += [f"{item.id}: {thing.label} has no extent and was left out" for thing in empty]
+        dataset.warnings += [
+            Remark("box", f"{item.id}: {thing.label} has no extent and was left out", _NO_EXTENT, item.id)
+            for thing in empty
+        ]
         if empty:
             kept = tuple(thing for thing in record.objects or () if thing.has_extent)
             record = replace(record, objects=kept)

@@ -1,51 +1,31 @@
 """PASCAL VOC folders: JPEGImages, Annotations (XML), ImageSets/Main (lists).
 
-Coordinates in the files are 1-based and inclusive. ``from_voc`` and ``to_voc`` are the only places that
-convert them.
-
 Source: Everingham et al., the VOC2007 development kit, sections on image sets and annotation.
 """
 
 from __future__ import annotations
 
-import math
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
+from sppcli.datasets.annotated import AnnotatedImage, read_text
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, Problem, did_you_mean, find_images
 from sppcli.datasets.format import Format, Place, Recognised
-from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.structures import Annotations, Boxes, ImageItem, as_boxes
+from sppcli.datasets.matching import same_names
+from sppcli.datasets.voc_xml import from_voc as from_voc
+from sppcli.datasets.voc_xml import read_annotation as read_annotation
+from sppcli.datasets.voc_xml import read_record as read_record
+from sppcli.datasets.voc_xml import to_voc as to_voc
+from sppcli.errors import MissingInput, UsageProblem
+from sppcli.structures import Annotations, ImageItem
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SHIFT = np.array([1.0, 1.0, 0.0, 0.0])
 _NAMED_ONE_BY_ONE = 10
 _YEAR = re.compile(r"VOC\d{4}")
-
-
-def from_voc(corners: npt.ArrayLike) -> Boxes:
-    """Boxes (N, 4) float32, 0-based half-open, from VOC's xmin ymin xmax ymax (N, 4), 1-based inclusive.
-
-    Law: ``from_voc(to_voc(b)) = b``. The IoU of the results needs no "+1" and equals the devkit's.
-
-    Raises:
-        BadInput: as ``as_boxes``.
-    """
-    values = np.asarray(corners, dtype=np.float64).reshape(-1, 4)
-    return as_boxes(values - _SHIFT)
-
-
-def to_voc(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """VOC's xmin ymin xmax ymax (N, 4) float64, 1-based inclusive, of boxes (N, 4) 0-based half-open."""
-    corners: npt.NDArray[np.float64] = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) + _SHIFT
-    return corners
 
 
 def is_voc_root(folder: Path, images_needed: bool = True) -> bool:
@@ -78,6 +58,12 @@ class VocDataset(Dataset):
         files, warnings = _image_files(pictures) if images_needed or pictures.is_dir() else ({}, [])
         listed = _read_lists(folder / "ImageSets" / "Main", files)
         annotated = _annotation_files(folder / "Annotations")
+        if files:
+            # Accents of one or two code points, letter case: the image's own name is the id.
+            same = same_names(annotated.keys() - files.keys(), files.keys() - annotated.keys())
+            annotated = {same.get(name, name): path for name, path in annotated.items()}
+            same = same_names({name for members in listed.values() for name in members}, files)
+            listed = {split: [same.get(name, name) for name in members] for split, members in listed.items()}
         named = {image_id for ids in listed.values() for image_id in ids}
         if not images_needed:
             files = {name: folder / "JPEGImages" / f"{name}.jpg" for name in named | annotated.keys()} | files
@@ -130,7 +116,7 @@ class VocDataset(Dataset):
             if image_id not in self._files:
                 expected = self.root / "Annotations" / f"{image_id}.xml"
                 raise MissingInput(f"image {image_id!r} has no annotation: {expected} is not there")
-            self._parsed[image_id], warnings = read_annotation(self._files[image_id])
+            self._parsed[image_id], warnings = read_annotation(self._files[image_id], self._places[image_id])
             self.warnings += warnings
         return self._parsed[image_id]
 
@@ -181,10 +167,7 @@ def _read_lists(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
     for path in sorted(folder.glob("*.txt")):
         if path.name[0] == ".":
             continue
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path} cannot be read as a list of image ids: {error}") from error
+        lines = [line.strip() for line in read_text(path, "a list of image ids").split("\n")]
         lines = [line for line in lines if line]
         if not _is_class_list(path.stem, lines):
             # A line is an id, in some sets with spaces in it, in others with a number behind it.
@@ -212,128 +195,6 @@ def _missing_images(listed: dict[str, list[str]], files: dict[str, Path]) -> lis
     if more > 1:
         warnings[_NAMED_ONE_BY_ONE:] = [f"{more} more listed images are not in JPEGImages"]
     return [Problem("missing-image", text) for text in warnings]
-
-
-def read_annotation(path: Path) -> tuple[Annotations, list[str]]:
-    """Objects of one annotation file, and warnings about boxes that were skipped or clipped.
-
-    Boxes without extent (xmax <= xmin or ymax <= ymin as written) are skipped; those that reach outside the
-    size that the file states are clipped to it. Parts of objects (VOC2007's person layout) are not objects.
-
-    Raises:
-        BadInput: not XML, or a field that is missing or no number; the text names file, object and field.
-    """
-    root = _root(path)
-    size = _image_size(root, path)
-    extent = np.array((*size, *size) if size else np.full(4, np.inf), dtype=np.float32)
-    things = list(_objects(root, path))
-    written = [thing for thing in things if not thing.empty]
-    boxes = from_voc([thing.corners for thing in written])
-    inside = np.clip(boxes, np.float32(0), extent)
-    seen = np.asarray((inside[:, 2:] > inside[:, :2]).all(axis=1))
-    whole = np.asarray((inside == boxes).all(axis=1))
-    warnings = [f"{thing.shown}, has no extent and was skipped" for thing in things if thing.empty]
-    for row, thing in enumerate(written):
-        if not seen[row]:
-            warnings.append(f"{thing.shown}, lies outside the image and was skipped")
-        elif not whole[row]:
-            warnings.append(f"{thing.shown}, reaches outside the image and was clipped")
-    rows = np.flatnonzero(seen)
-    labels = tuple(written[row].label for row in rows)
-    difficult = np.array([written[row].difficult for row in rows], dtype=np.bool_)
-    return Annotations(inside[rows], labels, difficult), warnings
-
-
-def read_record(path: Path, image_id: str, image: Path, with_empty: bool = False) -> tuple[AnnotatedImage, list[str]]:
-    """One annotation file as written, neither clipped nor rounded, and warnings about boxes without extent.
-
-    Those are left out unless ``with_empty``.
-
-    Raises:
-        BadInput: as `read_annotation`.
-    """
-    root = _root(path)
-    size = _image_size(root, path)
-    things = list(_objects(root, path))
-    boxes = tuple(
-        LabelledBox(
-            thing.label,
-            (thing.corners[0] - 1, thing.corners[1] - 1, thing.corners[2], thing.corners[3]),
-            thing.difficult,
-            thing.truncated,
-        )
-        for thing in things
-        if with_empty or not thing.empty
-    )
-    warnings = [f"{thing.shown}, has no extent and was left out" for thing in things if thing.empty]
-    return AnnotatedImage(image_id, image, boxes, (int(size[0]), int(size[1])) if size else None), warnings
-
-
-@dataclass(frozen=True)
-class _Object:
-    """An object as the file has it: ``corners`` xmin ymin xmax ymax, 1-based inclusive; ``shown``: for messages."""
-
-    label: str
-    corners: tuple[float, ...]
-    difficult: bool
-    truncated: bool
-    shown: str
-
-    @property
-    def empty(self) -> bool:
-        return self.corners[2] <= self.corners[0] or self.corners[3] <= self.corners[1]
-
-
-def _root(path: Path) -> ET.Element:
-    try:
-        root = ET.parse(path).getroot()
-    except (OSError, ET.ParseError, ValueError, LookupError) as error:
-        raise BadInput(f"{path} is not a readable annotation: {error}") from error
-    if root.tag != "annotation":
-        raise BadInput(f"{path} is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
-    return root
-
-
-def _objects(root: ET.Element, path: Path) -> Iterator[_Object]:
-    for number, element in enumerate(root.iterfind("object"), start=1):
-        where = f"{path}: object {number}"
-        label = (element.findtext("name") or "").strip()
-        if not label:
-            raise BadInput(f"{where} has no <name>: write its class there")
-        corners = tuple(_number(element, f"bndbox/{corner}", where) for corner in _CORNERS)
-        difficult = _flag(element, where)
-        # Anything but 1 is no: some sets write a share there.
-        truncated = (element.findtext("truncated") or "").strip() == "1"
-        shown = f"{where} ({label}), box {' '.join(f'{value:g}' for value in corners)}"
-        yield _Object(label, corners, difficult, truncated, shown)
-
-
-def _image_size(root: ET.Element, path: Path) -> tuple[float, float] | None:
-    """Width and height as stated; None where no size, or 0, is."""
-    if root.find("size") is None:
-        return None
-    width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
-    return (width, height) if width > 0 and height > 0 else None
-
-
-def _number(element: ET.Element, field: str, where: str) -> float:
-    text = element.findtext(field)
-    if text is None:
-        raise BadInput(f"{where} has no <{field}>: add it")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadInput(f"{where}: <{field}> is {text.strip()!r}, not a number")
-    return value
-
-
-def _flag(element: ET.Element, where: str) -> bool:
-    text = (element.findtext("difficult") or "0").strip()
-    if text not in ("0", "1"):
-        raise BadInput(f"{where}: <difficult> is {text!r}, not 0 or 1")
-    return text == "1"
 
 
 def _roots(folder: Path, images_needed: bool) -> list[Path]:

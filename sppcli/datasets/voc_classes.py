@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import ALL, Dataset
 from sppcli.errors import BadInput, MissingInput
 
@@ -77,10 +78,7 @@ def class_lists(dataset: Dataset) -> dict[str, list[Path]]:
 
 
 def _read_list(path: Path) -> list[tuple[str, int]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as a list of image ids: {error}") from error
+    lines = read_text(path, "a list of image ids").split("\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         fields = line.rsplit(maxsplit=1)

@@ -117,7 +117,7 @@ class Training:
 
     def warn_of_data(self, progress: Progress) -> None:
         """What was left out of the training and why."""
-        for warning in self.data.dataset.warnings:
+        for warning in self.data.dataset.remarks():
             progress.warn(warning)
         missing = self.data.missing
         if missing:

@@ -162,7 +162,7 @@ def _images(
             progress.warn(warning)
         return labelled.paths, labelled.labels, [str(path.relative_to(labelled.root)) for path in labelled.paths]
     dataset = open_dataset(sources)
-    for warning in dataset.warnings:
+    for warning in dataset.remarks():
         progress.warn(warning)
     paths = tuple(item.path for item in dataset.images)
     return paths, None, [str(path) for path in paths]

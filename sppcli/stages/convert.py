@@ -51,7 +51,7 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
         raise BadInput(f"{source} has no annotations to convert: give a VOC, COCO, YOLO or CSV data set")
     progress.note("reading annotations")
     data = collect(dataset)
-    for warning in dict.fromkeys(dataset.warnings):
+    for warning in dataset.remarks():
         progress.warn(warning)
     lost = losses(data, config.to)
     for text in lost:

@@ -112,7 +112,7 @@ def _coco(
     detections: Detections, opened: Dataset, wanted: tuple[str, ...], split: str, progress: Progress
 ) -> CocoSummary:
     truth = {image_id: _coco_truth(opened, image_id) for image_id in wanted}
-    for warning in dict.fromkeys(opened.warnings):
+    for warning in opened.remarks():
         progress.warn(warning)
     shown = {label for image in truth.values() for label in image.labels}
     if not shown:
@@ -161,7 +161,7 @@ def _truth(
 ) -> tuple[dict[str, Annotations], set[str]]:
     """Annotations of the images, and the classes that they show, of which there is at least one."""
     truth = {image_id: dataset.annotations(image_id) for image_id in ids}
-    for warning in dataset.warnings:
+    for warning in dataset.remarks():
         progress.warn(warning)
     shown = {label for annotations in truth.values() for label in annotations.labels}
     if not shown:
@@ -232,7 +232,7 @@ def _evaluate(
     progress: Progress,
 ) -> EvaluateSummary:
     truth = {image_id: dataset.annotations(image_id) for image_id in ids}
-    for warning in dataset.warnings:
+    for warning in dataset.remarks():
         progress.warn(warning)
     classes = tuple(sorted(set(dataset.classes) | set(detections.classes)))
     if not any(annotations.labels for annotations in truth.values()):

@@ -65,7 +65,7 @@ def run(
     """
     progress = options.progress
     dataset = open_dataset(sources)
-    for warning in dataset.warnings:
+    for warning in dataset.remarks():
         if options.strict:
             raise BadInput(warning)
         progress.warn(warning)

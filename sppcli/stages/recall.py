@@ -93,7 +93,7 @@ def run(
     require_annotations(opened)
     wanted = opened.split(split)
     truth = {image_id: opened.annotations(image_id) for image_id in wanted}
-    for warning in opened.warnings:
+    for warning in opened.remarks():
         progress.warn(warning)
     objects = sum(int(np.count_nonzero(~annotations.difficult)) for annotations in truth.values())
     if not objects:

@@ -203,14 +203,25 @@ def test_parts_are_not_objects(make_voc):
 
 def test_boxes_without_extent_are_skipped_once(make_voc):
     dataset = open_dataset(
-        [make_voc({"a": xml(box_xml(), box_xml("rbc", (7, 3, 7, 9)), box_xml("rbc", (7, 9, 8, 3)))})]
+        [make_voc({"a": xml(box_xml(), box_xml("rbc", (7, 3, 7, 9)), box_xml("rbc", (8, 3, 7, 3)))})]
     )
     assert dataset.annotations("a").labels == ("cat",)
     assert dataset.classes == ("cat",)
     path = dataset.root / "Annotations/a.xml"
     assert dataset.warnings == [
         f"{path}: object 2 (rbc), box 7 3 7 9, has no extent and was skipped",
-        f"{path}: object 3 (rbc), box 7 9 8 3, has no extent and was skipped",
+        f"{path}: object 3 (rbc), box 8 3 7 3, has no extent and was skipped",
+    ]
+
+
+def test_exchanged_corners_are_put_in_order_and_said(make_voc):
+    dataset = open_dataset([make_voc({"a": xml(box_xml("rbc", (7, 9, 8, 3)), box_xml("rbc", (20, 30, 10, 5)))})])
+    np.testing.assert_array_equal(dataset.annotations("a").boxes, [(6, 2, 8, 9), (9, 4, 20, 30)])
+    path = dataset.root / "Annotations/a.xml"
+    assert dataset.warnings == [
+        f"{path}: object 1 (rbc), box 7 9 8 3, has its corners exchanged (ymin is above ymax); they were put in order",
+        f"{path}: object 2 (rbc), box 20 30 10 5, has its corners exchanged "
+        "(xmin is above xmax and ymin is above ymax); they were put in order",
     ]
 
 
@@ -335,6 +346,6 @@ def test_warnings_about_files_say_their_kind(make_voc):
 def test_written_has_the_boxes_that_record_leaves_out(make_voc):
     boxes = [(1, 1, 10, 20), (30, 5, 20, 9), (7, 7, 7, 30)]
     dataset = open_dataset([make_voc({"a": xml(*(box_xml(box=box) for box in boxes))})])
-    assert [thing.box for thing in dataset.record("a").objects] == [(0, 0, 10, 20)]
+    assert [thing.box for thing in dataset.record("a").objects] == [(0, 0, 10, 20), (19, 4, 30, 9)]
     assert [thing.box for thing in dataset.written("a").objects] == [(0, 0, 10, 20), (29, 4, 20, 9), (6, 6, 7, 30)]
     assert dataset.least_side == 1

@@ -1,0 +1,70 @@
+"""What a reader left out or mended, said in a few lines however often it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+NAMED = 10
+"""At most so many of a kind are named; the rest are counted."""
+
+_ONE_BY_ONE = 3
+
+
+class Problem(str):
+    """A warning about a data set, with the ``kind`` of what is wrong: one of those of `datasets.check`."""
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __new__(cls, kind: str, text: str) -> Problem:
+        self = super().__new__(cls, text)
+        self.kind = kind
+        return self
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return self.kind, str(self)
+
+
+class Remark(Problem):
+    """A warning about one thing that may be wrong with many: ``many`` says the same of ``{n}`` of them.
+
+    ``item`` is what names this one among them. A set of files read by another convention would otherwise give a line a
+    box.
+    """
+
+    __slots__ = ("item", "many")
+    many: str
+    item: str
+
+    def __new__(cls, kind: str, text: str, many: str = "", item: str = "") -> Remark:
+        """``many``: as "{n} boxes reach outside their image and were clipped"."""
+        self = super().__new__(cls, kind, text)
+        assert isinstance(self, Remark)
+        self.many, self.item = many, item
+        return self
+
+    def __getnewargs__(self) -> tuple[str, str, str, str]:  # type: ignore[override]
+        return self.kind, str(self), self.many, self.item
+
+
+def grouped(warnings: Iterable[str]) -> list[str]:
+    """``warnings`` without repetitions, in order; more than three of a kind become one line that names ten at most."""
+    texts = list(dict.fromkeys(warnings))
+    kinds: dict[str, list[str]] = {}
+    for text in texts:
+        if isinstance(text, Remark):
+            kinds.setdefault(text.many, []).append(text.item)
+    many = {kind: items for kind, items in kinds.items() if len(items) > _ONE_BY_ONE}
+    shown: dict[str, None] = {}
+    for text in texts:
+        if isinstance(text, Remark) and text.many in many:
+            shown[counted(text.many, many[text.many])] = None
+        else:
+            shown[text] = None
+    return list(shown)
+
+
+def counted(kind: str, items: list[str]) -> str:
+    """``kind`` with the count of ``items`` for ``{n}``, and the first ten of them behind it."""
+    more = "" if len(items) <= NAMED else f" and {len(items) - NAMED:,} more"
+    return f"{kind.replace('{n}', f'{len(items):,}')}: {', '.join(items[:NAMED])}{more}"

@@ -155,6 +155,9 @@ class _Quiet:
     def note(self, text: str) -> None:
         pass
 
+    def say(self, text: str) -> None:
+        pass
+
     def warn(self, text: str) -> None:
         warn(text)
 
@@ -192,6 +195,9 @@ class _Plain:
             click.echo(f"{self.label}: {text}", err=True)
         self._note = text
         self._draw()
+
+    def say(self, text: str) -> None:
+        click.echo(f"{self.label}: {text}", err=True)
 
     def warn(self, text: str) -> None:
         warn(text)

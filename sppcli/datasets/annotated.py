@@ -99,6 +99,9 @@ class AnnotatedDataset(Dataset):
         """As `record`, with every object that is written down, those that `record` leaves out too."""
         return self.record(image_id)
 
+    def is_annotated(self, image_id: str) -> bool:
+        return self.record(image_id).objects is not None
+
     @property
     def has_annotations(self) -> bool:
         return any(self.record(item.id).objects is not None for item in self.images)
@@ -119,6 +122,8 @@ class AnnotatedDataset(Dataset):
             if image_id not in self._ids:
                 raise MissingInput(f"{self.root} has no image {image_id!r}{did_you_mean(image_id, self._ids)}")
             record = self.record(image_id)
+            if record.objects is None and self.unlabelled == "empty":
+                record = replace(record, objects=())
             if record.objects is None:
                 raise MissingInput(f"image {image_id!r} of {self.sources[0]} has no annotation")
             record, remarks = fitted(record, str(self.sources[0]))

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sppcli.datasets.remarks import Problem as Problem
-from sppcli.datasets.remarks import grouped
+from sppcli.datasets.remarks import counted, grouped
+from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, asked_for, division, parts_of, role_of
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem
 
@@ -34,6 +35,9 @@ class Dataset(ABC):
     | sources | tuple of absolute paths | what the user gave |
     | root | absolute path | the folder that image paths are relative to |
     | images | tuple of ImageItem | sorted by id; ids are unique |
+    | split_seed | int | of the division of a data set that has no train, val or test of its own |
+    | unlabelled | "skip", "empty" or None | an image without annotation: left out, or empty; None: as is usual |
+    | digests | image id -> SHA-256 of its file | those that are known already |
     | warnings | list of str | what was left out and why, some a `Problem`; reading annotations may add to it |
     | least_side | float | a box is read as one without extent if a side of it is no longer than this, in pixels |
     """
@@ -48,6 +52,9 @@ class Dataset(ABC):
         self.root = root
         self.images = tuple(sorted(images, key=lambda item: item.id))
         self.warnings = list(warnings)
+        self.split_seed = 0
+        self.unlabelled: str | None = None
+        self.digests: dict[str, str] = {}
 
     def remarks(self) -> list[str]:
         """``warnings`` in a few lines: see `remarks.grouped`."""
@@ -80,8 +87,32 @@ class Dataset(ABC):
     def _split(self, name: str) -> tuple[str, ...]:
         """Image ids of a split out of ``split_names``."""
 
+    def is_annotated(self, image_id: str) -> bool:
+        """Whether the image comes with an annotation, be it one without objects."""
+        return True
+
+    def labelled(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """``ids`` without the images that are left out for want of an annotation; all of them if none has one."""
+        if self.unlabelled == "empty":
+            return tuple(ids)
+        kept = tuple(image_id for image_id in ids if self.is_annotated(image_id))
+        if kept and len(kept) < len(ids):
+            without = sorted(set(ids) - set(kept))
+            self.warnings.append(
+                counted(
+                    "{n} images have no annotation and are left out (spp propose --unlabelled empty counts them as "
+                    "images without objects)",
+                    without,
+                )
+            )
+        return kept or tuple(ids)
+
     def split(self, name: str) -> tuple[str, ...]:
         """Sorted ids of the images in split ``name``; "all" is every image.
+
+        Where the data set has no split of that name: ``valid`` is val, ``trainval`` is train and val, ``train2017`` is
+        train. A data set without any of these is divided by the content of each image
+        (`roles.division`). Where only test is missing, val or else train is taken for it, with a warning.
 
         Raises:
             MissingInput: no such split; the text names the splits there are.
@@ -91,10 +122,48 @@ class Dataset(ABC):
         names = self.split_names()
         if name in names:
             return self._split(name)
+        if (role := asked_for(name)) and (found := self._of_role(role)) is not None:
+            return found
         raise MissingInput(
             f"{self.root} has no split {name!r}: choose one of {', '.join((ALL, *names))}"
             f"{did_you_mean(name, (ALL, *names))}"
         )
+
+    def has_roles(self) -> bool:
+        """Whether a split of its own is train, val, test or trainval; without, it is divided by content."""
+        return any(role_of(name) for name in self.split_names())
+
+    def _of_role(self, role: str) -> tuple[str, ...] | None:
+        own: dict[str, set[str]] = {}
+        for name in self.split_names():
+            if there := role_of(name):
+                own.setdefault(there, set()).update(self._split(name))
+        if not own:
+            parts = parts_of(role)
+            return tuple(item.id for item in self.images if division(self._digest(item), self.split_seed) in parts)
+        if role in own:
+            return tuple(sorted(own[role]))
+        if role == TRAINVAL and (both := [own[part] for part in (TRAIN, VAL) if part in own]):
+            return tuple(sorted(set().union(*both)))
+        if role == TEST and (stand_in := next((part for part in (VAL, TRAIN) if part in own), None)):
+            learnt = "which trainval holds too: for a score on images that were not learnt, train with --split train"
+            if stand_in == TRAIN:
+                learnt = "images that were learnt: keep some apart, in a split test, for a score that means something"
+            self.warnings.append(f"{self.root} has no split test: {stand_in} is taken for it, {learnt}")
+            return tuple(sorted(own[stand_in]))
+        return None
+
+    def _digest(self, item: ImageItem) -> str:
+        """SHA-256 (hex) of the image's file."""
+        if item.id not in self.digests:
+            try:
+                data = item.path.read_bytes()
+            except OSError as error:
+                raise MissingInput(
+                    f"{item.path} cannot be read: the data set has no splits and is divided by its images' contents"
+                ) from error
+            self.digests[item.id] = hashlib.sha256(data).hexdigest()
+        return self.digests[item.id]
 
     def annotation_digest(self, ids: Iterable[str]) -> str:
         """SHA-256 (hex) of the annotations of the images ``ids``, so that a result can record its ground truth.

@@ -19,7 +19,7 @@ from sppcli.datasets import (
     retinanet,
     table,
     via,
-    voc,
+    voc_folders,
     yolo,
 )
 from sppcli.datasets.base import Dataset, did_you_mean, siblings
@@ -30,7 +30,7 @@ from sppcli.errors import BadInput, MissingInput, UsageProblem
 
 FORMATS: tuple[Format, ...] = (
     ilsvrc.FORMAT,
-    voc.FORMAT,
+    voc_folders.FORMAT,
     coco.FORMAT,
     yolo.FORMAT,
     table.FORMAT,

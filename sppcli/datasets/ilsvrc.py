@@ -87,6 +87,9 @@ class IlsvrcDataset(AnnotatedDataset):
         super().__init__("ilsvrc", source, root, items, splits, tuple(names.values()), warnings)
         self.blacklist = _blacklist(root, numbers, self._paths, names) if task == "DET" else frozenset()
 
+    def is_annotated(self, image_id: str) -> bool:
+        return image_id in self._files
+
     @property
     def has_annotations(self) -> bool:
         return not self._files.keys().isdisjoint(self._paths)

@@ -18,18 +18,28 @@ def reopen(
     *,
     images_needed: bool = True,
     remedy: str = "give the folder first",
+    digests: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The images that ``artefact`` says it was made of, read as the format that they were read as.
 
     Args:
-        source: what the artefact records of its images: ``paths`` and ``kind``.
+        source: what the artefact records of its images: ``paths``, ``kind``, ``split_seed``, ``unlabelled``.
         dataset: where they are now, if given; the format is then recognised anew.
         remedy: how to name another place, for the message.
+        digests: SHA-256 of images, by id, that the artefact has; others are computed if splits go by them.
 
     Raises:
         BadArtefact: nothing is recorded.
         MissingInput: the images are no longer there.
     """
+    opened = _open(artefact, source, dataset, images_needed, remedy)
+    opened.split_seed = int(source.get("split_seed", 0))
+    opened.unlabelled = source.get("unlabelled")
+    opened.digests.update(digests or {})
+    return opened
+
+
+def _open(artefact: Path, source: Mapping[str, Any], dataset: Path | None, images_needed: bool, remedy: str) -> Dataset:
     if dataset is not None:
         return open_dataset([dataset], images_needed)
     paths = [Path(path) for path in source.get("paths") or ()]

@@ -13,7 +13,7 @@ import numpy as np
 
 from sppcli.datasets.annotated import AnnotatedImage, read_text
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, Problem, did_you_mean, find_images
-from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.format import Place, Recognised
 from sppcli.datasets.matching import same_names
 from sppcli.datasets.voc_xml import from_voc as from_voc
 from sppcli.datasets.voc_xml import read_annotation as read_annotation
@@ -95,6 +95,9 @@ class VocDataset(Dataset):
         self._places = {item.id: item.path for item in images}
         self._parsed: dict[str, Annotations] = {}
 
+    def is_annotated(self, image_id: str) -> bool:
+        return image_id in self._files
+
     @property
     def has_annotations(self) -> bool:
         return bool(self._files)
@@ -113,6 +116,8 @@ class VocDataset(Dataset):
         if image_id not in self._parsed:
             if image_id not in self._ids:
                 raise MissingInput(f"{self.root} has no image {image_id!r}{did_you_mean(image_id, self._ids)}")
+            if image_id not in self._files and self.unlabelled == "empty":
+                return Annotations.empty()
             if image_id not in self._files:
                 expected = self.root / "Annotations" / f"{image_id}.xml"
                 raise MissingInput(f"image {image_id!r} has no annotation: {expected} is not there")
@@ -210,7 +215,8 @@ def _roots(folder: Path, images_needed: bool) -> list[Path]:
     return []
 
 
-def _recognise(place: Place) -> Recognised | None:
+def recognise(place: Place) -> Recognised | None:
+    """A VOC folder, or the one in a devkit."""
     ilsvrc = any((place.path / "Annotations" / task).is_dir() for task in ("DET", "CLS-LOC"))
     roots = _roots(place.path, place.images_needed) if place.is_folder and not ilsvrc else []
     if len(roots) > 1:
@@ -220,6 +226,3 @@ def _recognise(place: Place) -> Recognised | None:
     return Recognised(
         "JPEGImages, Annotations, ImageSets", lambda: VocDataset(roots[0], place.path, place.images_needed)
     )
-
-
-FORMAT = Format("voc", "PASCAL VOC", "JPEGImages with Annotations or ImageSets", _recognise)

@@ -109,6 +109,10 @@ class YoloDataset(AnnotatedDataset):
     def has_annotations(self) -> bool:
         return any(label_path(path).is_file() for path in self._paths.values())
 
+    def is_annotated(self, image_id: str) -> bool:
+        # Without a label file an image has no objects, unless it is said to be one that nobody has labelled.
+        return self.unlabelled != "skip" or label_path(self._paths[image_id]).is_file()
+
     def record(self, image_id: str) -> AnnotatedImage:
         if image_id not in self._records:
             path = self._paths[image_id]

@@ -107,7 +107,7 @@ def open_splits(
             features.check_proposals(proposals)
         opened = reopen_dataset(proposals, dataset)
         rows = [{image_id: row for row, image_id in enumerate(features.images.ids)} for features in several]
-        wanted = opened.split(split)
+        wanted = opened.labelled(opened.split(split))
         there = [image_id for image_id in wanted if all(image_id in known for known in rows)]
         missing = tuple(sorted(set(wanted) - set(there)))
         yield tuple(
@@ -118,4 +118,10 @@ def open_splits(
 
 def reopen_dataset(proposals: Proposals, dataset: Path | None = None) -> Dataset:
     """The data set that the proposals were made of."""
-    return reopen(proposals.path, proposals.header.source, dataset, remedy="say where they are with --dataset")
+    return reopen(
+        proposals.path,
+        proposals.header.source,
+        dataset,
+        remedy="say where they are with --dataset",
+        digests=dict(zip(proposals.images.ids, proposals.images.digests, strict=True)),
+    )

@@ -27,6 +27,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """What is being worked on, or what is slow, in a few words; replaces the note before it."""
 
+    def say(self, text: str) -> None:
+        """One line that stays: what there is to work on."""
+
     def warn(self, text: str) -> None:
         """One sentence the user should read even when everything goes on."""
 
@@ -41,6 +44,9 @@ class NoProgress:
         """Ignored."""
 
     def note(self, text: str) -> None:
+        """Ignored."""
+
+    def say(self, text: str) -> None:
         """Ignored."""
 
     def warn(self, text: str) -> None:

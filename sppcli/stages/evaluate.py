@@ -104,7 +104,7 @@ def run_coco_on_results(dataset: Path, results: Path, split: str, *, options: Ru
     opened = open_dataset([dataset], images_needed=False)
     if not isinstance(opened, CocoDataset):
         raise UsageProblem(f"{dataset} is no COCO data set, whose ids {results} could name; spp convert makes it one")
-    wanted = opened.split(split)
+    wanted = opened.labelled(opened.split(split))
     return _coco(read_coco_results(results, opened, split), opened, wanted, split, progress)
 
 
@@ -149,7 +149,7 @@ def run_localisation(
     progress = options.progress
     opened = open_dataset([dataset], images_needed=False)
     require_annotations(opened)
-    wanted = opened.split(split)
+    wanted = opened.labelled(opened.split(split))
     names = {number: name for name, number in opened.wordnet.items()} if isinstance(opened, IlsvrcDataset) else {}
     found = read_localisation_results(localisations, wanted, names)
     truth, _ = _truth(opened, wanted, split, progress)
@@ -190,7 +190,7 @@ def _opened(
     """The data set that detections were made of, and the ids of its split; says which of these were not seen."""
     opened = reopen(stored.path, stored.header.source, dataset, images_needed=False)
     require_annotations(opened)
-    wanted = opened.split(split)
+    wanted = opened.labelled(opened.split(split))
     unseen = sorted(set(wanted) - set(stored.detections.image_ids))
     if len(unseen) == len(wanted):
         raise MissingInput(f"{stored.path} covers no image of split {split}; run spp detect --split {split}")
@@ -214,7 +214,7 @@ def run_on_results(
     progress = options.progress
     opened = open_dataset([dataset], images_needed=False)
     require_annotations(opened)
-    wanted = opened.split(config.split)
+    wanted = opened.labelled(opened.split(config.split))
     found = read_results(results, config.split, image_ids=wanted)
     known = set(opened.classes)
     foreign = [name for name in result_classes(results, config.split) if name not in known]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,8 @@ from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
 from sppcli.artefacts.store import Header, Parts, digest_of
-from sppcli.datasets import open_dataset
+from sppcli.datasets import Dataset, open_dataset
+from sppcli.datasets.describe import describe
 from sppcli.errors import BadArtefact, BadInput, SppError
 from sppcli.images import digest, read_bytes
 from sppcli.proposals.edges import open_forest
@@ -23,6 +25,7 @@ from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, propose_im
 from sppcli.proposals.union import unite
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.processes import run_many
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, FloatArray, ImageItem, Skipped
 
 
@@ -51,13 +54,15 @@ def run(
     *,
     imports: Sequence[Path] = (),
     options: RunOptions = USUAL,
+    split_seed: int = 0,
+    unlabelled: Literal["skip", "empty"] | None = None,
 ) -> ProposeSummary:
     """Search every image of ``sources`` and write ``output``.
 
     Images that an unfinished run, or an earlier ``output`` of the same options, has searched already are not searched
     again; they are known by content. A damaged image is skipped, warned of and listed in the file. The windows in
     the files ``imports`` are added (`union.unite`); without methods in ``config``, images that no file has windows of
-    are skipped too.
+    are skipped too. ``split_seed`` and ``unlabelled`` are recorded for the stages that follow; see `Dataset`.
 
     Raises:
         MissingInput, BadInput: nothing to search, no edge model, or an import that cannot be used; with ``strict``, the
@@ -65,11 +70,14 @@ def run(
     """
     progress = options.progress
     dataset = open_dataset(sources)
+    dataset.split_seed, dataset.unlabelled = split_seed, unlabelled
+    digests = _digests(dataset.images)
+    dataset.digests.update((item.id, value) for item, value in zip(dataset.images, digests, strict=True))
+    _say_what_is_there(dataset, progress)
     for warning in dataset.remarks():
         if options.strict:
             raise BadInput(warning)
         progress.warn(warning)
-    digests = _digests(dataset.images)
     relative = [_relative(item.path, dataset.root) for item in dataset.images]
     files = [open_import(path, dataset.images, dataset.root, digests) for path in imports]
     if config.edge_model:
@@ -86,6 +94,8 @@ def run(
             )
         },
         source_json(dataset.kind, [str(path) for path in dataset.sources], str(dataset.root))
+        | ({"split_seed": split_seed} if split_seed else {})
+        | ({"unlabelled": unlabelled} if unlabelled else {})
         | ({"edge_model": str(Path(config.edge_model).absolute())} if config.edge_model else {})
         | (
             {"imports": [{"path": str(file.path.absolute()), "method": file.method} for file in files]} if files else {}
@@ -165,6 +175,14 @@ def run(
     searched = len(todo) - len(problems)
     taken = {str(file.path): file.windows for file in files}
     return ProposeSummary(output, len(good), windows_found, searched, len(digests) - len(todo), skipped, imported=taken)
+
+
+def _say_what_is_there(dataset: Dataset, progress: Progress) -> None:
+    """One line on the data set; an annotation that cannot be read is no reason not to search its image."""
+    try:
+        progress.say(describe(dataset))
+    except BadInput as error:
+        dataset.warnings.append(f"annotations cannot be read: {error}")
 
 
 def _without_windows(digests: Sequence[str], config: ProposeConfig, files: Sequence[Imported]) -> dict[str, str]:

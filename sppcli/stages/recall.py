@@ -91,7 +91,7 @@ def run(
     stored = [read_proposals(path) for path in paths]
     opened = _open(stored[0], dataset)
     require_annotations(opened)
-    wanted = opened.split(split)
+    wanted = opened.labelled(opened.split(split))
     truth = {image_id: opened.annotations(image_id) for image_id in wanted}
     for warning in opened.remarks():
         progress.warn(warning)
@@ -111,7 +111,8 @@ def run(
 
 
 def _open(proposals: Proposals, dataset: Path | None) -> Dataset:
-    return reopen(proposals.path, proposals.header.source, dataset, images_needed=False)
+    digests = dict(zip(proposals.images.ids, proposals.images.digests, strict=True))
+    return reopen(proposals.path, proposals.header.source, dataset, images_needed=False, digests=digests)
 
 
 def _recall(proposals: Proposals, truth: dict[str, Annotations], split: str, progress: Progress) -> FileRecall:

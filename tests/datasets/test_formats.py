@@ -29,7 +29,7 @@ def test_names_are_told_apart():
 
 
 def test_two_formats_in_one_folder_are_a_question(two_formats):
-    with pytest.raises(UsageProblem, match=r"PASCAL VOC \(JPEGImages.*and YOLO \(data.yaml\): choose with voc:.* or "):
+    with pytest.raises(UsageProblem, match=r"VOC \(JPEGImages.*and YOLO \(data.yaml\): choose with voc:.* or "):
         open_dataset([two_formats])
     assert [item.id for item in open_dataset([f"voc:{two_formats}"]).images] == ["000001", "000002"]
     assert open_dataset([f"yolo:{two_formats}"]).annotations("b").labels == ("cat",)

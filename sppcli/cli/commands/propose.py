@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -87,6 +88,20 @@ from sppcli.runtime.cpus import cpu_threads
         "reference to check against."
     ),
 )
+@click.option(
+    "--split-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Of the division into train, val and test, by the content of each image, of a data set that has no splits.",
+)
+@click.option(
+    "--unlabelled",
+    type=click.Choice(["skip", "empty"]),
+    default=None,
+    show_default="empty for YOLO, else skip",
+    help="Leave images without annotation out of training and evaluation, or take them as images without objects.",
+)
 @options.seed
 @options.jobs
 @options.strict
@@ -105,6 +120,8 @@ def command(
     max_proposals: int,
     max_side: int,
     engine: str,
+    split_seed: int,
+    unlabelled: Literal["skip", "empty"] | None,
     seed: int,
     jobs: int | None,
     strict: bool,
@@ -141,7 +158,15 @@ def command(
     )
     with console.progress("propose") as progress:
         run = RunOptions(force=force, strict=strict, dry_run=dry_run, jobs=jobs or cpu_threads(), progress=progress)
-        summary = propose.run(expand(sources), output, config, imports=imports, options=run)
+        summary = propose.run(
+            expand(sources),
+            output,
+            config,
+            imports=imports,
+            split_seed=split_seed,
+            unlabelled=unlabelled,
+            options=run,
+        )
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:

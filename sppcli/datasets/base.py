@@ -139,6 +139,8 @@ class Dataset(ABC):
             if there := role_of(name):
                 own.setdefault(there, set()).update(self._split(name))
         if not own:
+            if not self.has_annotations:
+                return None
             parts = parts_of(role)
             return tuple(item.id for item in self.images if division(self._digest(item), self.split_seed) in parts)
         if role in own:

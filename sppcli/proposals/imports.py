@@ -119,7 +119,7 @@ def open_import(path: Path, images: Sequence[ImageItem], root: Path, digests: Se
     owner: dict[int, str] = {}
     unknown: list[str] = []
     for name, windows in found.items():
-        candidates = named.get(name) or named.get(_number(name), ())
+        candidates = named.get(name) or named.get(_number(name)) or named.get(_number(windows.number), ())
         if len(candidates) > 1:
             first, second = (images[index].id for index in candidates[:2])
             raise BadInput(f"{path}: {name!r} may be {first} or {second}; name images by their path below {root}")

@@ -9,7 +9,8 @@ order (highest score first where it has scores).
 | .csv | header ``image,x0,y0,x1,y1`` or ``image,x0,y0,x1,y1,score``; 0-based half-open |
 | .jsonl | ``{"image": id, "box": [x0, y0, x1, y1], "score": 0.5}`` a line, score optional; 0-based half-open |
 | .json | ``[{"image_id": id or number, "bbox": [x, y, width, height], "score": 0.5}]``, 0-based, score optional; or an
-object that has this list as ``annotations``, and ``images`` |
+object that has this list as ``annotations``, and ``images``; with ``file_name``, as `spp detect` writes it, that is
+the image's name |
 
 Source of the .mat layout: the files that go with Uijlings et al. (IJCV 2013) and with R-CNN, and how R-CNN reads them.
 """
@@ -21,7 +22,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,14 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Rows:
-    """Boxes (N, 4) float32 of one image; scores (N,) float32, or None where the file has none."""
+    """Boxes (N, 4) float32 of one image; scores (N,) float32, or None where the file has none.
+
+    ``number``: what COCO's results call the image where they say its file name too, else "".
+    """
 
     boxes: Boxes
     scores: FloatArray | None
+    number: str = ""
 
 
 @dataclass
@@ -189,6 +194,8 @@ def _read_coco(path: Path, data: bytes) -> dict[str, Rows]:
             "or an object with such a list as 'annotations'"
         )
 
+    numbers: dict[str, str] = {}
+
     def records() -> Iterator[tuple[str, str, list[float], float | None]]:
         for number, item in enumerate(items):
             where = f"{path}, record {number}"
@@ -196,9 +203,11 @@ def _read_coco(path: Path, data: bytes) -> dict[str, Rows]:
                 raise BadInput(f"{where}: has no 'image_id' or no 'bbox'")
             x, y, width, height = _four(item["bbox"], where, "bbox")
             key = _name(item["image_id"], where)
-            yield where, names.get(key, key), [x, y, x + width, y + height], _score(item, where)
+            name = names.get(key) or _name(item.get("file_name", key), where)
+            numbers[name] = key
+            yield where, name, [x, y, x + width, y + height], _score(item, where)
 
-    return _gather(records())
+    return {name: replace(rows, number=numbers[name]) for name, rows in _gather(records()).items()}
 
 
 def _gather(records: Iterator[tuple[str, str, list[float], float | None]]) -> dict[str, Rows]:

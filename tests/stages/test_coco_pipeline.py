@@ -20,6 +20,30 @@ from tests.small_artefacts import write_detections
 from tests.stages.conftest import SCALES, Run, Work
 
 
+def renumber(folder: Path) -> None:
+    """Image and category ids that nothing could guess, as exports have them."""
+    for path in folder.glob("*.json"):
+        body = json.loads(path.read_text())
+        for row in body["images"]:
+            row["id"] += 1000
+        for row in body["categories"]:
+            row["id"] = 40 - 3 * row["id"]
+        for row in body["annotations"]:
+            row["image_id"] += 1000
+            row["category_id"] = 40 - 3 * row["category_id"]
+        path.write_text(json.dumps(body))
+
+
+def pycocotools_stats(results: str) -> list[float]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO("coco/annotations/instances_test.json")
+        evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats]
+
+
 def test_from_windows_to_ap_on_coco_files(work: Work, run: Run) -> None:
     assert run("convert", "shapes", "coco", "--to", "coco", "-q")[0] == 0
     path = Path("coco/annotations/instances_trainval.json")
@@ -32,6 +56,7 @@ def test_from_windows_to_ap_on_coco_files(work: Work, run: Run) -> None:
     path.write_text(json.dumps(body))
     for name in ("train", "val"):
         Path(f"coco/annotations/instances_{name}.json").unlink()
+    renumber(Path("coco/annotations"))
     for name in ("proposals.h5", "features.h5", "svm.h5", "bbox.h5"):
         Path(name).unlink()
     assert run("propose", "coco", "-j", "1", "-q")[0] == 0
@@ -62,14 +87,22 @@ def test_from_windows_to_ap_on_coco_files(work: Work, run: Run) -> None:
             }
         )
     Path("results.json").write_text(json.dumps(rows))
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO("coco/annotations/instances_test.json")
-        evaluation = COCOeval(coco, coco.loadRes("results.json"), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    assert [-1 if result[name] is None else result[name] for name in STATS] == evaluation.stats.tolist()
+    stats = [-1 if result[name] is None else result[name] for name in STATS]
+    assert stats == pycocotools_stats("results.json")
     assert 0.05 < result["AP"] < 1
+
+    # The list that spp detect writes says the same, to COCO's tools and to spp.
+    assert run("detect", "--format", "coco", "-o", "own.json", "-q")[0] == 0
+    own = [{name: row[name] for name in rows[0]} for row in json.loads(Path("own.json").read_text())]
+    assert sorted(own, key=str) == sorted(rows, key=str)
+    assert stats == pycocotools_stats("own.json")
+    code, out, err = run("evaluate", "coco", "--coco", "--results", "own.json", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == result
+    # And its boxes can be imported as region proposals, whatever their images are called.
+    code, out, err = run("propose", "coco", "--import", "own.json", "-o", "imported.h5", "-q")
+    assert code == 0, err
+    assert "are not in the data set" not in err
 
 
 def test_the_table_of_a_voc_data_set(make_voc: object, tmp_path: Path, run: Run) -> None:
@@ -157,6 +190,40 @@ def test_results_go_by_the_ids_of_their_own_splits_file(tmp_path: Path, run: Run
     for wrong in (True, [1], "1", 1.5):
         results.write_text(json.dumps([{**found[0], "image_id": wrong}]))
         assert "has no image of id" in run(*arguments, "val")[2]
+
+
+def test_files_and_folders_of_results_are_told_apart(voc: Voc, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "r.json").write_text("[]")
+    code, _, err = run("evaluate", str(voc.root), "--results", str(tmp_path / "r.json"))
+    assert code == 2
+    assert "r.json is a file: with --coco it is scored as COCO's results, and VOC result files are given by" in err
+    (tmp_path / "results").mkdir()
+    image_file(tmp_path / "set" / "val" / "a.jpg")
+    write_coco_file(
+        tmp_path / "set" / "annotations" / "instances_val.json", [{"id": 1, "file_name": "a.jpg"}], [], {1: "cat"}
+    )
+    arguments = ("evaluate", str(tmp_path / "set"), "--coco", "--split", "val", "--results")
+    code, _, err = run(*arguments, str(tmp_path / "results"))
+    assert code == 2
+    assert "results is a folder: --coco scores one file of COCO's results" in err
+
+
+def test_voc_results_as_other_systems_save_them(voc: Voc, tmp_path: Path, run: Run) -> None:
+    """Byte order marks and line ends of two characters are no part of an id; nor is the ending of a name."""
+    name = voc.splits["test"][0]
+    thing = voc.things[name][0]
+    line = f"{{}} 0.9 {thing.box[0] + 1} {thing.box[1] + 1} {thing.box[2]} {thing.box[3]}"
+    path = tmp_path / "results" / f"comp4_det_test_{thing.label}.txt"
+    path.parent.mkdir()
+    path.write_bytes(b"\xef\xbb\xbf" + f"{line.format(name)}\r\n".encode())
+    arguments = ("evaluate", str(voc.root), "--results", str(path.parent), "--json")
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert json.loads(out)["ap"][thing.label] > 0
+    path.write_text(line.format(f"{name}.jpg"))
+    code, _, err = run(*arguments)
+    assert code == 3
+    assert f"{path}, line 1: image '{name}.jpg' is not among the images evaluated: an image's id has no ending" in err
 
 
 def test_what_coco_and_ilsvrc_do_not_score(voc: Voc, tmp_path: Path, run: Run) -> None:

@@ -21,6 +21,9 @@ from sppcli.errors import BadInput
 from sppcli.runtime.files import replacing
 from sppcli.structures import Detections, Found
 
+# What JSON leaves as it is and Unicode, so Python's splitlines, takes for the end of a line.
+_LINE_ENDS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
+
 
 class ResultWriter(Protocol):
     """What takes each image's detections. `begin` comes first and `end` last; without `end` nothing was completed."""
@@ -39,7 +42,7 @@ class ResultWriter(Protocol):
 
 class JsonLinesWriter:
     """One JSON object a line and detection, an image's best first: image, path, class, score, box (x0 y0 x1 y1, 0-based
-    half-open pixels). JSON escapes whatever would break a line.
+    half-open pixels). Whatever ends a line for some reader is escaped.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -58,7 +61,7 @@ class JsonLinesWriter:
                 "score": round(score, 6),
                 "box": [round(value, 2) for value in box],
             }
-            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._stream.write(json.dumps(line, ensure_ascii=False).translate(_LINE_ENDS) + "\n")
         self._stream.flush()
 
     def end(self) -> None:

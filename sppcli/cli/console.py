@@ -105,6 +105,23 @@ def sheet(title: str, rows: Sequence[tuple[str, str]], apart: bool = False) -> N
         click.echo(f"  {name}{' ' * (width - _width(name))}  {text}")
 
 
+def section(heading: str, lines: Sequence[str], apart: bool = False) -> None:
+    """A heading with lines below it on standard output, as they are; ``apart`` as in `sheet`."""
+    bold = _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
+    click.echo(("\n" if apart else "") + (click.style(heading, bold=True) if bold else heading))
+    for line in lines:
+        click.echo(f"  {line}".rstrip())
+
+
+def has_blocks() -> bool:
+    """Whether standard output can show block characters."""
+    try:
+        "█▏…".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def _table_on_terminal(
     headers: Sequence[str], cells: list[list[str]], footer: list[list[str]], right: list[bool]
 ) -> None:

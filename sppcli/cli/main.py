@@ -20,6 +20,7 @@ from sppcli.errors import SppError
 
 # Name -> module whose ``command`` it is, in the order of the work. Modules are imported when asked for.
 COMMANDS = {
+    "check": "sppcli.cli.commands.check",
     "propose": "sppcli.cli.commands.propose",
     "extract": "sppcli.cli.commands.extract",
     "finetune": "sppcli.cli.commands.finetune",
@@ -43,6 +44,7 @@ COMMANDS = {
 # First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
 # everything else. A test compares.
 SUMMARIES = {
+    "check": "Report what a data set holds and what is wrong with it.",
     "propose": "Find region proposals: boxes that may hold an object.",
     "extract": "Compute conv feature maps of whole images at each scale.",
     "finetune": "Fine-tune fc6 and fc7 on region proposals.",

@@ -1,0 +1,121 @@
+"""``spp check``: what is in a data set, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sppcli.cli import options
+from sppcli.paper import DEFAULT
+from sppcli.runtime.cpus import cpu_threads
+
+if TYPE_CHECKING:
+    from sppcli.stages.check import CheckSummary
+
+
+@click.command("check")
+@click.argument("source", metavar="DATA", type=options.FilePath)
+@click.option("--plot", type=options.FilePath, metavar="FILE.png", help="Draw counts and sizes as a PNG, too.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Read no pixels: damage behind an image's header, and equal images in different files, are not found.",
+)
+@click.option(
+    "--min-examples",
+    type=click.IntRange(min=1),
+    default=10,
+    metavar="N",
+    help="A class with fewer objects to train on is reported.",
+)
+@click.option(
+    "--max-side",
+    type=click.IntRange(min=16),
+    default=DEFAULT.max_side,
+    metavar="PIXELS",
+    help="The --max-side that you will give to spp propose; it decides which objects are too small.",
+)
+@click.option("--strict", is_flag=True, help="End with exit code 3 if anything is wrong.")
+@options.jobs
+@options.as_json
+@options.verbosity
+def command(
+    source: Path,
+    plot: Path | None,
+    quick: bool,
+    min_examples: int,
+    max_side: int,
+    strict: bool,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Report what a data set holds and what is wrong with it.
+
+    DATA is whatever spp propose takes: a folder of images with or without annotations, or a file of annotations. The
+    report counts the objects of each class and split and says how large images and objects are. Then it lists what
+    is wrong:
+
+    \b
+    - images that are damaged, missing, or of another size than stated;
+    - boxes outside their image, without extent, or with swapped corners;
+    - objects that are annotated twice, and objects too small for Selective Search;
+    - class names that differ only by case or blanks;
+    - images that occur twice, above all in training and test;
+    - classes that a split lacks, or that have few examples.
+
+    Nothing is changed. Three findings of each kind are shown; -v shows all of them, and --json names their files.
+    Boxes are x0 y0 x1 y1, 0-based and half-open, whatever the format.
+    """
+    from sppcli.cli import console
+    from sppcli.errors import BadInput
+    from sppcli.stages import check
+
+    config = check.CheckConfig(quick=quick, min_examples=min_examples, max_side=max_side)
+    with console.progress("check") as progress:
+        summary = check.run(source, config, jobs=jobs or cpu_threads(), plot=plot, progress=progress)
+    if as_json:
+        console.print_json(_as_json(summary))
+    else:
+        from sppcli.report.check_text import sections
+
+        shown = None if console.level() > 0 else 3
+        title = f"{source}: {summary.title}"
+        for number, (heading, lines) in enumerate(
+            sections(title, summary.stats, summary.findings, shown=shown, plain=not console.has_blocks())
+        ):
+            console.section(heading, lines, apart=number > 0)
+        if plot:
+            console.say(f"check: plots are in {plot}")
+    if strict and summary.findings:
+        raise BadInput(
+            f"{source}: there is something wrong ({len(summary.findings):,} times, see above); mend it, or leave "
+            "--strict out"
+        )
+
+
+def _as_json(summary: CheckSummary) -> dict[str, Any]:
+    from sppcli.datasets.statistics import QUANTILES
+
+    stats = summary.stats
+    return {
+        "source": summary.source,
+        "format": summary.kind,
+        "images": stats.images,
+        "annotated": stats.annotated,
+        "without_objects": stats.empty,
+        "objects": stats.objects,
+        "splits": stats.splits,
+        "classes": stats.classes,
+        "image_sizes": [
+            {"width": width, "height": height, "images": count} for (width, height), count in stats.image_sizes
+        ],
+        "percentiles": {
+            name: dict(zip(map(str, QUANTILES), spread, strict=True)) for name, spread in stats.spreads.items()
+        },
+        "object_sides": [{"from": least, "to": most, "objects": count} for least, most, count in stats.histogram()],
+        "least_area": summary.least_area,
+        "wrong": summary.counts,
+        "findings": summary.findings,
+    }

@@ -1,0 +1,169 @@
+"""A data set looked through before any work: counts, sizes and what is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sppcli.datasets import open_dataset
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage
+from sppcli.datasets.base import Dataset
+from sppcli.datasets.check import (
+    KINDS,
+    Finding,
+    identical,
+    not_annotated,
+    of_classes,
+    of_image,
+    of_splits,
+    similar_classes,
+    too_small,
+)
+from sppcli.datasets.formats import FORMATS
+from sppcli.datasets.look import Look, look
+from sppcli.datasets.statistics import Statistics, measure
+from sppcli.datasets.voc import VocDataset
+from sppcli.errors import SppError
+from sppcli.paper import DEFAULT
+from sppcli.runtime.processes import run_many
+from sppcli.runtime.progress import NoProgress, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """``quick``: images are not decoded; ``min_examples``: fewer are few; ``max_side``: as `ProposeConfig`."""
+
+    quick: bool = False
+    min_examples: int = 10
+    max_side: int = DEFAULT.max_side
+
+
+@dataclass(frozen=True)
+class CheckSummary:
+    """``kind``: the format's name; ``title``: the same for people.
+
+    ``least_area``: square pixels of the smallest region of Selective Search.
+    """
+
+    source: Path
+    kind: str
+    title: str
+    stats: Statistics
+    findings: tuple[Finding, ...]
+    least_area: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Kind -> number of findings, those of none left out."""
+        counted = {kind: sum(finding.kind == kind for finding in self.findings) for kind in KINDS}
+        return {kind: count for kind, count in counted.items() if count}
+
+
+def run(
+    source: Path,
+    config: CheckConfig,
+    *,
+    jobs: int = 1,
+    plot: Path | None = None,
+    progress: Progress | None = None,
+) -> CheckSummary:
+    """Look at every image and annotation of ``source``; write ``plot``, a PNG, if it is given.
+
+    Raises:
+        MissingInput, BadInput: no data set, or one that cannot be read at all; a plot that cannot be written.
+    """
+    # Here, not above: it brings numba, which the processes that decode images have no use for.
+    from sppcli.proposals.selective_search.graph_segmentation import MIN_SIZE
+
+    progress = progress or NoProgress()
+    if plot:
+        from sppcli.report.check_plot import require_png
+
+        require_png(plot)
+    dataset = open_dataset([source])
+    # As they are now: reading annotations adds what is found below in other words.
+    findings = [Finding(getattr(text, "kind", "dataset"), str(text)) for text in dataset.warnings]
+    looks = _looks(dataset, config.quick, jobs, progress)
+    findings += _unreadable_images(dataset, looks)
+    records, unreadable = _records(dataset, looks, progress)
+    findings += unreadable
+    for record in records:
+        seen = looks[record.id]
+        findings += of_image(record, seen, dataset.least_side)
+        findings += too_small(record, seen, MIN_SIZE, config.max_side, dataset.least_side)
+    splits = {name: dataset.split(name) for name in dataset.split_names()}
+    sizes = {image_id: seen.size for image_id, seen in looks.items() if seen.size}
+    stats = measure(records, sizes, splits, dataset.least_side)
+    places = {item.id: item.path for item in dataset.images}
+    findings += of_splits(splits, places)
+    findings += identical(looks, splits, places)
+    if stats.annotated:
+        findings += not_annotated(records, splits)
+        findings += _of_classes(dataset, records, stats, config.min_examples)
+    order = list(KINDS)
+    findings.sort(key=lambda finding: order.index(finding.kind))
+    if plot:
+        from sppcli.report.check_plot import draw_check
+
+        draw_check(plot, _title(source, stats), stats, findings, math.sqrt(MIN_SIZE))
+    titles = {form.name: form.title for form in FORMATS}
+    return CheckSummary(source, dataset.kind, titles.get(dataset.kind, "images"), stats, tuple(findings), MIN_SIZE)
+
+
+def _title(source: Path, stats: Statistics) -> str:
+    return (
+        f"{source.absolute().name}: {stats.images:,} images, {stats.objects:,} objects of {len(stats.classes)} classes"
+    )
+
+
+def _looks(dataset: Dataset, quick: bool, jobs: int, progress: Progress) -> dict[str, Look]:
+    """Image id -> what a look at its file gives."""
+    paths = [item.path for item in dataset.images]
+    progress.start(len(paths), "images")
+    looks: dict[str, Look] = {}
+    for row, seen in run_many(partial(look, pixels=not quick), paths, jobs):
+        looks[dataset.images[row].id] = seen
+        progress.advance()
+    return looks
+
+
+def _unreadable_images(dataset: Dataset, looks: Mapping[str, Look]) -> Iterator[Finding]:
+    for item in dataset.images:
+        seen = looks[item.id]
+        if seen.problem:
+            kind = "missing-image" if seen.missing else "unreadable-image"
+            yield Finding(kind, seen.problem, item.id, item.path)
+
+
+def _records(
+    dataset: Dataset, looks: Mapping[str, Look], progress: Progress
+) -> tuple[list[AnnotatedImage], list[Finding]]:
+    """The annotation of each image as written, and those that cannot be read; an image without one has no objects."""
+    records, unreadable = [], []
+    progress.start(len(dataset.images), "annotations")
+    for item in dataset.images:
+        record = AnnotatedImage(item.id, item.path, None)
+        if isinstance(dataset, AnnotatedDataset | VocDataset):
+            try:
+                record = dataset.written(item.id)
+            except SppError as error:
+                # Some formats need the image to read its annotation; that it is damaged has been said.
+                if not looks[item.id].problem:
+                    unreadable.append(Finding("unreadable-annotation", str(error), item.id, item.path))
+                record = replace(record, objects=())
+        records.append(record)
+        progress.advance()
+    return records, unreadable
+
+
+def _of_classes(
+    dataset: Dataset, records: Sequence[AnnotatedImage], stats: Statistics, min_examples: int
+) -> Iterator[Finding]:
+    declared = dataset.declared if isinstance(dataset, AnnotatedDataset) else ()
+    written = Counter(thing.label for record in records for thing in record.objects or ())
+    yield from similar_classes(dict.fromkeys(declared, 0) | written)
+    yield from of_classes(stats, declared, min_examples)

@@ -115,7 +115,7 @@ def test_misspelt_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["propse", "x"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "Error: No such command 'propse'. Did you mean 'propose'?"
     assert main(["zzz"]) == 2
-    assert "The commands are propose, extract, " in capsys.readouterr().err
+    assert "The commands are check, propose, extract, " in capsys.readouterr().err
 
 
 def test_misspelt_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("source", metavar="DATA", type=options.FilePath)
-@click.option("--plot", type=options.FilePath, metavar="FILE.png", help="Draw counts and sizes as a PNG, too.")
+@click.option("--plot", type=options.FilePath, metavar="FILE.png", help="Also draw counts and sizes, as a PNG.")
 @click.option(
     "--quick",
     is_flag=True,
-    help="Read no pixels: damage behind an image's header, and equal images in different files, are not found.",
+    help="Do not decode images. Damage behind the header and equal pixels in files of other bytes are not found.",
 )
 @click.option(
     "--min-examples",
     type=click.IntRange(min=1),
     default=10,
     metavar="N",
-    help="A class with fewer objects to train on is reported.",
+    help="Report classes with fewer objects to train on.",
 )
 @click.option(
     "--max-side",
     type=click.IntRange(min=16),
     default=DEFAULT.max_side,
     metavar="PIXELS",
-    help="The --max-side that you will give to spp propose; it decides which objects are too small.",
+    help="Value of --max-side of spp propose. It decides which objects are too small.",
 )
 @click.option("--strict", is_flag=True, help="End with exit code 3 if anything is wrong.")
 @options.jobs
@@ -60,7 +60,7 @@ def command(
     \b
     - images that are damaged, missing, or of another size than stated;
     - boxes outside their image, without extent, or with swapped corners;
-    - objects that are annotated twice, and objects too small for Selective Search;
+    - objects that are annotated twice or are too small for Selective Search;
     - class names that differ only by case or blanks;
     - images that occur twice, above all in training and test;
     - classes that a split lacks, or that have few examples.

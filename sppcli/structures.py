@@ -53,6 +53,18 @@ class ImageItem:
     path: Path
 
 
+@dataclass(frozen=True, order=True)
+class ImageRef:
+    """An image of a features file by its ``index`` there, or its horizontal mirror image."""
+
+    index: int
+    mirrored: bool = False
+
+    @property
+    def mirror(self) -> ImageRef:
+        return ImageRef(self.index, not self.mirrored)
+
+
 @dataclass(frozen=True)
 class Annotations:
     """Ground truth of one image.

@@ -158,13 +158,15 @@ class Methods:
         rows: npt.NDArray[np.int64] | None = None
         with clock.phase("pool"):
             if variant.distinct:
-                first, rows = np.unique(reader.keys(held, windows), axis=0, return_index=True, return_inverse=True)[1:]
-                windows = windows[first]
-            pooled = torch.from_numpy(reader.features(held, windows)).to(self._device)
+                unique = reader.unique(held, windows)
+                windows, rows, vectors = windows[unique.firsts], unique.rows, unique.values
+            else:
+                vectors = reader.features(held, windows)
+            pooled = torch.from_numpy(vectors).to(self._device)
         with clock.phase("fc"):
             features = self._through_head(pooled, variant.precision, variant.svd)
             if rows is not None:
-                features = features[torch.from_numpy(rows.reshape(-1)).to(self._device)]
+                features = features[torch.from_numpy(rows).to(self._device)]
         fc = self._fc_operations(variant.svd) * len(windows)
         return Cost(clock.seconds, conv, fc, len(windows)), features
 

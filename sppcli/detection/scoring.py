@@ -58,7 +58,7 @@ class Scorer:
 
     def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[UniqueWindows, FloatArray]:
         """Features of the windows and their scores (N, classes); windows that see the same cells are scored once."""
-        features = self._svm_reader.distinct(maps, windows)
+        features = self._svm_reader.unique(maps, windows)
         return features, features.spread(features.values @ self.svm.weights.T + self.svm.biases)
 
     def corrected(self, maps: Maps | Vectors, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
@@ -136,13 +136,13 @@ class _Reader:
     normaliser: Normaliser
 
     def read(self, maps: Maps | Vectors, boxes: Boxes) -> FloatArray:
-        distinct = self.distinct(maps, boxes)
-        return distinct.spread(distinct.values)
+        unique = self.unique(maps, boxes)
+        return unique.spread(unique.values)
 
-    def distinct(self, maps: Maps | Vectors, boxes: Boxes) -> UniqueWindows:
-        distinct = self.windows.distinct(maps, boxes)
-        self.normaliser.apply(distinct.values)
-        return distinct
+    def unique(self, maps: Maps | Vectors, boxes: Boxes) -> UniqueWindows:
+        unique = self.windows.unique(maps, boxes)
+        self.normaliser.apply(unique.values)
+        return unique
 
 
 def _reader(

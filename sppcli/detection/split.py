@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sppcli.artefacts.features import Features, ImageMaps, ImageVectors, open_features
 from sppcli.artefacts.proposals import Proposals, read_proposals
@@ -15,28 +16,22 @@ from sppcli.datasets.base import Dataset
 from sppcli.datasets.reopen import reopen
 from sppcli.errors import UsageProblem
 from sppcli.geometry.boxes import flip
-from sppcli.structures import Annotations, Boxes
-
-if TYPE_CHECKING:
-    pass
+from sppcli.structures import Annotations, Boxes, ImageRef
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """``rows``: indices into ``features.images`` of the images of the split, in order of id.
-
-    The row ``~i`` is the mirror image of ``i``; see `with_mirrors`.
-    """
+    """``images``: those of the split, in order of id; with `with_mirrors` their mirror images after them."""
 
     proposals: Proposals
     features: Features
     dataset: Dataset
     split: str
-    rows: tuple[int, ...]
+    images: tuple[ImageRef, ...]
     missing: tuple[str, ...]
 
-    def image_id(self, row: int) -> str:
-        return self.features.images.ids[max(row, ~row)]
+    def image_id(self, image: ImageRef) -> str:
+        return self.features.images.ids[image.index]
 
     def with_mirrors(self) -> SplitData:
         """The same images and their mirror images.
@@ -46,35 +41,39 @@ class SplitData:
         """
         if not self.features.mirrored:
             raise UsageProblem(f"{self.features.path} holds no mirror images; run spp extract --flip first")
-        return replace(self, rows=(*self.rows, *(~row for row in self.rows)))
+        return replace(self, images=(*self.images, *(image.mirror for image in self.images)))
 
-    def _mirrored(self, row: int, boxes: Boxes) -> Boxes:
-        return flip(boxes, int(self.features.images.sizes[~row][1])) if row < 0 else boxes
+    def _as_seen(self, image: ImageRef, boxes: Boxes) -> Boxes:
+        return flip(boxes, int(self.features.images.sizes[image.index][1])) if image.mirrored else boxes
 
     @cached_property
     def _proposal_rows(self) -> dict[str, int]:
         return {image_id: row for row, image_id in enumerate(self.proposals.images.ids)}
 
-    def windows(self, row: int) -> Boxes:
-        """Proposals (N, 4) of the image."""
-        return self._mirrored(row, self.proposals.of(self._proposal_rows[self.image_id(row)]))
+    def windows(self, image: ImageRef) -> Boxes:
+        """Region proposals (N, 4) of the image."""
+        return self._as_seen(image, self.proposals.of(self._proposal_rows[self.image_id(image)]))
+
+    def objects_and_windows(self, image: ImageRef) -> Boxes:
+        """What the trainings choose examples from: ground-truth boxes first, then region proposals, as the release."""
+        return np.concatenate([self.truth(image).boxes, self.windows(image)])
 
     def most_windows(self) -> int:
         """Objects and proposals of the image that has the most."""
-        return max((len(self.windows(row)) + len(self.truth(row).boxes) for row in self.rows), default=0)
+        return max((len(self.objects_and_windows(image)) for image in self.images), default=0)
 
-    def maps(self, row: int) -> ImageMaps | ImageVectors:
+    def maps(self, image: ImageRef) -> ImageMaps | ImageVectors:
         """The image's conv maps, or R-CNN's features of its windows: what a `WindowReader` reads."""
         if self.features.rcnn:
-            return self.features.vectors(row)
-        return self.features.maps(max(row, ~row), mirrored=row < 0)
+            return self.features.vectors(image.index)
+        return self.features.maps(image.index, mirrored=image.mirrored)
 
-    def truth(self, row: int) -> Annotations:
-        truth = self.dataset.annotations(self.image_id(row))
-        return replace(truth, boxes=self._mirrored(row, truth.boxes))
+    def truth(self, image: ImageRef) -> Annotations:
+        truth = self.dataset.annotations(self.image_id(image))
+        return replace(truth, boxes=self._as_seen(image, truth.boxes))
 
     def annotation_digest(self) -> str:
-        return self.dataset.annotation_digest(self.image_id(row) for row in self.rows)
+        return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def open_split(
 def open_splits(
     proposals_path: Path, features_paths: Sequence[Path], split: str, dataset: Path | None = None
 ) -> Iterator[tuple[SplitData, ...]]:
-    """As `open_split`, of several networks: row i of each is the same image, one that all have features of."""
+    """As `open_split`, of several networks: image i of each is the same, one that all have features of."""
     proposals = read_proposals(proposals_path)
     with ExitStack() as stack:
         several = [stack.enter_context(open_features(path)) for path in features_paths]
@@ -110,9 +109,10 @@ def open_splits(
         wanted = opened.labelled(opened.split(split))
         there = [image_id for image_id in wanted if all(image_id in known for known in rows)]
         missing = tuple(sorted(set(wanted) - set(there)))
+        images = [tuple(ImageRef(known[image_id]) for image_id in there) for known in rows]
         yield tuple(
-            SplitData(proposals, features, opened, split, tuple(known[image_id] for image_id in there), missing)
-            for features, known in zip(several, rows, strict=True)
+            SplitData(proposals, features, opened, split, mine, missing)
+            for features, mine in zip(several, images, strict=True)
         )
 
 

@@ -6,15 +6,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sppcli.artefacts.features import NetworkRecord, RcnnRecord
 from sppcli.artefacts.models import FeatureRecord
 from sppcli.datasets.base import require_annotations
 from sppcli.detection.networks import load_head, window_reader
 from sppcli.detection.split import SplitData
 from sppcli.errors import UsageProblem
+from sppcli.features.normalise import Normaliser, fit_normaliser
 from sppcli.features.windows import WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.runtime.progress import Progress
+from sppcli.structures import FloatArray, ImageRef
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +129,30 @@ class Training:
                 f"{len(missing)} images of split {self.data.split} have no features and are left out, "
                 f"the first: {missing[0]}"
             )
+
+
+MEASURED = 200
+"""Images, and windows of each, whose mean feature length is measured: the release's numbers."""
+
+
+def measure_normaliser(
+    data: SplitData, reader: WindowReader, windows: WindowSettings, rng: np.random.Generator
+) -> Normaliser:
+    """What brings features of ``data``'s windows to a mean length of ``windows.feature_norm``.
+
+    Measured on at most 200 random images with at most 200 random windows of any kind each, ground-truth boxes included,
+    as in the release: whatever is trained on them, the same data and seed give the same factor. Vectors that are
+    brought to length 1 each need no measuring.
+    """
+    if windows.normalize != "none":
+        return Normaliser(windows.normalize, windows.feature_norm)
+
+    def some(image: ImageRef) -> FloatArray:
+        boxes = data.objects_and_windows(image)
+        return reader.features(data.maps(image), boxes[rng.permutation(len(boxes))[:MEASURED]])
+
+    order = rng.permutation(len(data.images))[:MEASURED].tolist()
+    return fit_normaliser(windows.normalize, (some(data.images[i]) for i in order), windows.feature_norm)
 
 
 def plan_training(

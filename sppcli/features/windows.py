@@ -1,7 +1,15 @@
-"""Features of windows: from the conv maps of an image to one vector a window."""
+"""Features of windows: from the conv maps of an image to one vector a window.
+
+Two windows of an image are the same window when they are read off the same cells at the same scale, that is when their
+cells as `geometry.projection.project` gives them, inside the map and never empty, are equal: then, and only then, their
+features are equal whatever the maps hold. Reading, mining and measuring all count windows so. (The release compares
+`response_windows`, before ends that cross are mended and cells are clamped to the map, so that it holds a few windows
+with equal features twice.)
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -9,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.geometry.projection import CellGrid, choose_scale, clamp_cells, response_windows, scale_boxes
+from sppcli.geometry.projection import CellGrid, cells_at, choose_scale
 from sppcli.structures import FloatArray, Floats
 
 if TYPE_CHECKING:
@@ -60,16 +68,18 @@ class HeldMaps:
 
 @dataclass(frozen=True)
 class UniqueWindows:
-    """Features of windows, those that see the same cells at the same scale once.
+    """Features of windows, of those that are the same once.
 
-    ``values`` (M, D): one row a distinct window; ``rows`` (N,) int64: which of them is each window's.
+    ``values`` (M, D): one row for each different window; ``rows`` (N,) int64: which of them is each window's;
+    ``firsts`` (M,) int64: the first window that has each row.
     """
 
     values: Floats
     rows: npt.NDArray[np.int64]
+    firsts: npt.NDArray[np.int64]
 
     def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """``values`` (M, ...) of the distinct windows -> (N, ...) of all; itself where no two are the same."""
+        """``values`` (M, ...) of the different windows -> (N, ...) of all; itself where it is the same."""
         if len(self.rows) == len(values) and (self.rows == np.arange(len(values))).all():
             return values
         return np.asarray(values[self.rows])
@@ -105,32 +115,28 @@ class WindowReader:
 
         ``which`` (N,): indices of the scales to read the boxes at, in place of their best.
         """
-        distinct = self.distinct(maps, boxes, which)
-        return distinct.spread(distinct.values)
+        unique = self.unique(maps, boxes, which)
+        return unique.spread(unique.values)
 
-    def distinct(
+    def unique(
         self,
         maps: Maps | Vectors,
         boxes: npt.NDArray[np.floating],
         which: npt.NDArray[np.int64] | None = None,
         dtype: type[np.float16 | np.float32] = np.float32,
     ) -> UniqueWindows:
-        """As `features`, each distinct window computed once. ``dtype``: float16 for pooled vectors to be stored."""
+        """As `features`, each different window computed once. ``dtype``: float16 for pooled vectors to be stored."""
+        keys = self.keys(maps, boxes, which)
+        firsts, rows = _unique(keys)
         if isinstance(maps, Vectors):
-            return UniqueWindows(maps.of(boxes).astype(dtype, copy=False), np.arange(len(boxes)))
-        which, response = self._responses(maps, boxes, which)
-        sizes = np.asarray(maps.map_sizes, dtype=np.int64).reshape(-1, 2)
-        cells = clamp_cells(response, sizes[which, 0], sizes[which, 1])
-        # One number a window, sorted by scale and then from the top: each map is gone through once, in order.
-        height, width = sizes.max(axis=0) + 1
-        numbers = np.ravel_multi_index(
-            (which, cells[:, 1], cells[:, 0], cells[:, 3], cells[:, 2]), (len(sizes), height, width, height, width)
-        )
-        first, rows = np.unique(numbers, return_index=True, return_inverse=True)[1:]
-        which, cells = which[first], cells[first]
+            order = np.argsort(firsts)
+            firsts, rows = firsts[order], np.argsort(order)[rows]
+            return UniqueWindows(maps.of(boxes[firsts]).astype(dtype, copy=False), rows, firsts)
+        # They are sorted by scale and then from the top: each map is gone through once, in order.
+        which, cells = keys[firsts, 0], keys[firsts][:, [2, 1, 4, 3]]
         if self.layer != "pool5":
-            return UniqueWindows(self._through_head(maps, which, cells).astype(dtype, copy=False), rows)
-        return UniqueWindows(self._compiled(maps, which, cells, dtype), rows)
+            return UniqueWindows(self._through_head(maps, which, cells).astype(dtype, copy=False), rows, firsts)
+        return UniqueWindows(self._compiled(maps, which, cells, dtype), rows, firsts)
 
     def dimensions(self, maps: Maps | Vectors) -> int:
         """Numbers of a window's features."""
@@ -149,24 +155,24 @@ class WindowReader:
         """Numbers that pooling gives a window, before any fc layer."""
         return sum(n * n for n in self.levels) * self.channels
 
-    def keys(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        """(N, 5): scale and response cells; windows with equal rows have equal features (golden ``dd_*``).
+    def keys(
+        self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.int64]:
+        """(N, 5): index of the scale and cells y0 x0 y1 x1. Windows with equal rows are the same window.
 
         Of `Vectors` (N, 4): the boxes' own bits.
         """
         if isinstance(maps, Vectors):
             return np.ascontiguousarray(boxes, dtype=np.float32).view(np.int32).astype(np.int64)
-        which, response = self._responses(maps, boxes)
-        return np.concatenate([which[:, None], response], axis=1)
-
-    def _responses(
-        self, maps: Maps, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         height, width = maps.size
         if which is None:
             which = choose_scale(boxes, height, width, self.scales, self.input_size, self.scale_rule)
-        chosen = np.asarray(self.scales, dtype=np.float64)[which]
-        return which, response_windows(scale_boxes(boxes, height, width, chosen), self.grid)
+        cells = cells_at(boxes, height, width, self.scales, maps.map_sizes, self.grid, which)
+        return np.concatenate([which[:, None], cells[:, [1, 0, 3, 2]]], axis=1)
+
+    def firsts(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """Indices, ascending, of the windows that are the same as none before them."""
+        return np.sort(_unique(self.keys(maps, boxes))[0])
 
     def _through_head(self, maps: Maps, which: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]) -> FloatArray:
         """Output (M, units) of the layer. A block of windows after the other, so that what is pooled stays small."""
@@ -211,6 +217,17 @@ class WindowReader:
         for index, part in _scales(which):
             pool_windows(maps.read(index), cells[part], self.levels, pooled[part])
         return pooled
+
+
+def _unique(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first row of ``keys`` (N, 4 or 5) with each value, in the order of values, and which of these each row is."""
+    ends = [int(end) for end in keys.max(axis=0, initial=0) + 1]
+    if (keys >= 0).all() and math.prod(ends) < 2**63:
+        # Numbers are sorted many times faster than rows.
+        values = np.ravel_multi_index(tuple(keys.T), tuple(ends))
+        return np.unique(values, return_index=True, return_inverse=True)[1:]
+    _, firsts, rows = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return firsts, rows.reshape(-1)
 
 
 def _scales(which: npt.NDArray[np.int64]) -> Iterator[tuple[int, slice]]:

@@ -60,9 +60,9 @@ def choose_scale(
     b = np.asarray(boxes, dtype=np.float64)
     area = np.maximum(b[:, 2] - b[:, 0], 0) * np.maximum(b[:, 3] - b[:, 1], 0)
     if rule == "pixels":
-        squares = np.asarray(scales, dtype=np.float64) ** 2
-        wanted = (input_size * min(height, width)) ** 2
-        return np.asarray(np.argmin(np.abs(area[:, None] * squares - wanted), axis=1), dtype=np.int64)
+        squares: Float64 = np.square(np.asarray(scales, dtype=np.float64))
+        target = float(input_size * min(height, width)) ** 2
+        return np.asarray(np.argmin(np.abs(area[:, None] * squares - target), axis=1), dtype=np.int64)
     if rule != "side":
         raise ValueError(f"unknown scale rule {rule!r}: pixels or side")
     side = np.sqrt(area)
@@ -96,8 +96,8 @@ def response_windows(scaled: Float64, grid: CellGrid) -> Int64:
     """Cells whose centres the scaled boxes hold, before crossing ends are mended or anything is clamped.
 
     ``scaled`` (N, 4) as from `scale_boxes`. Returns (N, 4) int64, 0-based half-open ``x0 y0 x1 y1`` in cells; an end
-    at or before its start means that no centre lies inside. Windows with equal rows at the same scale see
-    the same features: the key for de-duplication.
+    at or before its start means that no centre lies inside. The release takes windows with equal rows at the same
+    scale for the same (golden case ``dd_*``).
     """
     step, half = grid.stride, grid.stride / 2 - grid.slack
     cells = np.empty(scaled.shape, dtype=np.int64)
@@ -141,7 +141,20 @@ def project(
     Returns ``(scale_index (N,), cells (N, 4))``, both int64.
     """
     which = choose_scale(boxes, height, width, scales, input_size, rule)
+    return which, cells_at(boxes, height, width, scales, map_sizes, grid, which)
+
+
+def cells_at(
+    boxes: npt.NDArray[np.floating],
+    height: int,
+    width: int,
+    scales: Sequence[float],
+    map_sizes: Sequence[tuple[int, ...]],
+    grid: CellGrid,
+    which: Int64,
+) -> Int64:
+    """As `project`, at the scales with the indices ``which`` (N,): cells (N, 4) int64."""
     chosen = np.asarray(scales, dtype=np.float64)[which]
     response = response_windows(scale_boxes(boxes, height, width, chosen), grid)
-    sizes = np.asarray(map_sizes, dtype=np.int64)[which]
-    return which, clamp_cells(response, sizes[:, 0], sizes[:, 1])
+    sizes = np.asarray(map_sizes, dtype=np.int64).reshape(-1, 2)[which]
+    return clamp_cells(response, sizes[:, 0], sizes[:, 1])

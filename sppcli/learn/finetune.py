@@ -259,31 +259,6 @@ class Candidates:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "window", "labels")))
 
 
-def sort_out(
-    overlap: npt.NDArray[np.floating], labels: IntArray, foreground_iou: float = 0.5, background_iou: float = 0.1
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Which windows of an image are examples of what.
-
-    Args:
-        overlap: (N, M) IoU of the windows with the objects.
-        labels: (M,) classes of the objects, from 1.
-        foreground_iou: an object's window has at least this IoU with it.
-        background_iou: the background's windows have at least this IoU with an object, and less than the other.
-
-    Returns:
-        Indices of the objects' windows, their labels (of the object of greatest IoU, the first on a tie), and indices
-        of the background's windows.
-    """
-    if not overlap.shape[1]:
-        none = np.zeros(0, dtype=np.int64)
-        return none, none, none
-    best = overlap.argmax(axis=1)
-    greatest = overlap[np.arange(len(overlap)), best]
-    foreground = np.flatnonzero(greatest >= foreground_iou)
-    background = np.flatnonzero((greatest >= background_iou) & (greatest < foreground_iou))
-    return foreground, labels[best[foreground]], background
-
-
 def draw_round(
     foreground: Candidates,
     background: Candidates,

@@ -8,7 +8,7 @@ release does. After each training, negatives that score below -1.2 are dropped; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sppcli.learn.svm import LinearModel, Problem, SvmSettings
 from sppcli.paper import DEFAULT
-from sppcli.structures import FloatArray
+from sppcli.structures import FloatArray, Floats
 
 Int64 = npt.NDArray[np.int64]
 Half = npt.NDArray[np.float16]
@@ -63,8 +63,8 @@ class ClassMiner:
         self.dropped = 0
         # Rows in order of arrival; the system gives memory only as they are filled.
         self._held: Half = np.empty((mining.most, self.positives.shape[1]), np.float16)
-        self._keys: list[tuple[int, int]] = []
-        self._known: set[tuple[int, int]] = set()
+        self._keys: list[tuple[Hashable, int]] = []
+        self._known: set[tuple[Hashable, int]] = set()
         # A number drawn for each negative; while there is no room for all, those with the highest stay.
         self._draws: list[float] = []
         self._floor = 0.0
@@ -80,14 +80,14 @@ class ClassMiner:
         """What `train` trains on now."""
         return len(self.positives) + min(self.negatives, self.mining.capacity)
 
-    def hard(self, image: int, windows: Int64, scores: FloatArray) -> Int64:
+    def hard(self, image: Hashable, windows: Int64, scores: FloatArray) -> Int64:
         """Positions in ``windows`` of those to add: above the hard score, not held yet, best first."""
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] > self.mining.hard_score]
         fresh = [i for i in order.tolist() if (image, int(windows[i])) not in self._known]
         return np.array(fresh, dtype=np.int64)
 
-    def add(self, image: int, windows: Sequence[int] | Int64, features: FloatArray, rows: Int64 | None = None) -> int:
+    def add(self, image: Hashable, windows: Sequence[int] | Int64, features: Floats, rows: Int64 | None = None) -> int:
         """Take windows of an image as negatives; returns how many came in.
 
         ``features`` (M, D): of each window, in their order, or with ``rows`` (n,) which of them are the windows'.

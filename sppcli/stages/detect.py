@@ -129,7 +129,7 @@ def run(
         first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
         there = known.header if known else None
         if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
-            return DetectSummary(output, len(first.rows), _count(output, known), classes, corrected, up_to_date=True)
+            return DetectSummary(output, len(first.images), _count(output, known), classes, corrected, up_to_date=True)
         if first.missing:
             progress.warn(
                 f"{len(first.missing)} images of split {config.split} have no features: nothing is detected in them, "
@@ -139,7 +139,7 @@ def run(
         if sink:
             sink.begin(first.dataset, config.split, classes)
         found = []
-        progress.start(len(first.rows), "images")
+        progress.start(len(first.images), "images")
         for item in _over_features(splits, score):
             if sink:
                 sink.add(item)
@@ -252,7 +252,7 @@ def _header(paths: DetectPaths, config: DetectConfig, models: Sequence[Model], s
         "proposals": first.proposals.fingerprint,
         **numbered("features", [data.features.fingerprint for data in splits]),
         **model_inputs(models),
-        "images": digest_of([first.image_id(row) for row in first.rows]),
+        "images": digest_of([first.image_id(image) for image in first.images]),
     }
     source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
     return Header("detections", config.to_json(), inputs, source)
@@ -289,12 +289,12 @@ def _over_features(splits: Sequence[SplitData], score: UnionScorer) -> Iterator[
     first = splits[0]
 
     def load(i: int) -> Found:
-        row = first.rows[i]
-        maps = [data.maps(data.rows[i]) for data in splits]
-        found = score(maps, first.windows(row))
-        return Found(first.image_id(row), first.features.images.paths[row], maps[0].size, found)
+        image = first.images[i]
+        maps = [data.maps(data.images[i]) for data in splits]
+        found = score(maps, first.windows(image))
+        return Found(first.image_id(image), first.features.images.paths[image.index], maps[0].size, found)
 
-    yield from prefetch(load, range(len(first.rows)), ahead=1)
+    yield from prefetch(load, range(len(first.images)), ahead=1)
 
 
 def _over_images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ import torch
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.output import Output
 from sppcli.datasets.base import require_annotations
+from sppcli.detection.labelling import match
 from sppcli.detection.networks import head_of, network_of_maps, record_of, window_reader
 from sppcli.detection.split import SplitData, open_split
 from sppcli.detection.training_plan import WindowSettings, choose_levels
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device
 from sppcli.features.windows import UniqueWindows, WindowReader
-from sppcli.geometry.boxes import covered, iou
 from sppcli.learn.checkpoints import Checkpoints
-from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune, sort_out
+from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune
 from sppcli.nets.weights import save_network, with_new_classes
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
@@ -30,9 +31,12 @@ from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
-from sppcli.structures import Boxes, IntArray
+from sppcli.structures import ImageRef, IntArray
 
 BACKGROUND = "background"
+
+# Windows of objects overlap theirs by so much at least; the background's overlap one by less, but by so much at least.
+FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
 
 # Learning rates to start at.
 RATES = {"sgd": 1e-3, "adamw": 3e-4}
@@ -123,8 +127,8 @@ def run(
                 f"{features_path} holds R-CNN's features of single regions, not conv maps; "
                 "fine-tune on those of spp extract"
             )
-        rows, held = _divide(data, config)
-        classes = tuple(sorted({label for row in rows for label in data.truth(row).labels}))
+        images, held = _divide(data, config)
+        classes = tuple(sorted({label for image in images for label in data.truth(image).labels}))
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
         network = network_of_maps(data.features, weights)
@@ -134,7 +138,7 @@ def run(
                 "config": {**asdict(config), "windows": config.windows.to_json()},
                 "proposals": data.proposals.fingerprint,
                 "features": data.features.fingerprint,
-                "annotations": data.dataset.annotation_digest(data.image_id(row) for row in (*rows, *held)),
+                "annotations": data.dataset.annotation_digest(data.image_id(image) for image in (*images, *held)),
                 "head": head_of(network, list(network.head.layers)[-1])[1] if network.head and has_fc else "",
             }
         )
@@ -149,7 +153,7 @@ def run(
         source = _Source(data, window_reader(data.features.scales, record, None), classes, config, progress)
         if config.flip:
             source.data = data.with_mirrors()
-        source.find([*rows, *(~row for row in rows)] if config.flip else rows)
+        source.find([*images, *(image.mirror for image in images)] if config.flip else images)
         validation = source.validation(held)
         # New fc layers learn on windows of unit mean square, which is then made part of their weights.
         factor = 1.0
@@ -184,7 +188,7 @@ def run(
             first.weight *= factor
     facts = {
         "classes": list(classes),
-        "images": len(rows),
+        "images": len(images),
         "validation_images": len(held),
         "foreground": len(source.foreground.labels),
         "background": len(source.background.labels),
@@ -202,26 +206,26 @@ def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> F
     return FinetuneSummary(output, **{**facts, **lists}, up_to_date=up_to_date)
 
 
-def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[int], list[int]]:
+def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[ImageRef], list[ImageRef]]:
     """Images to train on and images to validate on."""
     if config.validation:
         names = set(data.dataset.split(config.validation))
-        held = [row for row in range(len(data.features.images)) if data.image_id(row) in names]
-        both = set(held) & set(data.rows)
+        held = [ImageRef(index) for index, image_id in enumerate(data.features.images.ids) if image_id in names]
+        both = set(held) & set(data.images)
         if both:
             raise UsageProblem(
                 f"{len(both)} images are in split {config.split} and in {config.validation}, the first "
                 f"{data.image_id(min(both))}; validate on others"
             )
-        rows = list(data.rows)
+        images = list(data.images)
     else:
-        order = np.random.default_rng(config.seed).permutation(len(data.rows))
+        order = np.random.default_rng(config.seed).permutation(len(data.images))
         count = max(1, round(config.held_out * len(order)))
-        held = sorted(data.rows[i] for i in order[:count])
-        rows = sorted(data.rows[i] for i in order[count:])
-    if not rows or not held:
-        raise BadInput(f"split {config.split} has {len(data.rows)} images with features; two are the least")
-    return rows, held
+        held = sorted(data.images[i] for i in order[:count])
+        images = sorted(data.images[i] for i in order[count:])
+    if not images or not held:
+        raise BadInput(f"split {config.split} has {len(data.images)} images with features; two are the least")
+    return images, held
 
 
 def _schedule(config: FinetuneStageConfig, foreground: int, optimiser: str) -> tuple[tuple[int, float], ...]:
@@ -249,6 +253,7 @@ class _Source:
         self.data, self.reader, self.classes, self.config = data, reader, classes, config
         self.progress = progress
         self.factor = 1.0
+        self._images: list[ImageRef] = []
         self.width = sum(n * n for n in reader.levels) * reader.channels
         self.foreground = self.background = Candidates(*(np.zeros(0, np.int64),) * 3)
 
@@ -256,9 +261,9 @@ class _Source:
     def batches(self) -> int:
         return int(np.clip(self.config.memory / 2 / (2 * self.width * self.config.batch), 1, 500))
 
-    def find(self, rows: list[int]) -> None:
-        """Sort out the windows of the images ``rows``."""
-        self.foreground, self.background = self._candidates(rows)
+    def find(self, images: Sequence[ImageRef]) -> None:
+        """Sort out the windows of ``images``."""
+        self.foreground, self.background = self._candidates(images)
         if not len(self.foreground.labels):
             raise BadInput(
                 f"no proposal in split {self.config.split} has an IoU of 0.5 with an object; raise --max-proposals"
@@ -271,9 +276,9 @@ class _Source:
         )
         return self._pooled(chosen, rng.integers(0, len(self.reader.scales), len(chosen.labels)))
 
-    def validation(self, rows: list[int]) -> Windows:
-        """Windows of the images ``rows``, each at its best scale."""
-        foreground, background = self._candidates(rows)
+    def validation(self, images: Sequence[ImageRef]) -> Windows:
+        """Windows of ``images``, each at its best scale."""
+        foreground, background = self._candidates(images)
         if not len(foreground.labels):
             raise BadInput(
                 "no proposal of the validation images has an IoU of 0.5 with an object; hold out more images"
@@ -282,25 +287,19 @@ class _Source:
         chosen = draw_round(foreground, background, self.config.batch, _VALIDATION, rng, self.config.even_classes)
         return self._pooled(chosen, None)
 
-    def _boxes(self, row: int) -> Boxes:
-        """Objects first, then proposals."""
-        return np.concatenate([self.data.truth(row).boxes, self.data.windows(row)])
-
-    def _candidates(self, rows: list[int]) -> tuple[Candidates, Candidates]:
+    def _candidates(self, images: Sequence[ImageRef]) -> tuple[Candidates, Candidates]:
+        """Windows of objects and of the background; they name an image by its place in ``_images``."""
         objects, rest = [], []
-        self.progress.start(len(rows), "images")
-        for row in rows:
-            truth = self.data.truth(row)
-            labels = np.array([1 + self.classes.index(n) if n in self.classes else 0 for n in truth.labels], np.int64)
-            known = (labels > 0) & ~truth.crowd
-            boxes = self._boxes(row)
-            foreground, classes, background = sort_out(iou(boxes, truth.boxes[known]), labels[known])
-            # A window inside a crowd is likely to hold one of its objects: no background.
-            in_crowd = np.any(covered(boxes, truth.boxes[truth.crowd]) >= 0.5, axis=1)
-            background = background[~in_crowd[background]]
-            objects.append(Candidates(np.full(len(foreground), row, np.int64), foreground, classes))
-            zeros = np.zeros(len(background), np.int64)
-            rest.append(Candidates(zeros + row, background, zeros))
+        self.progress.start(len(images), "images")
+        for image in images:
+            place = len(self._images)
+            self._images.append(image)
+            found = match(self.data.objects_and_windows(image), self.data.truth(image), self.classes)
+            foreground = found.positives(FOREGROUND_IOU)
+            background = found.background(BACKGROUND_IOU, FOREGROUND_IOU)
+            # Label 0 is the background's.
+            objects.append(Candidates(np.full(len(foreground), place), foreground, 1 + found.label[foreground]))
+            rest.append(Candidates(np.full(len(background), place), background, np.zeros(len(background), np.int64)))
             self.progress.advance()
         return Candidates.join(objects), Candidates.join(rest)
 
@@ -310,10 +309,10 @@ class _Source:
         parts = np.split(order, np.flatnonzero(np.diff(chosen.image[order])) + 1)
 
         def pool(rows: IntArray) -> tuple[IntArray, UniqueWindows]:
-            image = int(chosen.image[rows[0]])
-            boxes = self._boxes(image)[chosen.window[rows]]
+            image = self._images[int(chosen.image[rows[0]])]
+            boxes = self.data.objects_and_windows(image)[chosen.window[rows]]
             which = None if scales is None else scales[rows]
-            return rows, self.reader.distinct(self.data.maps(image), boxes, which, np.float16)
+            return rows, self.reader.unique(self.data.maps(image), boxes, which, np.float16)
 
         for rows, pooled in prefetch(pool, parts):
             values = pooled.values

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.store import Header
+from sppcli.detection.labelling import match
 from sppcli.detection.split import SplitData, open_split
-from sppcli.detection.training_plan import Training, WindowSettings, plan_training
+from sppcli.detection.training_plan import Training, WindowSettings, measure_normaliser, plan_training
 from sppcli.errors import BadInput
-from sppcli.features.normalise import Normaliser, fit_normaliser
-from sppcli.geometry.boxes import iou
+from sppcli.features.normalise import Normaliser
 from sppcli.geometry.regression import encode, widened
 from sppcli.learn.budget import for_samples
 from sppcli.learn.ridge import MINIMUM_EXAMPLES, Moments, Whitening, plan_ridge
@@ -26,7 +26,7 @@ from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
-from sppcli.structures import BoolArray, Boxes, FloatArray
+from sppcli.structures import BoolArray, Boxes, FloatArray, ImageRef
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -76,7 +76,7 @@ class TrainBboxSummary:
 class Examples:
     """Examples of one image: boxes (N, 4), the targets (N, 4) that lead to their objects, their class indices (N,)."""
 
-    row: int
+    image: ImageRef
     boxes: Boxes
     targets: Float64
     labels: Int64
@@ -107,14 +107,14 @@ def run(
         training.warn_of_data(progress)
         if config.flip:
             data = data.with_mirrors()
-        classes = tuple(sorted({label for row in data.rows for label in data.truth(row).labels}))
+        classes = tuple(sorted({label for image in data.images for label in data.truth(image).labels}))
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
         found = _Found(data, classes, config)
         normaliser, arrays, rows = _Fit(training, data, found, config, progress).run()
     summary = {
         "features": training.record(normaliser.factor).to_json(),
-        "images": len(training.data.rows),
+        "images": len(training.data.images),
         "classes": [asdict(row) for row in rows],
     }
     write_bbox(output, Header("bbox", training.settings, training.inputs, training.source, summary), classes, arrays)
@@ -136,8 +136,8 @@ class _Found:
         self.classes = classes
         self.config = config
         counts = np.zeros(len(classes), np.int64)
-        for row in data.rows:
-            counts += np.bincount(self._of(row).labels, minlength=len(classes))
+        for image in data.images:
+            counts += np.bincount(self._of(image).labels, minlength=len(classes))
         self.counts: list[int] = counts.tolist()
 
     def passing(self, used: Sequence[int]) -> Iterator[Examples]:
@@ -149,33 +149,29 @@ class _Found:
                 drawn[k] = np.zeros(count, np.bool_)
                 drawn[k][random.permutation(count)[:some]] = True
         seen = [0] * len(used)
-        for row in self.data.rows:
-            examples = self._of(row)
+        for image in self.data.images:
+            examples = self._of(image)
             kept = np.ones(len(examples.labels), np.bool_)
             for k, mask in drawn.items():
                 mine = examples.labels == k
                 count = int(mine.sum())
                 kept[mine] = mask[seen[k] : seen[k] + count]
                 seen[k] += count
-            yield Examples(row, examples.boxes[kept], examples.targets[kept], examples.labels[kept])
+            yield Examples(image, examples.boxes[kept], examples.targets[kept], examples.labels[kept])
 
-    def _of(self, row: int) -> Examples:
-        """Objects and proposals, each with the object it overlaps most (of any class; the first on a tie)."""
+    def _of(self, image: ImageRef) -> Examples:
+        """Objects and region proposals that overlap their object well, each with the object it is matched to."""
         config = self.config
-        truth = self.data.truth(row)
-        boxes = np.concatenate([truth.boxes, self.data.windows(row)])
-        if not len(truth.boxes):
-            return Examples(row, boxes[:0], np.zeros((0, 4)), np.zeros(0, np.int64))
-        overlap = iou(boxes, truth.boxes)
-        best = overlap.argmax(axis=1)
+        truth = self.data.truth(image)
+        boxes = self.data.objects_and_windows(image)
+        found = match(boxes, truth, self.classes)
+        good = found.positives(config.min_iou, config.strict_iou)
         # A window of no width or height has no regression targets.
-        sides = widened(boxes, config.box_width)
+        sides = widened(boxes[good], config.box_width)
         solid = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
-        mine = overlap[np.arange(len(boxes)), best]
-        good = ((mine > config.min_iou) if config.strict_iou else (mine >= config.min_iou)) & solid & ~truth.crowd[best]
-        labels = np.array([self.classes.index(label) for label in truth.labels], dtype=np.int64)
-        objects = widened(truth.boxes[best[good]], config.box_width)
-        return Examples(row, boxes[good], encode(sides[good], objects), labels[best[good]])
+        good, sides = good[solid], sides[solid]
+        objects = widened(truth.boxes[found.match[good]], config.box_width)
+        return Examples(image, boxes[good], encode(sides, objects), found.label[good])
 
 
 class _Fit:
@@ -189,7 +185,7 @@ class _Fit:
         self.found = found
         self.config = config
         self.progress = progress
-        self.dimensions = self.reader.dimensions(data.maps(data.rows[0]))
+        self.dimensions = self.reader.dimensions(data.maps(data.images[0]))
         wide = max(self.dimensions, self.reader.pooled)
         room = for_samples(config.memory, wide, data.most_windows(), self.reader.head_bytes)
         self.plan = plan_ridge(found.counts, self.dimensions, room)
@@ -208,11 +204,12 @@ class _Fit:
                     f"{name} has {moment.count} examples, fewer than {MINIMUM_EXAMPLES}: its boxes stay as they are"
                 )
             whitenings.append(None if few else Whitening(moment))
-        normaliser = self._normaliser()
+        rng = np.random.default_rng(self.config.seed)
+        normaliser = measure_normaliser(self.data, self.reader, self.config.windows, rng)
         systems = [
             self.plan.system(k, self.dimensions) if whitening else None for k, whitening in enumerate(whitenings)
         ]
-        self.progress.start(len(self.data.rows), "images")
+        self.progress.start(len(self.data.images), "images")
         for examples, features in self._features(normaliser):
             for k in np.unique(examples.labels).tolist():
                 system, whitening = systems[k], whitenings[k]
@@ -238,19 +235,9 @@ class _Fit:
             self.progress.advance()
         return normaliser, arrays, rows
 
-    def _normaliser(self) -> Normaliser:
-        """From at most 200 examples of some 200 images; vectors of length 1 need no measuring."""
-        windows = self.config.windows
-        if windows.normalize != "none":
-            return Normaliser(windows.normalize, windows.feature_norm)
-        every = max(1, len(self.data.rows) // 200)
-        some = (e for i, e in enumerate(self.found.passing(self.plan.used)) if i % every == 0)
-        parts = (self.reader.features(self.data.maps(e.row), e.boxes[:200]) for e in some if len(e.boxes))
-        return fit_normaliser(windows.normalize, parts, windows.feature_norm)
-
     def _features(self, normaliser: Normaliser) -> Iterator[tuple[Examples, FloatArray]]:
         def load(examples: Examples) -> tuple[Examples, FloatArray]:
-            return examples, normaliser.apply(self.reader.features(self.data.maps(examples.row), examples.boxes))
+            return examples, normaliser.apply(self.reader.features(self.data.maps(examples.image), examples.boxes))
 
         yield from prefetch(load, self.found.passing(self.plan.used), ahead=2)
 

@@ -14,12 +14,13 @@ from sppcli.artefacts.models import read_svm, write_svm
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.artefacts.store import Header
+from sppcli.detection.labelling import match
 from sppcli.detection.split import SplitData, open_split
-from sppcli.detection.training_plan import WindowSettings, plan_training
+from sppcli.detection.training_plan import WindowSettings, measure_normaliser, plan_training
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.features.normalise import Normaliser, fit_normaliser
-from sppcli.features.windows import WindowReader
-from sppcli.geometry.boxes import covered, iou, jittered
+from sppcli.features.normalise import Normaliser
+from sppcli.features.windows import UniqueWindows, WindowReader
+from sppcli.geometry.boxes import jittered
 from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
 from sppcli.learn.svm import SvmSettings, fit_svms
@@ -29,7 +30,7 @@ from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
-from sppcli.structures import BoolArray, Boxes, FloatArray
+from sppcli.structures import BoolArray, Boxes, ImageRef
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -92,12 +93,16 @@ class TrainSvmSummary:
 
 @dataclass(frozen=True)
 class ImageWindows:
-    """Windows of one training image, its objects first; ``overlap`` (N, K) with the objects of each class."""
+    """Windows of one training image, its objects first, and their normalised features.
 
-    row: int
+    ``negative`` (N, K): whether a window is a negative of each class. A window's number is its index here; of several
+    that are the same window only the first is taken.
+    """
+
+    image: ImageRef
     boxes: Boxes
-    overlap: Float64
-    features: FloatArray
+    negative: BoolArray
+    features: UniqueWindows
 
 
 @announces_compiling
@@ -137,7 +142,7 @@ def run(
     )
     summary = {
         "features": training.record(normaliser.factor).to_json(),
-        "images": len(data.rows),
+        "images": len(data.images),
         # What detection in new images must do alike.
         "scales": list(data.features.scales),
         "precision": data.features.header.config["precision"],
@@ -166,8 +171,8 @@ def _summary(path: Path, up_to_date: bool = False) -> TrainSvmSummary:
 def _classes(data: SplitData, wanted: tuple[str, ...], progress: Progress) -> tuple[str, ...]:
     """The classes to train, in order of name; each has at least one object in the split."""
     counts: dict[str, int] = dict.fromkeys(data.dataset.classes, 0)
-    for row in data.rows:
-        truth = data.truth(row)
+    for image in data.images:
+        truth = data.truth(image)
         for label, crowd in zip(truth.labels, truth.crowd, strict=True):
             counts[label] += not crowd
     where = f"split {data.split} of {data.dataset.root}"
@@ -202,13 +207,13 @@ class _Trainer:
         self.classes = classes
         self.progress = progress
         self.random = np.random.default_rng(config.seed)
-        dimensions = reader.dimensions(data.maps(data.rows[0]))
+        dimensions = reader.dimensions(data.maps(data.images[0]))
         wide = max(dimensions, reader.pooled)
         room = for_samples(config.memory, wide, data.most_windows(), reader.head_bytes)
         self.budget = SvmBudget(room, dimensions, len(classes))
 
     def train(self) -> tuple[Normaliser, list[ClassMiner]]:
-        normaliser = self._normaliser()
+        normaliser = measure_normaliser(self.data, self.reader, self.config.windows, self.random)
         miners = self._first_samples(normaliser)
         if self.config.mining == "single-pass":
             self._mine(miners, normaliser, "single pass")
@@ -239,36 +244,23 @@ class _Trainer:
                 )
             yield miner
 
-    def _normaliser(self) -> Normaliser:
-        """From at most 200 images with at most 200 windows each, objects included (release)."""
-        windows = self.config.windows
-        if windows.normalize != "none":
-            # Vectors of length 1 need no measuring.
-            return Normaliser(windows.normalize, windows.feature_norm)
-        rows = self.random.permutation(self.data.rows)[:200].tolist()
-        samples = (self.reader.features(self.data.maps(row), self._some_windows(row, 200)) for row in rows)
-        return fit_normaliser(windows.normalize, samples, windows.feature_norm)
-
-    def _some_windows(self, row: int, count: int) -> Boxes:
-        boxes = np.concatenate([self.data.truth(row).boxes, self.data.windows(row)])
-        return boxes[self.random.permutation(len(boxes))[:count]]
-
     def _first_samples(self, normaliser: Normaliser) -> list[ClassMiner]:
         """Every object as a positive of its class, and a few random negatives from each image."""
         single_pass = self.config.mining == "single-pass"
-        per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.data.rows)))
+        per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.data.images)))
         miners, drawn = self._miners()
         seen = dict.fromkeys(self.classes, 0)
         filled = dict.fromkeys(self.classes, 0)
         by_name = {miner.name: miner for miner in miners}
-        self.progress.start(len(self.data.rows), "images")
-        for row in self.data.rows:
-            truth = self.data.truth(row)
-            boxes, overlap = self._boxes_and_overlap(row)
+        self.progress.start(len(self.data.images), "images")
+        for image in self.data.images:
+            truth, maps = self.data.truth(image), self.data.maps(image)
+            boxes = self.data.objects_and_windows(image)
+            negative = self._negative(image, boxes)
             # Drawn among windows that are negatives of some class, most often of all.
-            candidates = np.flatnonzero((overlap < self.config.negative_iou).any(axis=1))
+            firsts = self.reader.firsts(maps, boxes) if per_image else np.zeros(0, np.int64)
+            candidates = firsts[negative[firsts].any(axis=1)]
             chosen = np.sort(self.random.permutation(candidates)[:per_image])
-            maps = self.data.maps(row)
             near = jittered(truth.boxes, self.config.jitter, *maps.size, self.random)
             read = np.concatenate([truth.boxes, near, boxes[chosen]])
             features = normaliser.apply(self.reader.features(maps, read))
@@ -282,8 +274,8 @@ class _Trainer:
                     seen[label] += 1
             negatives = features[len(owner) :]
             for k, miner in enumerate(miners):
-                allowed = overlap[chosen, k] < self.config.negative_iou
-                miner.add(row, chosen[allowed], negatives[allowed])
+                allowed = negative[chosen, k]
+                miner.add(image, chosen[allowed], negatives[allowed])
             self.progress.advance()
         for miner in miners:
             if not miner.negatives and not single_pass:
@@ -301,8 +293,8 @@ class _Trainer:
             seed=self.config.seed,
         )
         counts = dict.fromkeys(self.classes, 0)
-        for row in self.data.rows:
-            truth = self.data.truth(row)
+        for image in self.data.images:
+            truth = self.data.truth(image)
             for label, crowd in zip(truth.labels, truth.crowd, strict=True):
                 if label in counts and not crowd:
                     counts[label] += 1 + self.config.jitter
@@ -329,44 +321,31 @@ class _Trainer:
             drawn[name] = used
         return miners, drawn
 
-    def _boxes_and_overlap(self, row: int) -> tuple[Boxes, Float64]:
-        """Objects, then proposals; and the largest IoU of each with the objects of each class, (N, K)."""
-        truth = self.data.truth(row)
-        boxes = np.concatenate([truth.boxes, self.data.windows(row)])
-        overlap = np.zeros((len(boxes), len(self.classes)))
-        pairs = iou(boxes, truth.boxes)
-        # A window inside a crowd is likely to hold one of its objects: no negative.
-        pairs[:, truth.crowd] = covered(boxes, truth.boxes[truth.crowd])
-        for k, name in enumerate(self.classes):
-            mask = truth.of_class(name)
-            if mask.any():
-                overlap[:, k] = pairs[:, mask].max(axis=1)
-        return boxes, overlap
+    def _negative(self, image: ImageRef, boxes: Boxes) -> BoolArray:
+        """(N, K): whether each of ``boxes`` (N, 4) is a negative of each class."""
+        return match(boxes, self.data.truth(image), self.classes).negatives(self.config.negative_iou)
 
     def _passes(self, normaliser: Normaliser) -> Iterator[ImageWindows]:
-        def load(row: int) -> ImageWindows:
-            boxes, overlap = self._boxes_and_overlap(row)
-            maps = self.data.maps(row)
-            # Windows that cover the same cells at the same scale are one sample.
-            distinct = np.unique(self.reader.keys(maps, boxes), axis=0, return_index=True)[1]
-            distinct.sort()
-            features = normaliser.apply(self.reader.features(maps, boxes[distinct]))
-            return ImageWindows(row, boxes[distinct], overlap[distinct], features)
+        def load(image: ImageRef) -> ImageWindows:
+            boxes = self.data.objects_and_windows(image)
+            features = self.reader.unique(self.data.maps(image), boxes)
+            normaliser.apply(features.values)
+            return ImageWindows(image, boxes, self._negative(image, boxes), features)
 
         # While one image is scored, the next is pooled.
-        yield from prefetch(load, self.data.rows, ahead=2)
+        yield from prefetch(load, self.data.images, ahead=2)
 
     def _mine(self, miners: list[ClassMiner], normaliser: Normaliser, what: str) -> None:
         """One pass over all images. Scores are those of the models as they are at the start of each image.
 
         A class without a model (the first image of a single pass) takes every negative and is trained at once.
         """
-        self.progress.start(len(self.data.rows), "images")
+        self.progress.start(len(self.data.images), "images")
         self.progress.note(what)
         models = _Models(miners)
         for image in self._passes(normaliser):
             for miner, windows in zip(miners, self._candidates(miners, models, image), strict=True):
-                miner.add(image.row, windows, image.features, windows)
+                miner.add(image.image, windows, image.features.values, image.features.rows[windows])
             due = [miner for miner in miners if miner.due() or (miner.model is None and miner.negatives)]
             if list(self._fit(due)):
                 models = _Models(miners)
@@ -382,15 +361,17 @@ class _Trainer:
         """For each class, the windows of an image that are to join its negatives."""
         from sppcli.geometry.nms import nms
 
-        scores = image.features @ models.weights.T + models.biases
+        features = image.features
+        scores = features.values @ models.weights.T + models.biases
         columns = iter(range(len(models.biases)))
+        different = np.sort(features.firsts)
         for k, miner in enumerate(miners):
-            windows = np.flatnonzero(image.overlap[:, k] < self.config.negative_iou)
+            windows = different[image.negative[different, k]]
             if miner.model is None:
                 yield windows
                 continue
-            mine = scores[:, next(columns)]
-            chosen = windows[miner.hard(image.row, windows, mine[windows])]
+            mine = scores[features.rows, next(columns)]
+            chosen = windows[miner.hard(image.image, windows, mine[windows])]
             if self.config.duplicate_iou < 1:
                 chosen = chosen[nms(image.boxes[chosen], mine[chosen], self.config.duplicate_iou)]
             yield chosen[: miner.mining.per_image] if self.config.mining == "rounds" else chosen

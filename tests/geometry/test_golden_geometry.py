@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from sppcli.datasets.voc import from_voc
-from sppcli.features.windows import WindowReader
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.nms import nms
 from sppcli.geometry.projection import CellGrid, choose_scale, clamp_cells, project, response_windows, scale_boxes
@@ -112,20 +111,11 @@ def test_expected_scale_rounds_halves_up():
 # --- de-duplication ---
 
 
-class _Maps:
-    """What a `WindowReader` needs of an image's maps to make keys: the size of the image."""
-
-    map_sizes = ()
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
-
-    def read(self, scale_index: int) -> None:
-        raise AssertionError("keys need no map")
-
-
-def reader(scales: np.ndarray) -> WindowReader:
-    return WindowReader(tuple(scales.tolist()), ZF5, CANONICAL, channels=1, levels=(1,), scale_rule="side")
+def release_keys(boxes: np.ndarray, size: tuple[int, int], scales: np.ndarray) -> np.ndarray:
+    """(N, 5): scale and response cells, by which the release knows a window again."""
+    which = choose_scale(boxes, *size, scales.tolist(), CANONICAL)
+    scaled = scale_boxes(boxes, *size, scales[which].astype(np.float64))
+    return np.concatenate([which[:, None], response_windows(scaled, ZF5)], axis=1)
 
 
 def first_of_each(keys: np.ndarray) -> np.ndarray:
@@ -136,7 +126,7 @@ def test_deduplication_keys():
     case = golden("scale_choice")
     height, width = (int(side) for side in case["dd_image_hw"])
     boxes = half_open(case["dd_boxes"])
-    keys = reader(case["scales_1"]).keys(_Maps((height, width)), boxes)
+    keys = release_keys(boxes, (height, width), case["scales_1"])
     np.testing.assert_array_equal(keys[:, 0], zero_based(case["dd_best_id"]))
     np.testing.assert_array_equal(keys[:, 1:], half_open(case["dd_resp"]))
     np.testing.assert_array_equal(first_of_each(keys), zero_based(case["dd_unique_id"]))
@@ -153,7 +143,7 @@ def test_deduplication_keeps_the_same_boxes(number: int, kind: str):
     for image, (height, width) in enumerate(case["image_hw"]):
         rows = np.flatnonzero(case["image_index"] == image)
         boxes = half_open(case["boxes"].astype(TYPES[kind])[rows])
-        keys = reader(case[f"scales_{number}"]).keys(_Maps((int(height), int(width))), boxes)
+        keys = release_keys(boxes, (int(height), int(width)), case[f"scales_{number}"])
         ours[rows[first_of_each(keys)]] = True
     np.testing.assert_array_equal(ours, expected)
     assert not expected.all()

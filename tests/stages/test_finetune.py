@@ -18,7 +18,7 @@ from sppcli.artefacts.networks import recorded_training
 from sppcli.cli.main import main
 from sppcli.images import Normalisation
 from sppcli.learn.checkpoints import Checkpoints, Tensors
-from sppcli.learn.finetune import Candidates, FinetuneConfig, Windows, draw_round, finetune, judge, sort_out
+from sppcli.learn.finetune import Candidates, FinetuneConfig, Windows, draw_round, finetune, judge
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.weights import load_network
 from tests.stages.conftest import Work
@@ -155,15 +155,6 @@ def test_classes_are_drawn_as_often(sizes: list[int], batch: int, batches: int, 
         mine = np.bincount(drawn.window[drawn.labels == label], minlength=len(labels))[labels == label]
         assert mine.max() - mine.min() <= 1
     assert np.array_equal(objects.labels[drawn.window[drawn.labels > 0]], drawn.labels[drawn.labels > 0])
-
-
-def test_windows_are_sorted_out_by_overlap() -> None:
-    overlap = np.array([[0.5, 0.1], [0.49, 0.0], [0.1, 0.1], [0.09, 0.0], [0.7, 0.7], [0.2, 0.9]])
-    foreground, labels, background = sort_out(overlap, np.array([3, 1]))
-    assert foreground.tolist() == [0, 4, 5]
-    assert labels.tolist() == [3, 3, 1]
-    assert background.tolist() == [1, 2]
-    assert [len(part) for part in sort_out(np.zeros((4, 0)), np.zeros(0, np.int64))] == [0, 0, 0]
 
 
 # --- training ---

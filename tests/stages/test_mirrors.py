@@ -37,23 +37,23 @@ def test_a_mirrored_row_is_the_mirrored_image(mirrored: Path) -> None:
     network = load_network(str(mirrored / "net.safetensors"))
     with open_split(mirrored / "proposals.h5", mirrored / "features.h5", "trainval") as plain:
         data = plain.with_mirrors()
-        assert len(data.rows) == 2 * len(plain.rows)
-        row = plain.rows[2]
-        assert data.image_id(~row) == plain.image_id(row)
+        assert len(data.images) == 2 * len(plain.images)
+        row = plain.images[2]
+        assert data.image_id(row.mirror) == plain.image_id(row)
         image = read_image(Path(plain.dataset.root) / "JPEGImages" / f"{plain.image_id(row)}.jpg")
         width = image.shape[1]
         extractor = Extractor(network, torch.device("cpu"), "fp32")
         for index, scale in enumerate(data.features.scales):
             expected = extractor(np.ascontiguousarray(image[:, ::-1]), scale)
-            np.testing.assert_allclose(data.maps(~row).read(index), expected.astype(np.float32), atol=2e-3)
+            np.testing.assert_allclose(data.maps(row.mirror).read(index), expected.astype(np.float32), atol=2e-3)
             assert not np.array_equal(data.maps(row).read(index), expected)
         for mine, theirs in (
-            (data.windows(~row), plain.windows(row)),
-            (data.truth(~row).boxes, plain.truth(row).boxes),
+            (data.windows(row.mirror), plain.windows(row)),
+            (data.truth(row.mirror).boxes, plain.truth(row).boxes),
         ):
             np.testing.assert_allclose(mine[:, [0, 2]], width - theirs[:, [2, 0]])
             np.testing.assert_array_equal(mine[:, [1, 3]], theirs[:, [1, 3]])
-        assert data.truth(~row).labels == plain.truth(row).labels
+        assert data.truth(row.mirror).labels == plain.truth(row).labels
 
 
 def positives(capsys: pytest.CaptureFixture[str], options: list[str]) -> dict[str, int]:

@@ -36,6 +36,8 @@ def test_a_recipe_decides_and_is_recorded(work: Work, run: Run) -> None:
     assert bbox.header.config["ridge"] == 4000
     assert bbox.header.config["strict_iou"] is True
     assert bbox.box_width == "inclusive"
+    # Measured on the same windows, whatever is trained on them.
+    assert bbox.record.factor == svm.record.factor != 1
     assert read_detections(Path("detections.h5")).header.config["settings"]["nms_again"] is True
 
 
@@ -85,11 +87,11 @@ def slow_single_pass(folder: Path, name: str, retrain_after: int) -> tuple[np.nd
 
     with open_split(folder / "proposals.h5", folder / "features.h5", "trainval") as data:
         reader = window_reader(data.features.scales, svm.record, None)
-        for row in data.rows:
+        for row in data.images:
             truth = data.truth(row)
             for i in np.flatnonzero(truth.of_class(name)):
                 positives.append(reader.features(data.maps(row), truth.boxes[i : i + 1])[0] * svm.record.factor)
-        for number, row in enumerate(data.rows):
+        for number, row in enumerate(data.images):
             truth = data.truth(row)
             boxes = np.concatenate([truth.boxes, data.windows(row)])
             features = reader.features(data.maps(row), boxes) * np.float32(svm.record.factor)

@@ -36,7 +36,7 @@ def test_trained_on_truncated_layers(work: Work, run: Run) -> None:
     left, values, right = np.linalg.svd(weight.numpy())
     best = (left[:, :8] * values[:8]) @ right[:8]
     with open_split(Path("proposals.h5"), Path("features.h5"), "test") as data:
-        row = data.rows[0]
+        row = data.images[0]
         head, digest = load_head(data.features, "fc6", None, (8,))
         assert digest == model.record.head_digest
         boxes = data.windows(row)
@@ -200,7 +200,7 @@ def test_on_a_device(work: Work, run: Run, place: str) -> None:
     record = read_svm(Path("svm.h5")).record
     with open_split(Path("proposals.h5"), Path("features.h5"), "test") as data:
         head, _ = load_head(data.features, "fc6", None, (8,))
-        row = data.rows[0]
+        row = data.images[0]
         maps, boxes, scales = data.maps(row), data.windows(row), data.features.scales
         plain = window_reader(scales, record, head).features(maps, boxes)
         there = window_reader(scales, record, head, torch.device(place)).features(maps, boxes)
@@ -214,7 +214,7 @@ def test_bfloat16_is_recorded_and_used(work: Work, run: Run) -> None:
     assert record.precision == "bf16"
     with open_split(Path("proposals.h5"), Path("features.h5"), "test") as data:
         head, _ = load_head(data.features, "fc6")
-        row = data.rows[0]
+        row = data.images[0]
         near = window_reader(data.features.scales, record, head).features(data.maps(row), data.windows(row))
     # Eight significant bits, so that the lower 16 of float32 are zero.
     assert not (near.view(np.uint32) & 0xFFFF).any()

@@ -72,7 +72,7 @@ def test_errors_of_box_regression_are_those_of_its_examples(
     with open_split(Path("proposals.h5"), Path("features.h5"), "trainval") as data:
         reader = window_reader(data.features.scales, record, None)
         normaliser = Normaliser(record.normalize, record.factor)
-        for row in data.rows:
+        for row in data.images:
             truth = data.truth(row)
             for box in np.concatenate([truth.boxes, data.windows(row)]):
                 overlaps = iou(box[None], truth.boxes)[0]

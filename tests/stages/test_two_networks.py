@@ -105,7 +105,7 @@ def test_suppression_goes_over_the_union_of_scored_windows(two: Path, run: Run) 
         with open_split(Path("proposals.h5"), Path(folder, "features.h5"), "test") as data:
             reader = window_reader(data.features.scales, svm.record, None)
             normaliser = Normaliser(svm.record.normalize, svm.record.factor)
-            for row in data.rows:
+            for row in data.images:
                 name = data.image_id(row)
                 windows[name] = data.windows(row)
                 x = normaliser.apply(reader.features(data.maps(row), windows[name]))

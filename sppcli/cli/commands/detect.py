@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,6 +13,10 @@ from click.core import ParameterSource
 from sppcli.cli import options
 from sppcli.cli.options import Fraction, of_recipe
 from sppcli.paper import DEFAULT
+
+if TYPE_CHECKING:
+    from sppcli.detection.models import ModelPaths
+    from sppcli.stages.detect import DetectConfig, DetectSummary
 
 FORMATS = ("h5", "jsonl", "voc", "coco")
 SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
@@ -116,39 +120,22 @@ def command(
     Without an IMAGE, the images of a split are read from features.h5. New IMAGEs (files, folders, or - for paths on
     standard input) go from file to detections in one command, with the settings of the training.
     """
-    from dataclasses import asdict
-
     from sppcli.cli import console
     from sppcli.cli.commands.propose import expand
     from sppcli.datasets.results.writers import result_writer
-    from sppcli.detection.models import ModelPaths
-    from sppcli.detection.scoring import DetectSettings
     from sppcli.runtime.cpus import cpu_threads
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
-    if bbox and no_bbox:
-        raise click.UsageError("--bbox and --no-bbox exclude each other.")
-    for name in ("features", "svm", "bbox"):
-        if models and click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--model and --{name} exclude each other.")
-    if weights and len(models) > 1:
-        raise click.UsageError("--weights cannot stand for several networks; leave it out.")
+    _check(models, bbox, no_bbox, weights)
     kind, output = _destination(kind, output, bool(images))
     if as_json and output is None:
         raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
     if images and min_score is None:
         min_score = 0.0
-    settings = DetectSettings(**options.chosen(recipe, {**given, "min_score": min_score}))
-    config = detect.DetectConfig(
-        settings=settings,
-        split=split,
-        bbox="file" if bbox else "none" if no_bbox else "auto",
-        recipe=recipe,
-        svd=svd or (),
-    )
-    chosen = [ModelPaths.in_folder(folder) for folder in models]
-    paths = detect.DetectPaths(proposals, tuple(chosen) or (ModelPaths(features, svm, bbox or Path("bbox.h5")),))
+    how = "file" if bbox else "none" if no_bbox else "auto"
+    config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
+    paths = detect.DetectPaths(proposals, _model_paths(features, svm, bbox, models))
     target = output if kind == "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
     with console.progress("detect") as progress, results as sink:
@@ -159,6 +146,40 @@ def command(
             )
         else:
             summary = detect.run(paths, config, output=target, sink=sink, dataset=dataset, options=run)
+    _say(summary, output, as_json)
+
+
+def _check(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: str | None) -> None:
+    """Refuse options that exclude each other."""
+    if bbox and no_bbox:
+        raise click.UsageError("--bbox and --no-bbox exclude each other.")
+    for name in ("features", "svm", "bbox"):
+        if models and click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--model and --{name} exclude each other.")
+    if weights and len(models) > 1:
+        raise click.UsageError("--weights cannot stand for several networks; leave it out.")
+
+
+def _config(recipe: str, split: str, bbox: str, svd: tuple[int, ...], given: dict[str, Any]) -> DetectConfig:
+    from sppcli.detection.scoring import DetectSettings
+    from sppcli.stages.detect import DetectConfig
+
+    settings = DetectSettings(**options.chosen(recipe, given))
+    return DetectConfig(settings=settings, split=split, bbox=bbox, recipe=recipe, svd=svd)
+
+
+def _model_paths(features: Path, svm: Path, bbox: Path | None, folders: tuple[Path, ...]) -> tuple[ModelPaths, ...]:
+    from sppcli.detection.models import ModelPaths
+
+    chosen = tuple(ModelPaths.in_folder(folder) for folder in folders)
+    return chosen or (ModelPaths(features, svm, bbox or Path("bbox.h5")),)
+
+
+def _say(summary: DetectSummary, output: Path | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from sppcli.cli import console
+
     if as_json:
         console.print_json(asdict(summary))
     elif output is not None:

@@ -11,7 +11,7 @@ from sppcli.cli import options
 
 if TYPE_CHECKING:
     from sppcli.artefacts.detections import DetectionsFile
-    from sppcli.evaluation.voc_ap import Points
+    from sppcli.evaluation.voc_ap import Points, Protocol
 
 
 @click.command("evaluate")
@@ -125,44 +125,39 @@ def command(
     first N proposals of their image is at least 0.5 to 0.9, and average recall (AR), which is twice the area
     under recall from IoU 0.5 to 1.
     """
-    from sppcli.cli import console, scores
-    from sppcli.runtime.options import RunOptions
-    from sppcli.stages import evaluate
-
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
     if proposals:
         _recall(proposals, results, dataset, split, plot, as_json)
-        return
-    if plot:
+    elif plot:
         raise click.UsageError("--plot draws the recall of proposals: give --proposals too.")
-    if localization:
-        if not dataset:
-            raise click.UsageError("--localization needs the DATASET to score against.")
-        with console.progress("evaluate") as progress:
-            error = evaluate.run_localisation(localization, split, dataset, options=RunOptions(progress=progress))
-        scores.print_localisation(error, split, as_json)
-        return
-    if protocol in ("coco", "ilsvrc"):
-        if results and protocol == "ilsvrc":
-            raise click.UsageError(
-                "--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco."
-            )
-        with console.progress("evaluate") as progress:
-            run = RunOptions(progress=progress)
-            if results and dataset:
-                coco = evaluate.run_coco_on_results(dataset, results, split, options=run)
-                scores.print_coco(coco, as_json)
-                return
-            stored = _stored(detections, split, dataset)
-            if protocol == "coco":
-                scores.print_coco(evaluate.run_coco(stored, split, dataset=dataset, options=run), as_json)
-            else:
-                scores.print_ilsvrc(evaluate.run_ilsvrc(stored, split, dataset=dataset, options=run), as_json)
-        return
-    config = evaluate.EvaluateConfig(
-        protocol="voc2010" if protocol == "voc2010" else "voc2007", split=split, iou=iou, points=points
-    )
+    elif localization:
+        _localisation(localization, dataset, split, as_json)
+    elif protocol == "coco":
+        _coco(detections, results, dataset, split, as_json)
+    elif protocol == "ilsvrc":
+        _ilsvrc(detections, results, dataset, split, as_json)
+    else:
+        _voc(
+            "voc2010" if protocol == "voc2010" else "voc2007", detections, results, dataset, split, iou, points, as_json
+        )
+
+
+def _voc(
+    protocol: Protocol,
+    detections: Path,
+    results: Path | None,
+    dataset: Path | None,
+    split: str,
+    iou: float,
+    points: Points,
+    as_json: bool,
+) -> None:
+    from sppcli.cli import console, scores
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages import evaluate
+
+    config = evaluate.EvaluateConfig(protocol=protocol, split=split, iou=iou, points=points)
     with console.progress("evaluate") as progress:
         run = RunOptions(progress=progress)
         if results and dataset:
@@ -175,6 +170,46 @@ def command(
         console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
     else:
         scores.print_voc(summary)
+
+
+def _coco(detections: Path, results: Path | None, dataset: Path | None, split: str, as_json: bool) -> None:
+    from sppcli.cli import console, scores
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages import evaluate
+
+    with console.progress("evaluate") as progress:
+        run = RunOptions(progress=progress)
+        if results and dataset:
+            summary = evaluate.run_coco_on_results(dataset, results, split, options=run)
+        else:
+            stored = _stored(detections, split, dataset)
+            summary = evaluate.run_coco(stored, split, dataset=dataset, options=run)
+    scores.print_coco(summary, as_json)
+
+
+def _ilsvrc(detections: Path, results: Path | None, dataset: Path | None, split: str, as_json: bool) -> None:
+    from sppcli.cli import console, scores
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages import evaluate
+
+    if results:
+        raise click.UsageError("--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco.")
+    with console.progress("evaluate") as progress:
+        stored = _stored(detections, split, dataset)
+        summary = evaluate.run_ilsvrc(stored, split, dataset=dataset, options=RunOptions(progress=progress))
+    scores.print_ilsvrc(summary, as_json)
+
+
+def _localisation(localisations: Path, dataset: Path | None, split: str, as_json: bool) -> None:
+    from sppcli.cli import console, scores
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages import evaluate
+
+    if not dataset:
+        raise click.UsageError("--localization needs the DATASET to score against.")
+    with console.progress("evaluate") as progress:
+        error = evaluate.run_localisation(localisations, split, dataset, options=RunOptions(progress=progress))
+    scores.print_localisation(error, split, as_json)
 
 
 def _recall(

@@ -30,7 +30,6 @@ from sppcli.nets.pixels import to_input
 from sppcli.structures import ByteImage, FloatArray
 
 PROTOCOLS = ("center", "ten", "full", "multi")
-SOURCES = ("auto", "crops", "maps")
 
 # For a network trained at 224 (paper, section 3.1.4).
 _TRAINED, _SIDE, _SCALES = 224, 256, (224, 256, 300, 360, 448, 560)

@@ -36,7 +36,6 @@ from sppcli.structures import FloatArray, ImageItem, Skipped
 
 Int64 = npt.NDArray[np.int64]
 
-VIEWS = ("full", "crop")
 _PIXELS_AT_ONCE = 2**21
 """Of the batches under way: what the maps of the first layers may take, with VGG-16 about 1 GB."""
 _VECTORS_A_PART = 512

@@ -1,4 +1,6 @@
-"""Write docs/reference.md from the commands' own help; with ``--check``, fail if it is stale.
+"""Write docs/reference.md from the commands' own help, and the first table of docs/formats.md from their registry.
+
+With ``--check``, fail if one of them is stale.
 
 python docs/make_reference.py
 python docs/make_reference.py --check
@@ -12,8 +14,11 @@ from pathlib import Path
 import click
 
 from sppcli.cli.main import spp
+from sppcli.datasets.formats import FORMATS
 
 REFERENCE = Path(__file__).with_name("reference.md")
+FORMATS_PAGE = Path(__file__).with_name("formats.md")
+_TABLE = "| name | format | recognised by |\n|---|---|---|\n"
 _WIDTH = 100
 _HEAD = """\
 # Command reference
@@ -39,18 +44,26 @@ def reference() -> str:
     return "\n".join([_HEAD, *sections(spp, root)])
 
 
+def formats_page() -> str:
+    """The page as it stands, with one row for each format in its first table."""
+    before, head, after = FORMATS_PAGE.read_text(encoding="utf-8").partition(_TABLE)
+    rows = [f"| `{form.name}` | {form.title} | {form.marks.replace('<', '&lt;')} |\n" for form in FORMATS]
+    return "".join([before, head, *rows, "\n", after[after.index("\n\n") + 2 :]])
+
+
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print("usage: python docs/make_reference.py [--check]", file=sys.stderr)
         return 2
-    text = reference()
+    made = {REFERENCE: reference(), FORMATS_PAGE: formats_page()}
     if not arguments:
-        REFERENCE.write_text(text, encoding="utf-8")
+        for path, text in made.items():
+            path.write_text(text, encoding="utf-8")
         return 0
-    if REFERENCE.exists() and REFERENCE.read_text(encoding="utf-8") == text:
-        return 0
-    print("docs/reference.md is not what the commands say; run python docs/make_reference.py", file=sys.stderr)
-    return 1
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(f"docs/{path.name} is not what the program says; run python docs/make_reference.py", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

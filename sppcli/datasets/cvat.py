@@ -27,7 +27,7 @@ from sppcli.datasets.tables import number_of
 from sppcli.errors import BadInput
 
 _CUBOID = ("tl1", "bl1", "tr1", "br1", "tl2", "bl2", "tr2", "br2")
-_NO_INSIDE = {"polyline": "polylines", "points": "sets of points", "skeleton": "skeletons", "tag": "tags of images"}
+_NO_INSIDE = {"polyline": "polylines", "points": "point sets", "skeleton": "skeletons", "tag": "image tags"}
 
 
 def is_cvat(head: str) -> bool:
@@ -110,7 +110,7 @@ def _thing(shape: ET.Element, label: str, where: str, export: Export) -> Labelle
         return None
     box = _box(shape, where, export)
     if box is None:
-        export.left_out[f"elements <{shape.tag}>"] += 1
+        export.left_out[f"<{shape.tag}> elements"] += 1
         return None
     if not label.strip():
         raise BadInput(f"{where}: <{shape.tag}> has no label")

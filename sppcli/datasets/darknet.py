@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sppcli.datasets.annotated import LabelledBox, read_text
-from sppcli.datasets.exported import Entry, Export, by_head, export_format
+from sppcli.datasets.exported import Entry, Export, amount, by_head, export_format
 from sppcli.datasets.finding import ImageFinder
 from sppcli.datasets.format import Place
 from sppcli.datasets.json_values import is_plain_text
@@ -68,11 +68,10 @@ def read_darknet(path: Path, texts: list[Path]) -> list[Export]:
                 raise BadInput(f"{listed.path}: {labels[0]} and {labels[1]} may both be the labels of {name!r}")
             without += not labels
             things = tuple(_objects(labels[0], names)) if labels else ()
-            listed.entries.append(Entry((name,), things, shares=True, split=key))
+            listed.entries.append(Entry((name,), things, shares=True, split=key, labelled=bool(labels)))
         if without:
-            listed.notes.append(
-                f"{without} images that {listed.path} lists have no label file and count as without objects"
-            )
+            shown = amount(without, "image")
+            listed.notes.append(f"{listed.path}: {shown} without a label file, taken as without objects")
         exports.append(listed)
     if not exports:
         raise BadInput(f"{path} names no list of images: train = train.txt is one")

@@ -65,11 +65,11 @@ def _things(row: Json, export: Export) -> list[LabelledBox]:
     kind = row.field("type").name()
     box = _box(row, kind, export)
     if box is None:
-        export.left_out[f"annotations of type {kind}"] += 1
+        export.left_out[f"{kind} annotations"] += 1
         return []
     given = row.get("label_id")
     if given is None:
-        export.left_out["annotations without a label"] += 1
+        export.left_out["unlabelled annotations"] += 1
         return []
     number = given.whole()
     if not 0 <= number < len(export.classes):

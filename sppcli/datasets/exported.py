@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, Corners, LabelledBox, ids_of
-from sppcli.datasets.base import Problem, find_images
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, Corners, LabelledBox, ids_of, memoised_size
+from sppcli.datasets.base import find_images
 from sppcli.datasets.finding import ImageFinder
 from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.remarks import Problem
+from sppcli.datasets.roles import role_of
 from sppcli.errors import MissingInput
 from sppcli.structures import ImageItem
 
@@ -36,7 +38,8 @@ class Entry:
 
     ``names``: of the image, as written; further ones are tried where the first is not found. ``shares``: boxes are in
     shares of the image's width and height rather than pixels. ``size``: width, height as stated. ``split``: the
-    format's own field for it, "" where it has none.
+    format's own field for it, "" where it has none. ``labelled``: whether there is an annotation at all, in formats
+    that take an image without one for an image without objects.
     """
 
     names: tuple[str, ...]
@@ -44,6 +47,7 @@ class Entry:
     shares: bool = False
     size: tuple[int, int] | None = None
     split: str = ""
+    labelled: bool = True
 
 
 @dataclass
@@ -61,7 +65,7 @@ class Export:
 
 
 class ExportDataset(AnnotatedDataset):
-    """Exports of one kind and the images that they name. Sizes are the images' own, read when they are asked for."""
+    """Exports of one kind and the images that they name."""
 
     def __init__(self, kind: str, source: Path, exports: Sequence[Export], root: Path | None = None) -> None:
         """Find the images of ``exports`` in the folder of ``source``, or below ``root``.
@@ -88,26 +92,26 @@ class ExportDataset(AnnotatedDataset):
                 if earlier is not entry and earlier.objects != entry.objects:
                     warnings.append(f"{export.path} describes image {entry.names[0]!r} again: the earlier is used")
                 if split := entry.split or split_of_folder(place, root) or split_of_folder(export.path, root):
-                    splits.setdefault(split_name(split), []).append(place)
+                    splits.setdefault(split, []).append(place)
         unlisted = [path for path in images if path not in found]
         if not found:
             raise MissingInput(_nothing(exports, missing, several, len(images), root))
         if source.is_dir():
             for path in unlisted:
                 if split := split_of_folder(path, root):
-                    splits.setdefault(split_name(split), []).append(path)
+                    splits.setdefault(split, []).append(path)
         warnings += [*_said(exports), *_lost(missing, "not there"), *_lost(several, "there more than once")]
         if unlisted:
             warnings.append(
-                f"{len(unlisted)} of the {len(images)} images in {root} have no entry in the annotations, "
-                f"{_below(unlisted[0], root)} for one: they count as not annotated"
-                + ("" if source.is_dir() else " and were left out")
+                f"without an entry in the annotations: {len(unlisted):,} of {amount(len(images), 'image')} in {root}, "
+                f"{_below(unlisted[0], root)} for one; "
+                + ("they count as not annotated" if source.is_dir() else "they were left out")
             )
         paths = [*found, *(unlisted if source.is_dir() else ())]
         ids = ids_of(paths, root)
         self._entries = {ids[path]: entry for path, entry in found.items()}
         self._paths = {ids[path]: path for path in paths}
-        self._records: dict[str, AnnotatedImage] = {}
+        self._size = memoised_size()
         classes = [name for export in exports for name in export.classes]
         seen = sorted({thing.label for entry in found.values() for thing in entry.objects})
         items = [ImageItem(name, path) for name, path in self._paths.items()]
@@ -118,6 +122,10 @@ class ExportDataset(AnnotatedDataset):
     def has_annotations(self) -> bool:
         return True
 
+    def is_annotated(self, image_id: str) -> bool:
+        entry = self._entries.get(image_id)
+        return entry is not None and (entry.labelled or self.unlabelled != "skip")
+
     @property
     def classes(self) -> tuple[str, ...]:
         # Shares keep their extent in pixels: no image is opened for this.
@@ -125,22 +133,14 @@ class ExportDataset(AnnotatedDataset):
         return tuple(sorted({thing.label for thing in things if thing.has_extent}))
 
     def record(self, image_id: str) -> AnnotatedImage:
-        if image_id not in self._records:
-            from sppcli.images import upright_size
-
-            path, entry = self._paths[image_id], self._entries.get(image_id)
-            size = upright_size(path)
-            objects = None if entry is None else entry.objects
-            if entry is not None and entry.shares:
-                objects = tuple(replace(thing, box=in_pixels(thing.box, size)) for thing in entry.objects)
-            if entry is not None and entry.size not in (None, size) and not entry.shares:
-                stated = "x".join(map(str, entry.size or ()))
-                self.warnings.append(
-                    f"{image_id}: the annotation is of an image of {stated}, this one has {size[0]}x{size[1]}; "
-                    "its boxes are used as they are"
-                )
-            self._records[image_id] = AnnotatedImage(image_id, path, objects, size)
-        return self._records[image_id]
+        path, entry = self._paths[image_id], self._entries.get(image_id)
+        if entry is None:
+            return AnnotatedImage(image_id, path, None)
+        if not entry.shares:
+            return AnnotatedImage(image_id, path, entry.objects, entry.size)
+        size = self._size(path)
+        objects = tuple(replace(thing, box=in_pixels(thing.box, size)) for thing in entry.objects)
+        return AnnotatedImage(image_id, path, objects, size)
 
 
 def in_pixels(box: Corners, size: tuple[int, int]) -> Corners:
@@ -150,20 +150,10 @@ def in_pixels(box: Corners, size: tuple[int, int]) -> Corners:
     return x0, y0, x1, y1
 
 
-SPLIT_FOLDERS = ("train", "training", "trainval", "val", "valid", "validation", "test", "testing")
-_SPLITS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
-
-
-def split_name(name: str) -> str:
-    """A split under the name that VOC gave it: Validation, valid and val are val."""
-    plain = name.strip().lower()
-    return _SPLITS.get(plain, plain if plain in SPLIT_FOLDERS else name.strip())
-
-
 def split_of_folder(path: Path, root: Path) -> str:
-    """The first folder between ``root`` and ``path`` that is called as splits are; "" where none is."""
+    """The first folder between ``root`` and ``path`` that is called as splits are (`roles`); "" where none is."""
     parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
-    return next((part for part in parts if part.lower() in SPLIT_FOLDERS), "")
+    return next((part for part in parts if role_of(part)), "")
 
 
 def _places(finder: ImageFinder, entry: Entry, beside: Path) -> list[Path]:
@@ -178,15 +168,20 @@ def _said(exports: Sequence[Export]) -> Iterator[str]:
     enclosed: Counter[str] = sum((export.enclosed for export in exports), Counter())
     left_out: Counter[str] = sum((export.left_out for export in exports), Counter())
     if enclosed:
-        yield f"{_counted(enclosed)} are read as the upright boxes around them"
+        yield f"read as the upright boxes around them: {_counted(enclosed)}"
     if left_out:
-        yield f"{_counted(left_out)} are no objects with a class and a box and were left out"
+        yield f"left out, since they are no objects with a class and a box: {_counted(left_out)}"
     for export in exports:
         yield from export.notes
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return ", ".join(amount(count, kind.removesuffix("s")) for kind, count in sorted(counts.items()))
+
+
+def amount(count: int, what: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _lost(entries: Sequence[tuple[Path, str, int]], what: str) -> Iterator[Problem]:
@@ -195,7 +190,8 @@ def _lost(entries: Sequence[tuple[Path, str, int]], what: str) -> Iterator[Probl
     if (more := len(entries) - _NAMED_ONE_BY_ONE) > 0:
         yield Problem("missing-image", f"{more} more images that the annotations name are {what}")
     if objects := sum(count for _, _, count in entries):
-        yield Problem("missing-image", f"{objects} objects of {len(entries)} images that are {what} were left out")
+        shown = f"{amount(objects, 'object')} of {amount(len(entries), 'image')}"
+        yield Problem("missing-image", f"left out, since the images are {what}: {shown}")
 
 
 def _nothing(

@@ -1,17 +1,18 @@
 """Images found by the names that annotation files have for them, wherever they lie below the data set's folder.
 
 A name may be a bare file name, a path of this or of another machine (``C:\\Users\\…``), percent-encoded or a URL, and
-its accents may be composed or not. The file whose path ends most like it is meant; among equals the one nearest to the
-annotation file. Where two are as near, neither is taken: nothing is read by guess.
+it may be spelled in another way (`matching`). The file whose path ends most like it is meant; among equals the one
+nearest to the annotation file. Where two are as near, neither is taken: nothing is read by guess.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+
+from sppcli.datasets.matching import composed, loose
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -23,8 +24,8 @@ class ImageFinder:
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
         for path in images:
-            self._by_name.setdefault(_composed(path.name), []).append(path)
-            self._by_stem.setdefault(_composed(path.stem), []).append(path)
+            self._by_name.setdefault(loose(path.name), []).append(path)
+            self._by_stem.setdefault(loose(path.stem), []).append(path)
 
     def find(self, name: str, beside: Path, folders: Iterable[str] = ()) -> list[Path]:
         """The images that ``name`` can mean: none, one, or several that are equally near.
@@ -36,8 +37,8 @@ class ImageFinder:
         """
         wanted = frozenset(folders)
         for parts in _readings(name):
-            candidates = self._by_name.get(parts[-1]) or self._by_stem.get(parts[-1], [])
-            if candidates:
+            key = loose(parts[-1])
+            if candidates := self._by_name.get(key) or self._by_stem.get(key):
                 ranks = {path: _rank(path, parts, beside, wanted) for path in candidates}
                 best = max(ranks.values())
                 return [path for path, rank in ranks.items() if rank == best]
@@ -45,11 +46,11 @@ class ImageFinder:
 
 
 def _readings(name: str) -> Iterator[tuple[str, ...]]:
-    """The parts of ``name``, read as it stands, then as a Windows path, a URL, and percent-encoded."""
+    """The parts of ``name``, read as it stands, then as a Windows path, then as a URL."""
     plain = urlsplit(name).path if _SCHEME.match(name) and _is_url(name) else name
-    tried = [name, name.replace("\\", "/"), plain, unquote(plain), unquote(plain).replace("\\", "/")]
+    tried = [name, name.replace("\\", "/"), plain, unquote(plain).replace("\\", "/")]
     for text in dict.fromkeys(tried):
-        parts = tuple(part for part in PurePosixPath(_composed(text)).parts if part not in ("/", ".", ".."))
+        parts = tuple(part for part in PurePosixPath(text).parts if part not in ("/", ".", ".."))
         if parts:
             yield parts
 
@@ -61,19 +62,19 @@ def _is_url(name: str) -> bool:
         return False
 
 
-def _rank(path: Path, parts: tuple[str, ...], beside: Path, folders: frozenset[str]) -> tuple[int, bool, int, int]:
+def _rank(
+    path: Path, parts: tuple[str, ...], beside: Path, folders: frozenset[str]
+) -> tuple[int, bool, bool, int, int]:
+    """How well a file fits: the end of its path, its spelling, the folders asked for, its way from the annotations."""
     here = path.parts
-    # The last part is the same but for an extension.
+    # The last part is the same but for spelling and perhaps an extension.
     tail = 1
-    while tail < min(len(parts), len(here)) and _composed(here[-1 - tail]) == parts[-1 - tail]:
+    while tail < min(len(parts), len(here)) and loose(here[-1 - tail]) == loose(parts[-1 - tail]):
         tail += 1
+    exact = composed(parts[-1]) in (composed(path.name), composed(path.stem))
     shared = 0
     for one, other in zip(here[:-1], beside.parts[:-1], strict=False):
         if one != other:
             break
         shared += 1
-    return tail, not folders.isdisjoint(here[:-1]), shared, -len(here)
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+    return tail, exact, not folders.isdisjoint(here[:-1]), shared, -len(here)

@@ -14,7 +14,8 @@ import re
 from pathlib import Path
 
 from sppcli.datasets.annotated import LabelledBox, read_text
-from sppcli.datasets.exported import SPLIT_FOLDERS, UNNAMED, Entry, Export, by_head, each, export_format
+from sppcli.datasets.exported import UNNAMED, Entry, Export, by_head, each, export_format
+from sppcli.datasets.roles import role_of
 from sppcli.datasets.tables import header_of, number_of, rows_of
 from sppcli.errors import BadInput
 
@@ -62,8 +63,7 @@ def read_kaggle(path: Path) -> Export:
             raise BadInput(f"{where} has a box but no class; fill in both or none")
         unnamed += label is None
         here.append(LabelledBox(label or UNNAMED, (x, y, x + width, y + height)))
-    stem = path.stem.lower()
-    split = stem if stem in SPLIT_FOLDERS else ""
+    split = path.stem if role_of(path.stem) else ""
     export.entries = [
         Entry((name,), tuple(boxes), size=sizes.get(name), split=splits[name] or split)
         for name, boxes in things.items()

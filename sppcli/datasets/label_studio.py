@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from sppcli.datasets.annotated import Corners, LabelledBox
 from sppcli.datasets.base import is_image_name
-from sppcli.datasets.exported import Entry, Export, by_content, each, export_format
+from sppcli.datasets.exported import Entry, Export, amount, by_content, each, export_format
 from sppcli.datasets.json_values import Json, load_json
 from sppcli.datasets.shapes import around, ellipse, turned_box
 from sppcli.errors import BadInput
@@ -83,11 +83,13 @@ def read_label_studio(path: Path) -> Export:
         seen[names] = None
         export.entries.append(Entry(names, tuple(_objects(regions, export)), shares=True))
     if several:
+        shown = amount(several, "image")
         export.notes.append(
-            f"{path}: {several} images have more than one annotation; the ground truth, or the first, is read"
+            f"{path}: of the annotations of {shown} with several, the ground truth or the first is read"
         )
     if unfinished:
-        export.notes.append(f"{path}: {unfinished} tasks have no finished annotation: their images are not annotated")
+        shown = amount(unfinished, "task")
+        export.notes.append(f"{path}: {shown} without a finished annotation: such images are not annotated")
     return export
 
 
@@ -158,14 +160,14 @@ def _objects(regions: list[Json], export: Export) -> Iterator[LabelledBox]:
         if value.get("x", "y", "width", "points"):
             shapes.setdefault(key, (region, value))
         elif not found:
-            export.left_out[f"results of kind {kind.name() if kind else 'unknown'}"] += 1
+            export.left_out[f"{kind.name() if kind else 'unknown'} results"] += 1
     for key in labels.keys() - shapes.keys():
         if labels[key]:
-            export.left_out["labels without a shape"] += 1
+            export.left_out["shapeless labels"] += 1
     for key, (region, value) in shapes.items():
         box = _box(region, value, export)
         if box and not labels[key]:
-            export.left_out["regions without a label"] += 1
+            export.left_out["unlabelled regions"] += 1
         if box:
             yield from (LabelledBox(label, box) for label in labels[key])
 

@@ -48,7 +48,7 @@ def read_labelme(path: Path) -> Export:
         label = shape.field("label").name()
         points = [(x, y) for x, y in (point.numbers(2) for point in shape.field("points").items())]
         if kind in _NO_INSIDE or not points:
-            export.left_out[f"shapes of kind {kind}"] += 1
+            export.left_out[f"{kind} shapes"] += 1
             continue
         if kind in _ENCLOSED:
             export.enclosed[_ENCLOSED[kind]] += 1

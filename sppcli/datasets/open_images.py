@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sppcli.datasets.annotated import LabelledBox, read_text
-from sppcli.datasets.exported import Entry, Export, by_head, export_format
+from sppcli.datasets.exported import Entry, Export, amount, by_head, export_format
 from sppcli.datasets.format import Place
 from sppcli.datasets.tables import header_of, lines_of, number_of, rows_of
 from sppcli.errors import BadInput
@@ -29,7 +29,7 @@ from sppcli.errors import BadInput
 COLUMNS = ("imageid", "labelname", "xmin", "xmax", "ymin", "ymax")
 _SPLIT = re.compile(r"(?:oidv\d+-|challenge-\d+-)?(train|validation|test)-")
 _YES, _NO = ("1", "1.0", "true"), ("", "0", "0.0", "-1", "-1.0", "false")
-_COUNTED = {"isdepiction": "depictions", "isinside": "objects seen from within"}
+_COUNTED = {"isdepiction": "depiction", "isinside": "inside view"}
 
 
 def is_open_images(head: str) -> bool:
@@ -53,8 +53,8 @@ def read_open_images(path: Path, names: Mapping[str, str]) -> Export:
     split = found[1] if found else ""
     things: dict[str, list[LabelledBox]] = {}
     marked = dict.fromkeys(_COUNTED, 0)
-    for number, row in rows_of(read_text(path, "an Open Images table"), path):
-        where = f"{path}, line {number}"
+    for line, row in rows_of(read_text(path, "an Open Images table"), path):
+        where = f"{path}, line {line}"
         image, label, *corners = (row[name] for name in COLUMNS)
         if not image or not label:
             raise BadInput(f"{where} names no {'LabelName' if image else 'ImageID'}")
@@ -71,11 +71,13 @@ def read_open_images(path: Path, names: Mapping[str, str]) -> Export:
         )
         things.setdefault(image, []).append(thing)
     export.entries = [Entry((name,), tuple(boxes), shares=True, split=split) for name, boxes in things.items()]
-    export.notes += [f"{path}: {count} are {_COUNTED[name]}, used as others" for name, count in marked.items() if count]
+    export.notes += [
+        f"{path}: {amount(count, _COUNTED[name])}, used as others" for name, count in marked.items() if count
+    ]
     bare = {label for label in (thing.label for boxes in things.values() for thing in boxes) if label[:1] == "/"}
     if bare:
         export.notes.append(
-            f"{path}: {len(bare)} classes keep names like {min(bare)}: no class-descriptions.csv beside it names them"
+            f"{path}: names like {min(bare)} are kept, {len(bare)} in all: no class-descriptions.csv beside it has them"
         )
     return export
 

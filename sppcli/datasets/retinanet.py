@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sppcli.datasets.annotated import LabelledBox, read_text
 from sppcli.datasets.base import is_image_name
-from sppcli.datasets.exported import SPLIT_FOLDERS, Entry, Export, by_head, export_format
+from sppcli.datasets.exported import Entry, Export, by_head, export_format
 from sppcli.datasets.format import Place
+from sppcli.datasets.roles import role_of
 from sppcli.datasets.shapes import ordered
 from sppcli.datasets.tables import header_of, lines_of, number_of
 from sppcli.errors import BadInput
@@ -59,10 +60,8 @@ def read_retinanet(path: Path, classes: list[str]) -> Export:
             raise BadInput(f"{where} has a {'class but no box' if label else 'box but no class'}; fill in both or none")
         x0, y0, x1, y1 = (number_of(corner, where) for corner in corners)
         here.append(LabelledBox(label, ordered((x0, y0, x1, y1))))
-    split = path.stem.lower().removesuffix("_annotations").removesuffix("_labels")
-    export.entries = [
-        Entry((name,), tuple(boxes), split=split if split in SPLIT_FOLDERS else "") for name, boxes in things.items()
-    ]
+    split = path.stem if role_of(path.stem) else ""
+    export.entries = [Entry((name,), tuple(boxes), split=split) for name, boxes in things.items()]
     return export
 
 

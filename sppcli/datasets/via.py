@@ -128,7 +128,7 @@ def _box(shape: Json, export: Export) -> Corners | None:
             raise shape.refuse("a polygon with as many all_points_x as all_points_y")
         export.enclosed["polygons"] += 1
         return around(zip(xs, ys, strict=True))
-    export.left_out[f"shapes of kind {kind}"] += 1
+    export.left_out[f"{kind} shapes"] += 1
     return None
 
 
@@ -153,7 +153,7 @@ def _add(export: Export, regions: Iterable[_Region]) -> None:
     for region in kept:
         labels = (UNNAMED,) if chosen is None else region.attributes.get(chosen, ())
         if not labels:
-            export.left_out[f"regions without {chosen!r}"] += 1
+            export.left_out["unlabelled regions"] += 1
         things.setdefault(region.image, []).extend(LabelledBox(label, region.box) for label in labels)
     by_name = {entry.names[0]: entry for entry in export.entries}
     export.entries = [Entry((name,), tuple(things.get(name, ()))) for name in by_name]

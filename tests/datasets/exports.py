@@ -70,10 +70,10 @@ _VIA_OBJECTS: dict[str, Things | None] = {
     "c": None,
 }
 _VIA_SAYS = (
-    r"1 circles, 1 polygons are read as the upright boxes around them",
-    r"1 regions without 'name', 1 shapes of kind point are no objects",
+    r"read as the upright boxes around them: 1 circle, 1 polygon",
+    r"no objects with a class and a box: 1 point shape, 1 unlabelled region",
     r"the class is the attribute 'name'; passed over: 'image_quality'",
-    r"1 of the 3 images in .* have no entry in the annotations, c.jpg for one",
+    r"without an entry in the annotations: 1 of 3 images in .*, c.jpg for one; they count as not annotated",
 )
 _VIA_IMAGES = {"a.jpg": SIZE, "b.jpg": SIZE, "c.jpg": SIZE}
 _VIA_METADATA = {
@@ -195,14 +195,14 @@ CVAT_IMAGES = Layout(
         "a": [("car", (5.5, 6, 15.25, 26)), ("person", (20, 10, 40, 31))],
         "deep/b": [("car", (15, 5, 25, 25)), ("person", (24, 20, 40, 28)), ("car", (3, 4, 13, 16))],
     },
-    {"train": ("a",), "val": ("deep/b",)},
+    {"Train": ("a",), "Validation": ("deep/b",)},
     {"images/a.jpg": SIZE, "images/deep/b.jpg": SIZE},
     frozenset({("a", 0, "truncated")}),
     (
-        r"1 ellipses, 1 masks, 1 polygons, 1 turned rectangles are read as the upright boxes",
-        r"1 polylines, 1 tags of images are no objects",
+        r"boxes around them: 1 ellipse, 1 mask, 1 polygon, 1 turned rectangle",
+        r"a class and a box: 1 image tag, 1 polyline",
         r"names image 'gone.jpg', which is not there",
-        r"1 objects of 1 images that are not there were left out",
+        r"left out, since the images are not there: 1 object of 1 image",
     ),
 )
 CVAT_VIDEO = Layout(
@@ -229,7 +229,7 @@ CVAT_VIDEO = Layout(
         "frame_000001": [("car", (2, 2, 12, 12)), ("car", (30, 30, 40, 40))],
         "frame_000002": [],
     },
-    {"train": ("frame_000000", "frame_000001", "frame_000002")},
+    {"Train": ("frame_000000", "frame_000001", "frame_000002")},
     {f"images/frame_00000{i}.PNG": SIZE for i in range(3)},
     says=(r"is of a video: its frames are looked for as frame_000000",),
 )
@@ -251,7 +251,7 @@ CVAT_YOLO = Layout(
         "obj_train_data/b": [],
         "obj_valid_data/a": [("cat", (0, 0, 64, 48))],
     },
-    {"train": ("obj_train_data/a", "obj_train_data/b"), "val": ("obj_valid_data/a",)},
+    {"train": ("obj_train_data/a", "obj_train_data/b"), "valid": ("obj_valid_data/a",)},
     {"obj_train_data/a.jpg": SIZE, "obj_train_data/b.jpg": SIZE, "obj_valid_data/a.jpg": SIZE},
 )
 YOLO_MARK = Layout(
@@ -264,9 +264,9 @@ YOLO_MARK = Layout(
         "data/img/air1.txt": "0 0.5 0.5 0.5 0.5\n",
     },
     {"data/img/air1": [("air", (16, 12, 48, 36))], "data/img/bird1": []},
-    {"train": ("data/img/air1", "data/img/bird1"), "val": ("data/img/air1", "data/img/bird1")},
+    {"train": ("data/img/air1", "data/img/bird1"), "valid": ("data/img/air1", "data/img/bird1")},
     {"data/img/air1.jpg": SIZE, "data/img/bird1.jpg": SIZE},
-    says=(r"1 images that .* lists have no label file and count as without objects",),
+    says=(r"train.txt: 1 image without a label file, taken as without objects",),
 )
 
 
@@ -316,9 +316,9 @@ LABELME = Layout(
     {"a.jpg": SIZE, "deep/b.jpg": SIZE, "plain.jpg": SIZE},
     frozenset({("a", 1, "difficult")}),
     (
-        r"1 circles, 1 masks, 4 polygons are read as the upright boxes around them",
-        r"1 shapes of kind line are no objects",
-        r"1 of the 3 images .* plain.jpg for one",
+        r"boxes around them: 1 circle, 1 mask, 4 polygons",
+        r"a class and a box: 1 line shape",
+        r"1 of 3 images in .* plain.jpg for one",
     ),
 )
 
@@ -348,7 +348,7 @@ CREATEML = Layout(
         "train/b": [],
         "valid/cat and dog": [("cat", (1, 0, 9, 10))],
     },
-    {"train": ("train/a", "train/b"), "val": ("valid/cat and dog",)},
+    {"train": ("train/a", "train/b"), "valid": ("valid/cat and dog",)},
     {"train/a.jpg": SIZE, "train/b.jpg": SIZE, "valid/cat and dog.jpg": SIZE},
 )
 
@@ -458,10 +458,10 @@ LABEL_STUDIO = Layout(
     {},
     {"a.jpg": SIZE, "pictures/café b.jpg": SIZE, "c.jpg": SIZE, "d.jpg": SIZE},
     says=(
-        r"1 ellipses, 1 polygons, 1 turned rectangles are read as the upright boxes",
-        r"1 points, 1 results of kind choices are no objects",
-        r"1 images have more than one annotation",
-        r"1 tasks have no finished annotation",
+        r"boxes around them: 1 ellipse, 1 polygon, 1 turned rectangle",
+        r"a class and a box: 1 choices result, 1 point",
+        r"of the annotations of 1 image with several, the ground truth",
+        r"1 task without a finished annotation",
     ),
 )
 LABEL_STUDIO_MIN = Layout(
@@ -555,7 +555,7 @@ DATUMARO = Layout(
     {"train": ("train/a",), "val": ("val/deep/b",)},
     {"images/train/a.jpg": SIZE, "images/val/deep/b.jpg": SIZE},
     frozenset({("train/a", 0, "crowd")}),
-    (r"1 ellipses, 1 polygons, 1 turned rectangles are read", r"1 annotations of type label, 1 annotations without"),
+    (r"boxes around them: 1 ellipse, 1 polygon, 1 turned rectangle", r"1 label annotation, 1 unlabelled annotation"),
 )
 
 _OI = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
@@ -571,10 +571,10 @@ OPEN_IMAGES = Layout(
         "train/0a1": [("Cat", (16, 12, 48, 36)), ("Dog", (0, 0, 32, 48))],
         "validation/0b2": [("/m/0xxxx", (32, 24, 64, 48))],
     },
-    {"train": ("train/0a1",), "val": ("validation/0b2",)},
+    {"train": ("train/0a1",), "validation": ("validation/0b2",)},
     {"train/0a1.jpg": SIZE, "validation/0b2.jpg": SIZE},
     frozenset({("train/0a1", 0, "truncated"), ("train/0a1", 1, "crowd")}),
-    (r"1 are depictions, used as others", r"1 classes keep names like /m/0xxxx"),
+    (r"1 depiction, used as others", r"names like /m/0xxxx are kept, 1 in all"),
 )
 
 RETINANET = Layout(
@@ -597,7 +597,7 @@ KAGGLE = Layout(
     {"train/b6ab77": [("object", (5, 6, 15, 26)), ("object", (20, 10, 40, 31))], "train/c7ab77": [], "test/d8": None},
     {"train": ("train/b6ab77", "train/c7ab77"), "test": ("test/d8",)},
     {"train/b6ab77.jpg": SIZE, "train/c7ab77.jpg": SIZE, "test/d8.jpg": SIZE},
-    says=(r"has no column for the class: its 2 objects are called 'object'", r"1 of the 3 images"),
+    says=(r"has no column for the class: its 2 objects are called 'object'", r"1 of 3 images"),
 )
 
 LAYOUTS = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sppcli.datasets import open_dataset
+from sppcli.datasets.formats import FORMATS
 from sppcli.errors import MissingInput
 from tests.conftest import Run
 from tests.datasets.annotated_sets import image_file
@@ -59,6 +60,15 @@ def test_each_is_recognised_by_its_own_marks_alone(layout: Layout, tmp_path: Pat
     code, out, err = run("propose", str(root), "--dry-run", "-o", str(tmp_path / "p.h5"))
     assert code == 0, err
     assert f"would search {len(layout.objects)} of {len(layout.objects)} images" in out + err
+    objects = sum(len(things or ()) for things in layout.objects.values())
+    without = sum(things is None for things in layout.objects.values())
+    (title,) = (form.title for form in FORMATS if form.name == layout.kind)
+    line = next(line for line in (out + err).split("\n") if line.startswith(f"propose: {title}"))
+    assert f"{title}, {len(layout.objects)} image" in line
+    assert f" {objects} object{'' if objects == 1 else 's'} of {len(dataset.classes)} class" in line
+    assert (f"{without} without annotation" in line) == bool(without)
+    for split, ids in layout.splits.items():
+        assert f"{split} {len(ids)}" in line
 
 
 @each

@@ -117,6 +117,8 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
         if config.net
         else load_network(config.weights, config.backbone, config.cut, config.normalisation)
     )
+    for note in network.notes:
+        progress.warn(note)
     if 2 * config.context >= network.input_size:
         raise UsageProblem(
             f"--context {config.context} on both sides leaves nothing of an input of {network.input_size} pixels"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sppcli.artefacts.features import Features, NetworkRecord
 from sppcli.artefacts.models import FeatureRecord
 from sppcli.detection.svd_cache import Truncate, truncated
-from sppcli.errors import StaleArtefact, UsageProblem
+from sppcli.errors import BadInput, StaleArtefact, UsageProblem
 from sppcli.features.windows import WindowReader
 from sppcli.geometry.projection import CellGrid
 
@@ -74,6 +74,8 @@ def head_of(
             raise UsageProblem("--svd truncates fully connected layers, and pool5 has none; give --layer fc6 or fc7")
         return None, ""
     assert network is not None
+    if layer in network.absent:
+        raise BadInput(f"{network.absent[layer]}, which {layer} needs; give weights that have it, or --layer pool5")
     if network.head is None or layer not in network.head.layers:
         has = ", ".join(("pool5", *(network.head.layers if network.head else ())))
         raise UsageProblem(f"{network.backbone} cut after {network.cut} has no layer {layer}; it has {has}")

@@ -50,7 +50,7 @@ class SvdCache:
 
     def _read(self, head: FcHead, layer: str, ranks: tuple[int, ...], digest: str) -> FcHead | None:
         from sppcli.nets.backbones import FcHead
-        from sppcli.nets.weights import read_tensors
+        from sppcli.nets.weight_files import read_tensors
 
         path = self.path(ranks)
         if not path.exists():

@@ -112,6 +112,8 @@ class Network:
 
     ``input_size``: side in pixels of the input the network was trained at, ``input_cells`` that of its map there (13
     for ZF-5 at 224). ``digest``: SHA-256 of the trunk (its weights, cut and normalisation): what conv maps depend on.
+    ``absent``: fc layers of the backbone that the weights lack, and why. ``notes``: a sentence for each thing that is
+    to be said of how the weights were read.
     """
 
     backbone: str
@@ -127,6 +129,8 @@ class Network:
     head: FcHead | None = None
     levels: tuple[int, ...] | None = None
     classes: tuple[str, ...] = field(default=())
+    absent: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def torchvision_model(name: str) -> nn.Module:
@@ -184,11 +188,19 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor], description: str = "") -
 
 
 def describe(
-    backbone: str, model: nn.Module, cut: str | None, weights: str, normalisation: str | None = None
+    backbone: str,
+    model: nn.Module,
+    cut: str | None,
+    weights: str,
+    normalisation: str | None = None,
+    *,
+    absent: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Network:
     """A `Network` of a torchvision ``model`` that carries trained weights.
 
-    ``reads``: one of `images.INPUTS`; None for what torchvision's own weights read.
+    ``normalisation``: one of `images.INPUTS`; None for what torchvision's own weights read. ``absent``: fc layers that
+    carry none, and why; ``notes``: see `Network`.
     """
     spec = SPECS[backbone]
     normalisation = normalisation or spec.normalisation
@@ -198,8 +210,11 @@ def describe(
     with torch.inference_mode():
         sample = run_trunk(trunk, torch.zeros(1, 3, CANONICAL, CANONICAL))
     head = None
-    if spec.head_layers and cut == spec.cut:
-        head = FcHead((spec.head_level,), _torchvision_head(model, spec, sample.shape[1]))
+    absent = absent or {}
+    if cut == spec.cut:
+        layers = _torchvision_head(model, spec, sample.shape[1])
+        layers = {name: layer for name, layer in layers.items() if name not in absent}
+        head = FcHead((spec.head_level,), layers) if layers else None
     return Network(
         backbone,
         cut,
@@ -212,6 +227,8 @@ def describe(
         int(sample.shape[2]),
         trunk_digest(trunk, trunk_description(backbone, cut, INPUTS[normalisation])),
         head,
+        absent=absent,
+        notes=notes,
     )
 
 

@@ -1,14 +1,13 @@
-"""Trained weights: read from files (safetensors, .pth) or downloaded by torchvision, written as safetensors.
+"""Trained weights: read from files (`weight_files`) or downloaded by torchvision, written as safetensors.
 
-Nothing is unpickled that could run code: .pth files are read with ``weights_only=True``. Weights that are not there
-are an error; no network here ever runs on random ones (`bench` makes its own).
+Which tensors of a file are the network's, `fitting` finds. Weights that are not there are an error; no network here
+ever runs on random ones (`bench` makes its own).
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.nets.backbones import SPECS, FcHead, Network, describe, torchvision_model, trunk_description, trunk_digest
+from sppcli.nets.backbones import (
+    SPECS,
+    FcHead,
+    Network,
+    cut_trunk,
+    describe,
+    torchvision_model,
+    trunk_description,
+    trunk_digest,
+)
 from sppcli.nets.classifier import Architecture, SppClassifier
+from sppcli.nets.fitting import Fit, Wanted, fit
+from sppcli.nets.weight_files import read_weights, reason
 from sppcli.runtime.files import replacing
 
 METADATA_KEY = "spp_network"
@@ -35,7 +45,8 @@ def load_network(
 
     Args:
         weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
-        backbone: a name of `SPECS`; None means what the file says, else alexnet.
+        backbone: a name of `SPECS`; None means what the file says or the one that its tensors fit, and alexnet for
+            ``imagenet``.
         cut: the layer whose output is the conv map; None means the backbone's default.
         normalisation: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else what
             torchvision's weights read.
@@ -49,20 +60,26 @@ def load_network(
         raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
     if weights == "imagenet":
         name = backbone or DEFAULT_BACKBONE
-        return _load_torchvision(
-            name, _imagenet_state(name), cut, normalisation, weights, f"the ImageNet weights of {name}"
-        )
+        found = _imagenet_state(name)
+        where = f"the ImageNet weights of {name}"
+        return _network(name, _fitting(name, cut, found, where), cut, normalisation, weights)
     path = Path(weights)
     if not path.exists():
         raise MissingInput(
             f"{weights}: there is no such weights file; give a .safetensors or .pth file, or --weights imagenet"
         )
-    state, metadata = _read_file(path)
+    found, metadata = read_weights(path)
     if METADATA_KEY in metadata:
         if backbone is not None or cut is not None or normalisation is not None:
             raise UsageProblem(f"{path} describes its own network; leave out --backbone, --cut and --input")
-        return _load_own(path, state, metadata[METADATA_KEY])
-    return _load_torchvision(backbone or DEFAULT_BACKBONE, state, cut, normalisation, str(path.resolve()), str(path))
+        return _load_own(path, found, metadata[METADATA_KEY])
+    name, fitted = (backbone, _fitting(backbone, cut, found, str(path))) if backbone else _recognised(path, cut, found)
+    note = "" if backbone else f"recognised as {name}"
+    if not fitted.plain:
+        table = fitted.prefix.rstrip(".")
+        note = f"{note or f'read as {name}'}{f', from {table}' if table else ''}{_left_out(fitted)}"
+    notes = (f"{path}: {note}",) if note else ()
+    return _network(name, fitted, cut, normalisation, str(path.resolve()), notes)
 
 
 def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> None:
@@ -75,60 +92,6 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict
     """Write ``tensors`` as one safetensors file, or nothing."""
     with replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, whatever its name.
-
-    Raises:
-        BadInput: the file cannot be read.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path}: not a readable weights file ({_reason(error)})") from None
-
-
-def _read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    metadata: dict[str, str] = {}
-    state: Any
-    if path.suffix == ".safetensors":
-        state, metadata = read_tensors(path)
-    elif path.suffix in (".pth", ".pt"):
-        state = _read_pth(path)
-    else:
-        raise BadInput(f"{path}: weights are read from .safetensors or .pth files")
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BadInput(f"{path}: holds no table of tensors; save the network's state_dict()")
-    plain = {name.removeprefix("module."): value for name, value in state.items()}
-    return {k: v.float() if v.is_floating_point() else v for k, v in plain.items()}, metadata
-
-
-def _read_pth(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            # torch remarks on odd pickle protocols; what matters is whether tensors come out.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError) as error:
-        raise BadInput(f"{path}: not a readable weights file ({_reason(error)})") from None
-    except Exception:
-        # The unpickler meets arbitrary bytes: it raises UnpicklingError, KeyError, UnicodeDecodeError and more.
-        # What it says helps nobody, and advises reading the file without the restriction, which would run its code.
-        raise BadInput(
-            f"{path}: not a weights file, a damaged one, or one that holds more than tensors; save the network's "
-            "state_dict()"
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:120] if lines else type(error).__name__
 
 
 def fetch_imagenet(backbone: str) -> tuple[Path, int]:
@@ -148,10 +111,10 @@ def fetch_imagenet(backbone: str) -> tuple[Path, int]:
             torch.hub.download_url_to_file(entry.url, str(kept), hash_in_name and hash_in_name[1])
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             # URLError is an OSError; a wrong hash is a RuntimeError.
-            reason = _reason(getattr(error, "reason", None) or error)
+            said = reason(getattr(error, "reason", None) or error)
             raise MissingInput(
                 f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
-                f"({reason}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
+                f"({said}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
             ) from None
         return kept, kept.stat().st_size
     return kept, 0
@@ -160,27 +123,92 @@ def fetch_imagenet(backbone: str) -> tuple[Path, int]:
 def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
     kept, _ = fetch_imagenet(backbone)
     try:
-        return _read_file(kept)[0]
+        return read_weights(kept)[0]
     except BadInput as error:
         raise BadInput(f"{error}; delete it, and it is downloaded again") from None
 
 
-def _load_torchvision(
-    backbone: str, state: dict[str, torch.Tensor], cut: str | None, normalisation: str | None, weights: str, name: str
+def _wanted(backbone: str, cut: str | None) -> Wanted:
+    with torch.device("meta"):  # shapes are enough, and take no time
+        model = torchvision_model(backbone)
+        return Wanted.of(model, cut_trunk(model, backbone, cut or SPECS[backbone].cut))
+
+
+def _fits(cut: str | None, found: Mapping[str, torch.Tensor], where: str) -> dict[str, Fit]:
+    """Every backbone's reading of ``found``; one that has no layer ``cut`` is asked for its own trunk."""
+    fits = {}
+    for name in SPECS:
+        try:
+            wanted = _wanted(name, cut)
+        except UsageProblem:
+            wanted = _wanted(name, None)
+        fits[name] = fit(wanted, found, where)
+    return fits
+
+
+def _fitting(backbone: str, cut: str | None, found: Mapping[str, torch.Tensor], where: str) -> Fit:
+    """``found`` as ``backbone``'s weights; a misfit names the tensor and the backbones that would fit."""
+    fitted = fit(_wanted(backbone, cut), found, where)
+    if fitted.problem:
+        likely = [name for name, other in _fits(cut, found, where).items() if not other.problem]
+        hint = (
+            f"it is {likely[0]}'s: pass --backbone {likely[0]}"
+            if len(likely) == 1
+            else f"they fit {' and '.join(likely)}: pass one of them as --backbone"
+            if likely
+            else f"they fit none of {', '.join(SPECS)}: give other weights, or choose the right --backbone"
+        )
+        raise BadInput(f"{where}: not {backbone}'s weights ({fitted.problem}); {hint}")
+    return fitted
+
+
+def _recognised(path: Path, cut: str | None, found: Mapping[str, torch.Tensor]) -> tuple[str, Fit]:
+    """The one backbone whose weights ``found`` are."""
+    fits = _fits(cut, found, str(path))
+    whole = [name for name, fitted in fits.items() if not fitted.problem]
+    if len(whole) > 1:
+        raise BadInput(f"{path}: the weights fit {' and '.join(whole)}; pass one of them as --backbone")
+    if not whole:
+        nearest = max(fits, key=lambda name: fits[name].matched)
+        raise BadInput(
+            f"{path}: the weights fit none of {', '.join(SPECS)}; the nearest is {nearest}, but "
+            f"{fits[nearest].problem}; give weights of one of these, or a network of spp train-net or spp import-caffe"
+        )
+    return whole[0], fits[whole[0]]
+
+
+def _left_out(fitted: Fit) -> str:
+    names = fitted.left_out
+    if not names:
+        return ""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"; left out: {', '.join(names[:6])}{more}"
+
+
+def _network(
+    backbone: str,
+    fitted: Fit,
+    cut: str | None,
+    normalisation: str | None,
+    weights: str,
+    notes: tuple[str, ...] = (),
 ) -> Network:
+    """The network whose trunk, and whose fc layers as far as they are there, are ``fitted``'s tensors."""
     model = torchvision_model(backbone)
-    problem = _misfit(model, state)
-    if problem:
-        with torch.device("meta"):  # shapes are enough, and take no time
-            likely = [other for other in SPECS if other != backbone and not _misfit(torchvision_model(other), state)]
-        hint = f"; it is {likely[0]}'s: pass --backbone {likely[0]}" if likely else "; choose the right --backbone"
-        raise BadInput(f"{name}: not {backbone}'s weights ({problem}){hint}")
-    model.load_state_dict(state)
-    return describe(backbone, model, cut, weights, normalisation)
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    absent: dict[str, str] = {}
+    for layer, path in SPECS[backbone].head_layers:
+        lacking = [name for name in (f"{path}.weight", f"{path}.bias") if name not in fitted.tensors]
+        if lacking or absent:
+            name = lacking[0] if lacking else ""
+            problem = f"no {name} of shape {wanted[name]}" if name else f"no {next(iter(absent))} before it"
+            absent[layer] = f"{weights} has {problem}"
+    model.load_state_dict(dict(fitted.tensors), strict=False)
+    return describe(backbone, model, cut, weights, normalisation, absent=absent, notes=notes)
 
 
 def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
-    """What keeps ``state`` from being this model's weights; empty when it fits."""
+    """What keeps ``state`` from being the weights of a network of ours; empty when it fits."""
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state]
     if missing:
@@ -194,7 +222,7 @@ def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
 
 def read_classifier(path: Path) -> SppClassifier:
     """A network of our own format, whole, in evaluation mode."""
-    state, metadata = _read_file(path)
+    state, metadata = read_weights(path)
     if METADATA_KEY not in metadata:
         raise BadInput(f"{path}: not a network that spp wrote; its metadata has no {METADATA_KEY}")
     return _own_model(path, state, metadata[METADATA_KEY])
@@ -205,7 +233,8 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
 
     Args:
         architecture: of the new network.
-        source: ``imagenet`` (torchvision's weights of its backbone), a network that spp wrote, or torchvision's file.
+        source: ``imagenet`` (torchvision's weights of its backbone), a network that spp wrote, or another file, in
+            which the trunk's tensors are found as by `load_network`.
 
     Returns:
         The architecture, with the source's normalisation of pixels where it is a network of ours, and the tensors by
@@ -226,15 +255,23 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
         path = Path(source)
         if not path.exists():
             raise MissingInput(f"{source}: there is no such weights file to start from")
-        state, metadata = _read_file(path)
+        state, metadata = read_weights(path)
         if METADATA_KEY in metadata:
             other = _own_model(path, state, metadata[METADATA_KEY]).architecture
             architecture = replace(architecture, normalisation=other.normalisation)
             prefix = ""
             if other.classes != architecture.classes:
                 state = {name: value for name, value in state.items() if not name.startswith("last.")}
-    wanted = SppClassifier(architecture).state_dict()
-    named = {prefix + name: value for name, value in state.items()}
+    model = SppClassifier(architecture)
+    wanted = model.state_dict()
+    named: Mapping[str, torch.Tensor] = state
+    if prefix:
+        of_trunk = (
+            _wanted(architecture.backbone, architecture.cut)
+            if architecture.backbone
+            else Wanted.of(model.trunk, model.trunk)
+        )
+        named = {prefix + name: value for name, value in fit(of_trunk, state, source).tensors.items()}
     fits = {k: v for k, v in named.items() if k in wanted and wanted[k].shape == v.shape}
     # A bias without its weights is of no use.
     taken = {k: v for k, v in fits.items() if not k.endswith(".bias") or f"{k.removesuffix('bias')}weight" in fits}
@@ -303,7 +340,7 @@ def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> 
     except (ValueError, KeyError, TypeError, RuntimeError, StopIteration) as error:
         # JSON that is none or lacks something, and layers that cannot be built, or are none.
         raise BadInput(
-            f"{path}: the description of the network is damaged ({_reason(error)}); make the file again"
+            f"{path}: the description of the network is damaged ({reason(error)}); make the file again"
         ) from None
     problem = _misfit(model, state)
     if problem:

@@ -107,6 +107,8 @@ def run(
     progress = options.progress
     proposals = read_proposals(proposals_path)
     network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
+    for note in network.notes:
+        progress.warn(note)
     record = record_of(network)
     device = choose_device(options.device)
     precision = choose_precision(config.precision, device)

@@ -106,6 +106,8 @@ def run(
     for warning in data.warnings:
         progress.warn(warning)
     network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
+    for note in network.notes:
+        progress.warn(note)
     record = record_of(network)
     head, head_digest = head_of(network, config.layer)
     levels = choose_levels(record, config.layer, config.pyramid, head)

@@ -87,7 +87,7 @@ def test_another_networks_weights(model: nn.Module, tmp_path: Path):
     path = tmp_path / "net.safetensors"
     save_file(model.state_dict(), path)
     with pytest.raises(BadInput, match=f"not alexnet's weights .*; it is {BACKBONE}'s: pass --backbone {BACKBONE}"):
-        load_network(str(path))  # alexnet is the default
+        load_network(str(path), "alexnet")
     with pytest.raises(BadInput, match=f"not squeezenet1_0's weights .*is missing.*pass --backbone {BACKBONE}"):
         load_network(str(path), "squeezenet1_0")
 

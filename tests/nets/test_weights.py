@@ -91,7 +91,9 @@ def test_shared_squeezenet_loads():
     network = load_network(str(shared("")), "squeezenet1_0")
     assert (network.channels, network.grid) == (512, CellGrid(16, 17))
     with pytest.raises(BadInput, match="pass --backbone squeezenet1_0"):
-        load_network(str(shared("")))
+        load_network(str(shared("")), "alexnet")
+    recognised = load_network(str(shared("")))
+    assert (recognised.backbone, recognised.digest) == (network.backbone, network.digest)
 
 
 @needs_shared

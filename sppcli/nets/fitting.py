@@ -1,0 +1,192 @@
+"""Which tensors of a file are a backbone's: whatever table, prefix or numbering they were saved under.
+
+What counts is the trunk up to the cut, and the fc layers that the backbone has on it. Last layers of other sizes,
+optimisers and averages are left out, which `Fit.left_out` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sppcli.errors import BadInput
+
+Shapes = Mapping[str, tuple[int, ...]]
+_COUNTER = "num_batches_tracked"
+# Of two copies of a network in one file, the one with such a name is an average of the other, or its older self.
+_AVERAGES = ("ema", "teacher", "target", "encoder_k", "momentum", "swa", "avg", "average", "averaged", "shadow")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Tensors of a backbone: shapes of the ``trunk``'s and of ``all`` by name; ``children``: the modules it is of."""
+
+    trunk: Shapes
+    all: Shapes
+    children: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, trunk: nn.Module) -> Wanted:
+        """What ``trunk``, cut out of ``model``, needs; batches counted are no part of it."""
+
+        needed = {k: tuple(v.shape) for k, v in trunk.state_dict().items() if not k.endswith(_COUNTER)}
+        everything = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+        return cls(needed, everything, tuple(name for name, _ in model.named_children()))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """``tensors`` of a file by the backbone's names; ``prefix``: of them in the file, as ``state_dict.``.
+
+    ``problem``: why they are not this backbone's weights, or ""; ``matched``: how many of the trunk's are there.
+    ``left_out``: what else the file holds, in short. ``plain``: all in it is the backbone's, under its own names.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    prefix: str
+    problem: str
+    matched: int
+    left_out: tuple[str, ...] = ()
+    plain: bool = True
+
+
+def fit(wanted: Wanted, found: Mapping[str, torch.Tensor], where: str) -> Fit:
+    """The best reading of ``found`` as the tensors ``wanted``.
+
+    Raises:
+        BadInput: several copies of the network that differ; names them and the file ``where``.
+    """
+    readings = [
+        _reading(wanted, found, naming, prefix)
+        for naming in _namings(wanted)
+        for prefix in _prefixes(wanted, found, naming.rename)
+    ]
+    if not readings:
+        name, shape = next(iter(wanted.trunk.items()))
+        return Fit({}, "", f"{name} {shape} is missing", 0)
+    whole = [reading for reading in readings if not reading.problem]
+    if len(whole) > 1:
+        return _one_of(whole, wanted, where)
+    return whole[0] if whole else max(readings, key=lambda reading: reading.matched)
+
+
+Rename = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """``rename``: a tensor's name in such a file, None for one that it cannot have; ``own``: it is the backbone's own.
+
+    ``numbers``: every number that a name begins with is a layer of the trunk.
+    """
+
+    rename: Rename
+    own: bool = False
+    numbers: bool = False
+
+
+def _namings(wanted: Wanted) -> list[_Naming]:
+    """The names that people's files have for the backbone's: its own; those of ``features`` saved by itself; children
+    by number, as ``nn.Sequential(*model.children())`` has them."""
+    number = {name: str(position) for position, name in enumerate(wanted.children)}
+
+    def numbered(name: str) -> str | None:
+        first, _, rest = name.partition(".")
+        return f"{number[first]}.{rest}" if first in number and rest else None
+
+    def bare(name: str) -> str | None:
+        return name.removeprefix("features.") if name.startswith("features.") else None
+
+    namings = [_Naming(lambda name: name, own=True), _Naming(numbered)]
+    if all(name.startswith("features.") for name in wanted.trunk):
+        namings.append(_Naming(bare, numbers=True))
+    return namings
+
+
+def _prefixes(wanted: Wanted, found: Mapping[str, torch.Tensor], rename: Rename) -> list[str]:
+    """What may stand before the names: all that does before the trunk's first, middle or last tensor."""
+    names = list(wanted.trunk)
+    ends = {rename(name) for name in (names[0], names[len(names) // 2], names[-1])}
+    prefixes = {
+        name[: -len(end)]: None for name in found for end in ends if end and (name == end or name.endswith(f".{end}"))
+    }
+    return list(prefixes)
+
+
+def _reading(wanted: Wanted, found: Mapping[str, torch.Tensor], naming: _Naming, prefix: str) -> Fit:
+    place = {name: f"{prefix}{other}" for name in wanted.all if (other := naming.rename(name)) is not None}
+    tensors = {
+        name: found[there]
+        for name, there in place.items()
+        if there in found and tuple(found[there].shape) == wanted.all[name]
+    }
+    known = set(place.values())
+    others = [name for name in found if name not in known and not name.endswith(_COUNTER)]
+    inside = {place[name].removeprefix(prefix).split(".")[0] for name in wanted.trunk}
+
+    def of_the_trunk(name: str) -> bool:
+        first = name.removeprefix(prefix).split(".")[0]
+        return name.startswith(prefix) and (first in inside or (naming.numbers and first.isdecimal()))
+
+    problem = _problem(wanted, found, place) or next(
+        (f"{name} {tuple(found[name].shape)} is not a tensor of it" for name in others if of_the_trunk(name)), ""
+    )
+    resized = [there for name, there in place.items() if there in found and name not in tensors]
+    return Fit(
+        tensors,
+        prefix,
+        problem,
+        sum(name in tensors for name in wanted.trunk),
+        _groups([*resized, *others], prefix),
+        naming.own and not (prefix or resized or others),
+    )
+
+
+def _problem(wanted: Wanted, found: Mapping[str, torch.Tensor], place: Mapping[str, str]) -> str:
+    """What of the trunk is missing or of another shape, the first of either; "" if all is there."""
+    missing = [f"{place[name]} {shape} is missing" for name, shape in wanted.trunk.items() if place[name] not in found]
+    shapes = {name: tuple(found[place[name]].shape) for name in wanted.trunk if place[name] in found}
+    other = [
+        f"{place[name]} has shape {shape}, not {wanted.trunk[name]}"
+        for name, shape in shapes.items()
+        if shape != wanted.trunk[name]
+    ]
+    return next(iter((*missing, *other)), "")
+
+
+def _groups(names: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """``names`` in short: the parts of the network beside the trunk, and the other tables of the file."""
+    groups: dict[str, None] = {}
+    for name in names:
+        inner = name.removeprefix(prefix) if name.startswith(prefix) else name
+        parts = inner.split(".")
+        groups[".".join(parts[:-1][:2]) if name.startswith(prefix) and len(parts) > 1 else parts[0]] = None
+    return tuple(groups)
+
+
+def _one_of(whole: Sequence[Fit], wanted: Wanted, where: str) -> Fit:
+    """Of several copies of the network in a file: the one that is no average of another, or any of equal ones."""
+    first = whole[0]
+    different = [other for other in whole[1:] if not _same(first, other, wanted)]
+    if not different:
+        return first
+    own = [reading for reading in whole if not _is_average(reading.prefix)]
+    if own and all(_same(own[0], other, wanted) for other in own[1:]):
+        return own[0]
+    names = ", ".join(reading.prefix.rstrip(".") or "the file itself" for reading in whole)
+    raise BadInput(f"{where}: holds {len(whole)} copies of the network that differ ({names}); save one of them alone")
+
+
+def _same(one: Fit, other: Fit, wanted: Wanted) -> bool:
+    return all(
+        one.tensors[name] is other.tensors[name] or torch.equal(one.tensors[name], other.tensors[name])
+        for name in wanted.trunk
+    )
+
+
+def _is_average(prefix: str) -> bool:
+    words = prefix.replace("_", ".").split(".")
+    return any(word in words or word in prefix.split(".") for word in _AVERAGES)

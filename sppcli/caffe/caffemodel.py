@@ -78,11 +78,15 @@ def read_caffemodel(path: Path) -> Blobs:
 
 
 def read_mean(path: Path) -> FloatArray:
-    """The mean pixel of a mean image (.binaryproto): float32 (3,), in the file's order of channels (Caffe's: BGR).
+    """The mean pixel of a mean image: float32 (3,), in the file's order of channels (Caffe's: BGR).
+
+    A .binaryproto, or a .npy of shape (3,), (3, H, W), (1, 3, H, W) or (H, W, 3), as ilsvrc_2012_mean.npy.
 
     Raises:
-        MissingInput, BadInput: no such file; not a blob of three channels.
+        MissingInput, BadInput: no such file; not three channels.
     """
+    if path.suffix.lower() == ".npy":
+        return _mean_of_npy(path)
     data = _map(path, ".binaryproto")
     try:
         blob = _blob(data, path)
@@ -95,6 +99,27 @@ def read_mean(path: Path) -> FloatArray:
             "give the mean.binaryproto of the network's training"
         )
     return np.asarray(blob.values.reshape(3, -1).mean(axis=1, dtype=np.float64), dtype=np.float32)
+
+
+def _mean_of_npy(path: Path) -> FloatArray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise MissingInput(f"{path}: there is no such .npy file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(f"{path}: not a readable .npy file of numbers ({str(error).splitlines()[0]})") from None
+    image = np.asarray(values)
+    shape = image.shape
+    if image.ndim == 4 and len(image) == 1:
+        image = image[0]
+    if image.ndim == 3 and image.shape[0] != 3:
+        image = image.transpose(2, 0, 1)
+    if image.dtype.kind not in "fiu" or image.ndim not in (1, 3) or image.shape[0] != 3 or not image.size:
+        raise BadInput(
+            f"{path}: not a mean image of three channels but {image.dtype} numbers of shape {shape}; give one of shape "
+            "(3,), (3, H, W) or (H, W, 3)"
+        )
+    return np.asarray(image.reshape(3, -1).mean(axis=1, dtype=np.float64), dtype=np.float32)
 
 
 def _map(path: Path, kind: str) -> memoryview:

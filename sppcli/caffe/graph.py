@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sppcli.caffe.inputs import DATA, Inputs, Pixels, data_layer, excluded, plain
 from sppcli.caffe.prototxt import Block
 from sppcli.errors import BadInput
 from sppcli.nets.classifier import Layer
@@ -54,16 +55,6 @@ class Vector:
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """What the prototxt says of its input; None or empty where it does not. ``mean`` in its order (BGR)."""
-
-    side: int | None = None
-    mean: tuple[float, ...] = ()
-    mean_file: str = ""
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
 class Graph:
     """A prototxt's network: its last value, and what it says of its input. ``dropout``: of its first Dropout, or 0."""
 
@@ -74,11 +65,6 @@ class Graph:
     dropout: float
 
 
-def _plain(kind: str) -> str:
-    return kind.lower().replace("_", "")
-
-
-_DATA = {"data", "input", "imagedata", "images", "memorydata", "hdf5data", "windowdata", "dummydata"}
 _OUTPUTS = {"softmax", "accuracy", "silence", "argmax", "softmaxwithloss"}
 _SHORT = {"conv": "convolution", "pool": "pooling"}
 
@@ -92,29 +78,35 @@ def read_graph(net: Block, start: Maps | Vector | None = None) -> Graph:
     path = net.path
     values: dict[str, Maps | Vector] = {}
     result: Maps | Vector | None = None
-    pixels = _declared_input(net)
+    inputs = Inputs(net, start is not None)
+    pixels = Pixels(inputs.side)
     dropout = 0.0
     first = start if start is not None else Maps()
-    if net.texts("input"):
-        values[net.texts("input")[0]] = first
+    if inputs.image:
+        values[inputs.image] = first
     for outer in [*net.blocks("layers"), *net.blocks("layer")]:
         # V0 keeps a layer's own fields in a block inside the block of its connections.
         inner = (outer.blocks("layer") or [outer])[0]
-        kind = _plain(inner.text("type"))
+        kind = plain(inner.text("type"))
         kind = _SHORT.get(kind, kind)
         name = inner.text("name")
-        if _excluded(outer):
+        if excluded(outer):
             continue
-        if kind in _DATA:
-            pixels = _data_layer(inner, pixels)
-            if outer.texts("top"):
-                values.setdefault(outer.texts("top")[0], first)
+        if kind in DATA:
+            pixels = data_layer(inner, pixels)
+            if inputs.image in outer.texts("top"):
+                values.setdefault(inputs.image, first)
             continue
         if kind in _OUTPUTS or kind.endswith("loss"):
             continue
         layer = _LayerBlock(inner, name, kind)
         bottoms = []
         for bottom in outer.texts("bottom"):
+            if bottom not in values and bottom in inputs.names:
+                raise BadInput(
+                    f"{path}: layer {name} reads the input {bottom!r} besides the image {inputs.image!r}; spp's "
+                    "networks read one image and nothing else"
+                )
             if bottom not in values:
                 raise BadInput(f"{path}: layer {name} reads {bottom!r}, which no layer before it makes")
             bottoms.append(values[bottom])
@@ -315,43 +307,3 @@ _LAYERS: Mapping[str, Callable[[_LayerBlock, Maps | Vector], Maps | Vector]] = {
     "dropout": _same,
     "split": _same,
 }
-
-
-def _excluded(layer: Block) -> bool:
-    """Whether Caffe leaves the layer out in its TEST phase."""
-    includes = [rule.text("phase").upper() for rule in layer.blocks("include")]
-    excludes = [rule.text("phase").upper() for rule in layer.blocks("exclude")]
-    return bool(includes and not {"TEST", "1", ""} & set(includes)) or bool({"TEST", "1"} & set(excludes))
-
-
-def _declared_input(net: Block) -> Pixels:
-    dims = net.integers("input_dim")[:4]
-    shapes = net.blocks("input_shape")
-    return Pixels(_side(dims or (shapes[0].integers("dim") if shapes else []), net.path))
-
-
-def _side(dims: Sequence[int], path: Path) -> int | None:
-    """Side of a square image input of shape (N, 3, side, side); None for other inputs, such as pooled vectors."""
-    if len(dims) != 4 or dims[2] == dims[3] == 1:
-        return None
-    if dims[1] != 3 or dims[2] != dims[3]:
-        raise BadInput(f"{path}: the input is {tuple(dims[1:])}; spp's networks read three channels of a square image")
-    return dims[2]
-
-
-def _data_layer(layer: Block, known: Pixels) -> Pixels:
-    """What a layer that reads images says of them; of several, the last word counts."""
-    sides = [
-        _side(shape.integers("dim"), layer.path) for p in layer.blocks("input_param") for shape in p.blocks("shape")
-    ]
-    side = sides[0] if sides else None
-    mean: Sequence[float] = ()
-    mean_file, scale = known.mean_file, known.scale
-    # V0 has these among the layer's own fields, V1 in the data's block, or as now in transform_param.
-    homes = ("transform_param", "data_param", "image_data_param", "window_data_param")
-    for home in (layer, *(block for name in homes for block in layer.blocks(name))):
-        side = home.integer("crop_size", home.integer("cropsize", 0)) or side
-        mean = home.numbers("mean_value") or mean
-        mean_file = home.text("mean_file") or home.text("meanfile") or mean_file
-        scale = home.number("scale", scale)
-    return Pixels(side or known.side, tuple(mean) or known.mean, mean_file, scale)

@@ -22,6 +22,7 @@ import torch
 
 from sppcli.caffe.caffemodel import Blob, Blobs
 from sppcli.caffe.graph import GLOBAL, Fc, Graph, Maps, Step, Vector, read_graph
+from sppcli.caffe.inputs import COLOUR_ONLY
 from sppcli.caffe.prototxt import read_prototxt
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.images import Normalisation
@@ -66,6 +67,23 @@ def read_graphs(paths: Sequence[Path]) -> tuple[Graph, Graph]:
     found = trunk.result
     start = Vector(found.parts) if isinstance(found, Vector) else Vector((found,), bare=found.bare)
     return trunk, read_graph(read_prototxt(paths[1]), start)
+
+
+def refuse_other_channels(trunk: Graph, blobs: Blobs) -> None:
+    """Say at once that a network reads grey images, or others than those of three channels, which its weights show.
+
+    Raises:
+        BadInput: it does.
+    """
+    maps = trunk.result if isinstance(trunk.result, Maps) else trunk.result.parts[0]
+    first = next((step for step in maps.steps if step.layer.kind == "conv"), None)
+    found = blobs.get(first.name) if first else None
+    if first is None or not found or len(found[0].shape) != 4:
+        return
+    channels = found[0].shape[1] * first.layer.groups
+    if channels != 3:
+        what = "one channel, grey images" if channels == 1 else f"{channels} channels"
+        raise BadInput(f"{found[0].path}: layer {first.name} reads {what}; {COLOUR_ONLY}")
 
 
 def import_network(

@@ -6,6 +6,7 @@ of any age of Caffe can be read. Nothing in it is ever executed.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def read_prototxt(path: Path) -> Block:
         MissingInput, BadInput: no such file, or not the text format; names the line.
     """
     try:
-        text = path.read_bytes().decode()
+        text = decoded(path.read_bytes())
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such prototxt file") from None
     except UnicodeDecodeError:
@@ -92,6 +93,16 @@ def read_prototxt(path: Path) -> Block:
     except OSError as error:
         raise BadInput(f"{path}: not readable ({error.strerror})") from None
     return parse_prototxt(text, path)
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file in UTF-8, with a byte order mark or without, or in UTF-16 with one; `UnicodeDecodeError`."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = data.decode("utf-16")
+        if not any(letter.isascii() for letter in text):  # bytes that only happen to begin so
+            raise UnicodeDecodeError("utf-16", data, 0, len(data), "no text")
+        return text
+    return data.decode("utf-8-sig")
 
 
 def parse_prototxt(text: str, path: Path) -> Block:

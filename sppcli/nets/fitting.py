@@ -59,18 +59,17 @@ def fit(wanted: Wanted, found: Mapping[str, torch.Tensor], where: str) -> Fit:
     Raises:
         BadInput: several copies of the network that differ; names them and the file ``where``.
     """
-    readings = [
-        _reading(wanted, found, naming, prefix)
-        for naming in _namings(wanted)
-        for prefix in _prefixes(wanted, found, naming.rename)
-    ]
+    readings: list[Fit] = []
+    for naming in _namings(wanted):
+        some = [_reading(wanted, found, naming, prefix) for prefix in _prefixes(wanted, found, naming.rename)]
+        whole = [reading for reading in some if not reading.problem]
+        if whole:
+            return _one_of(whole, wanted, where)
+        readings += some
     if not readings:
         name, shape = next(iter(wanted.trunk.items()))
         return Fit({}, "", f"{name} {shape} is missing", 0)
-    whole = [reading for reading in readings if not reading.problem]
-    if len(whole) > 1:
-        return _one_of(whole, wanted, where)
-    return whole[0] if whole else max(readings, key=lambda reading: reading.matched)
+    return max(readings, key=lambda reading: reading.matched)
 
 
 Rename = Callable[[str], str | None]

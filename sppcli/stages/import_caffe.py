@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sppcli.caffe.caffemodel import Blobs, read_caffemodel, read_mean
 from sppcli.caffe.graph import Graph
-from sppcli.caffe.network import import_network, read_graphs
+from sppcli.caffe.network import import_network, read_graphs, refuse_other_channels
+from sppcli.caffe.prototxt import decoded
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.weights import save_network
@@ -18,8 +19,9 @@ from sppcli.runtime.options import USUAL, RunOptions
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """``normalisation``: caffe or caffe-128 (`images.INPUTS`); ``mean``: ``B,G,R`` or a .binaryproto; ``side``: of the
-    training input; ``pyramid``: that fc6 reads; ``classes``: a file with a name a line. None: as the prototxt says.
+    """``normalisation``: caffe or caffe-128 (`images.INPUTS`); ``mean``: three numbers, a .binaryproto or a .npy;
+    ``side``: of the training input; ``pyramid``: that fc6 reads; ``classes``: a file with a name a line. None: as the
+    prototxt says. ``channels``: bgr or rgb, the order that the network reads; means are in it.
     """
 
     normalisation: str | None = None
@@ -27,6 +29,7 @@ class ImportConfig:
     side: int | None = None
     pyramid: tuple[int, ...] | None = None
     classes: Path | None = None
+    channels: str = "bgr"
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,13 @@ def run(
     if output.suffix != ".safetensors":
         raise UsageProblem(f"{output}: networks are written as .safetensors; name such a file with -o")
     graphs = read_graphs(prototxts)
-    normalisation = _normalisation(config, graphs[0])
-    classes = None if config.classes is None else _names(config.classes)
     blobs: Blobs = {}
     for path in models:
         blobs |= read_caffemodel(path)
+    # Before anything is asked for.
+    refuse_other_channels(graphs[0], blobs)
+    normalisation = _normalisation(config, graphs[0])
+    classes = None if config.classes is None else _names(config.classes)
     imported = import_network(
         graphs,
         blobs,
@@ -85,7 +90,7 @@ def run(
         "made_by": "import-caffe",
         "models": [str(path) for path in models],
         "prototxts": [str(path) for path in prototxts],
-        "options": {name: str(value) for name, value in asdict(config).items() if value is not None},
+        "options": {name: str(value) for name, value in asdict(config).items() if value not in (None, "bgr")},
     }
     save_network(output, model, source)
     architecture = model.architecture
@@ -110,7 +115,7 @@ def _normalisation(config: ImportConfig, graph: Graph) -> Normalisation:
     if config.normalisation is not None:
         if config.mean is not None:
             raise UsageProblem("--input and --mean both say what is subtracted from the pixels; give one of them")
-        return INPUTS[config.normalisation]
+        return _in_order(INPUTS[config.normalisation].mean[:: 1 if config.channels == "bgr" else -1], 1.0, config)
     if not pixels.scale or not math.isfinite(pixels.scale):
         raise BadInput(f"{graph.path}: pixels cannot be scaled by {pixels.scale:g}; mend the data layer's scale")
     if config.mean is not None:
@@ -120,16 +125,21 @@ def _normalisation(config: ImportConfig, graph: Graph) -> Normalisation:
             raise BadInput(
                 f"{graph.path}: {len(pixels.mean)} mean_values, where one or three are expected; give --mean"
             )
-        b, g, r = pixels.mean * (3 // len(pixels.mean))
-        mean = (b, g, r)
+        first, green, last = pixels.mean * (3 // len(pixels.mean))
+        mean = (first, green, last)
     else:
         named = f" as a number, only {pixels.mean_file!r}" if pixels.mean_file else ""
         raise UsageProblem(
             f"{graph.path} does not say what is subtracted from the pixels{named}; give --mean B,G,R or a "
-            "mean.binaryproto, or --input caffe or caffe-128 (the SPP-net release's)"
+            "mean.binaryproto or .npy, or --input caffe or caffe-128 (the SPP-net release's)"
         )
-    std = 1 / pixels.scale
-    return Normalisation(mean, (std, std, std), 1.0, "bgr")
+    return _in_order(mean, 1 / pixels.scale, config)
+
+
+def _in_order(mean: tuple[float, ...], std: float, config: ImportConfig) -> Normalisation:
+    """Pixels minus ``mean``, by ``std``; both in the order of channels that the network reads."""
+    first, green, last = mean
+    return Normalisation((first, green, last), (std, std, std), 1.0, config.channels)
 
 
 def _mean(text: str) -> tuple[float, float, float]:
@@ -139,13 +149,13 @@ def _mean(text: str) -> tuple[float, float, float]:
         values = read_mean(Path(text)).tolist()
     if len(values) != 3 or not all(map(math.isfinite, values)):
         raise UsageProblem(f"--mean {text}: three numbers are expected, as 104,117,123 (blue, green, red), or a file")
-    b, g, r = values
-    return b, g, r
+    first, green, last = values
+    return first, green, last
 
 
 def _names(path: Path) -> tuple[str, ...]:
     try:
-        names = path.read_text(encoding="utf-8").splitlines()
+        names = decoded(path.read_bytes()).splitlines()
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such file of class names") from None
     except (OSError, UnicodeDecodeError) as error:

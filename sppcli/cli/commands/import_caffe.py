@@ -37,7 +37,13 @@ from sppcli.cli import options
 @click.option(
     "--mean",
     metavar="B,G,R|FILE",
-    help="Another mean pixel, or a mean.binaryproto file, whose average over all pixels is taken.",
+    help="Another mean pixel, or a mean.binaryproto or .npy file, whose average over all pixels is taken.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["bgr", "rgb"]),
+    default="bgr",
+    help="Order of the colour channels that the network was trained on: Caffe's own is bgr. The mean is in this order.",
 )
 @click.option(
     "--pyramid",
@@ -64,6 +70,7 @@ def command(
     output: Path,
     normalisation: str | None,
     mean: str | None,
+    channels: str,
     pyramid: tuple[int, ...] | None,
     side: int | None,
     classes: Path | None,
@@ -82,7 +89,7 @@ def command(
     from sppcli.stages import import_caffe
 
     config = import_caffe.ImportConfig(
-        normalisation=normalisation, mean=mean, side=side, pyramid=pyramid, classes=classes
+        normalisation=normalisation, mean=mean, side=side, pyramid=pyramid, classes=classes, channels=channels
     )
     with console.progress("import-caffe") as progress:
         summary = import_caffe.run(models, prototxts, output, config, options=RunOptions(progress=progress))

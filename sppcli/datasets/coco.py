@@ -16,16 +16,14 @@ Source: cocodataset.org, "Data format".
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sppcli.datasets.annotated import (
     AnnotatedDataset,
     AnnotatedImage,
-    AnnotatedSet,
     LabelledBox,
     ids_of,
     locate,
@@ -34,12 +32,15 @@ from sppcli.datasets.annotated import (
 )
 from sppcli.datasets.coco_numbers import CocoNumbers, joined
 from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.remarks import Remark
+from sppcli.datasets.roles import role_of
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
 
 _LISTED = ("instances_", "image_info_")
 _OTHER_TASKS = ("captions_", "person_keypoints_", "keypoints_", "panoptic_", "stuff_", "lvis_")
 _BESIDE = "_annotations.coco.json"
+_HUGE = 1e15
 
 
 def annotation_files(folder: Path) -> dict[str, Path]:
@@ -50,7 +51,26 @@ def annotation_files(folder: Path) -> dict[str, Path]:
         return {path.stem.removeprefix("image_info_").removeprefix("instances_"): path for path in named}
     if other := [path for path in here if not path.name.startswith((".", *_OTHER_TASKS))]:
         return {path.stem: path for path in other}
-    return {path.parent.name: path for path in sorted(folder.glob(f"*/{_BESIDE}"))}
+    beside = {path.parent.name: path for path in sorted(folder.glob(f"*/{_BESIDE}"))}
+    return beside or ({_split_of(folder / _BESIDE): folder / _BESIDE} if (folder / _BESIDE).is_file() else {})
+
+
+def _any_name(place: Place) -> dict[str, Path]:
+    """Split name -> COCO files of any name: ``train.json``, ``train/a.json``, ``result.json``.
+
+    A single file whose name and folder say no split is of no split.
+    """
+    files = [path for path in place.ending(".json") if _is_coco(place, path)]
+    splits: dict[str, Path] = {}
+    for path in files:
+        inside = path.parent if path.parent != place.path else Path()
+        name = path.stem if role_of(path.stem) else inside.name if role_of(inside.name) else path.stem
+        if len(files) == 1 and not role_of(name):
+            name = ""
+        while name in splits:
+            name = f"{path.parent.name}-{path.stem}" if name == path.stem else f"{name}-{path.stem}"
+        splits[name] = path
+    return splits
 
 
 @dataclass
@@ -67,8 +87,8 @@ class _File:
 class CocoDataset(AnnotatedDataset):
     """COCO files and their images."""
 
-    def __init__(self, source: Path, images_needed: bool = True) -> None:
-        """Read ``source``: a folder that `annotation_files` knows, or one .json file.
+    def __init__(self, source: Path, images_needed: bool = True, files: Mapping[str, Path] | None = None) -> None:
+        """Read ``source``: a folder that `annotation_files` knows, or with ``files``, or one .json file.
 
         Raises:
             MissingInput: no image of a file is there (unless ``images_needed`` is False).
@@ -77,7 +97,7 @@ class CocoDataset(AnnotatedDataset):
         root = source if source.is_dir() else source.parent
         if source.is_file() and root.name == "annotations":
             root = root.parent
-        files = annotation_files(source) if source.is_dir() else {_split_of(source): source}
+        files = files or (annotation_files(source) if source.is_dir() else {_split_of(source): source})
         warnings: list[str] = []
         records: dict[Path, AnnotatedImage] = {}
         members: dict[str, list[Path]] = {}
@@ -90,6 +110,7 @@ class CocoDataset(AnnotatedDataset):
             names = [row["file_name"] for row in file.rows.values()]
             warnings += unfound([name for name in names if name not in found], path)
             members[split] = []
+            here: dict[Path, int] = {}
             for number, row in file.rows.items():
                 place = found.get(row["file_name"])
                 if place is None:
@@ -98,6 +119,10 @@ class CocoDataset(AnnotatedDataset):
                 record = AnnotatedImage("", place, objects, _size(row, path), number)
                 members[split].append(place)
                 listed[split][number] = place
+                if (twice := here.setdefault(place, number)) != number:
+                    warnings.append(_twice(path, row["file_name"], twice, number))
+                    records[place] = _both(records[place], record)
+                    continue
                 earlier = records.setdefault(place, record)
                 if earlier.objects is None:
                     records[place] = record
@@ -116,7 +141,7 @@ class CocoDataset(AnnotatedDataset):
             for split, path in files.items()
         }
         classes = dict.fromkeys(name for named in categories.values() for name in named.values())
-        splits = {split: [ids[place] for place in places] for split, places in members.items()}
+        splits = {split: [ids[place] for place in places] for split, places in members.items() if split}
         items = [ImageItem(name, record.path) for name, record in self._records.items()]
         super().__init__("coco", source, root, items, splits, tuple(classes), warnings)
         if not items:
@@ -154,7 +179,7 @@ def _split_of(path: Path) -> str:
 def _read(path: Path, split: str) -> _File:
     try:
         data = json.loads(read_text(path, "COCO annotations"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         raise BadInput(f"{path} is not a COCO file: lists of images, annotations and categories make one")
@@ -162,6 +187,9 @@ def _read(path: Path, split: str) -> _File:
     for number, name in _entries(data, "categories", path, "name"):
         if not name.strip():
             raise BadInput(f"{path}: category {number} has an empty name")
+        if file.categories.get(number, name) != name:
+            both = f"{file.categories[number]!r} and {name!r}"
+            raise BadInput(f"{path}: two categories have the id {number}, {both}; make ids unique")
         file.categories[number] = name
     for row, (number, name) in zip(data["images"], _entries(data, "images", path, "file_name"), strict=True):
         if number in file.rows:
@@ -179,6 +207,8 @@ def _entries(data: Mapping[str, Any], key: str, path: Path, what: str) -> Iterat
     for position, row in enumerate(rows if isinstance(rows, list) else [None]):
         if not isinstance(row, dict) or not _whole(row.get("id")) or not isinstance(row.get(what), str):
             raise BadInput(f"{path}: entry {position} of {key} needs an id (a whole number) and a {what}")
+        if not is_unicode(row[what]):
+            raise BadInput(f"{path}: entry {position} of {key} has a {what} that is no Unicode text: {row[what]!r}")
         yield row["id"], row[what]
 
 
@@ -190,9 +220,9 @@ def _objects(data: Mapping[str, Any], file: _File) -> dict[int, list[LabelledBox
         where = f"{file.path}: annotation {row.get('id', position) if isinstance(row, dict) else position}"
         if not isinstance(row, dict) or "bbox" not in row:
             raise BadInput(f"{where} has no bbox: this is not a file of boxes (instances_*.json)")
-        if row.get("image_id") not in file.rows:
+        if not _whole(row.get("image_id")) or row["image_id"] not in file.rows:
             raise BadInput(f"{where} is of image {row.get('image_id')!r}, which the file does not list")
-        label = file.categories.get(row.get("category_id", -1))
+        label = file.categories.get(row["category_id"]) if _whole(row.get("category_id")) else None
         if label is None:
             raise BadInput(f"{where} has category_id {row.get('category_id')!r}, which the file does not list")
         values = row["bbox"]
@@ -217,6 +247,7 @@ def _objects(data: Mapping[str, Any], file: _File) -> dict[int, list[LabelledBox
 def _images(file: _File, root: Path, needed: bool) -> dict[str, Path]:
     beside = file.path.parent
     folders = [
+        *([beside] if file.path.name == _BESIDE else []),
         root / file.split,
         root / "images" / file.split,
         root / "images",
@@ -253,67 +284,30 @@ def _whole(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Not isfinite: an integer of 400 digits has no float to be asked.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
-def bbox_of(thing: LabelledBox) -> list[float]:
-    """COCO's x y width height. Nine decimals: x + width - x is then the width that was read, not one rounded twice."""
-    x0, y0, x1, y1 = thing.box
-    return [_plain(x0), _plain(y0), _plain(round(x1 - x0, 9)), _plain(round(y1 - y0, 9))]
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be written as UTF-8: JSON may hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _plain(value: float) -> float:
-    """A whole number as int, so that 5.0 is written as 5."""
-    return int(value) if float(value).is_integer() else value
+def _twice(path: Path, name: str, first: int, second: int) -> Remark:
+    text = f"{path}: image {name!r} stands twice there, with ids {first} and {second}; the objects of both are taken"
+    many = "{n} images stand twice in their file; the objects of both entries are taken"
+    return Remark("image-twice", text, many, name)
 
 
-def write_coco(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> None:
-    """``annotations/instances_SPLIT.json`` in ``folder``; ``names``: image id -> file name below ``images/``.
-
-    A split without any annotation is an ``image_info_SPLIT.json``. Ids of images, annotations and categories count
-    from 1, through all files alike; COCO's own image ids are kept where every image has a different one.
-    """
-    (folder / "annotations").mkdir(parents=True)
-    given = [image.number for image in data.images]
-    keep = None not in given and len(set(given)) == len(given)
-    numbers = {image.id: image.number if keep else i for i, image in enumerate(data.images, start=1)}
-    category = {name: i for i, name in enumerate(data.classes, start=1)}
-    by_id = {image.id: image for image in data.images}
-    first: dict[str, int] = {}
-    count = 1
-    for image in data.images:
-        first[image.id] = count
-        count += len(image.objects or ())
-    for split, ids in data.lists().items():
-        images = [by_id[image_id] for image_id in ids]
-        rows = [{"id": numbers[image.id], "file_name": names[image.id], **_sides(image.size)} for image in images]
-        content: dict[str, Any] = {"images": rows}
-        annotated = any(image.objects is not None for image in images)
-        if annotated:
-            content["annotations"] = [
-                _annotation(thing, first[image.id] + i, numbers[image.id], category[thing.label])
-                for image in images
-                for i, thing in enumerate(image.objects or ())
-            ]
-        content["categories"] = [{"id": number, "name": name} for name, number in category.items()]
-        name = f"{'instances' if annotated or not images else 'image_info'}_{split}.json"
-        (folder / "annotations" / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-
-
-def _sides(size: tuple[int, int] | None) -> dict[str, int]:
-    return {} if size is None else {"width": size[0], "height": size[1]}
-
-
-def _annotation(thing: LabelledBox, number: int, image: int | None, category: int) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": number,
-        "image_id": image,
-        "category_id": category,
-        "bbox": bbox_of(thing),
-        "area": _plain(float(round(thing.own_area, 9))),
-        "iscrowd": int(thing.crowd),
-    }
-    return row | {name: 1 for name in ("difficult", "truncated") if getattr(thing, name)}
+def _both(one: AnnotatedImage, other: AnnotatedImage) -> AnnotatedImage:
+    """One image of two entries of a file: the objects of both, those that both have once."""
+    if one.objects is None or other.objects is None:
+        return replace(one, objects=one.objects if other.objects is None else other.objects)
+    return replace(one, objects=tuple(dict.fromkeys((*one.objects, *other.objects))))
 
 
 def _is_coco(place: Place, path: Path) -> bool:
@@ -330,11 +324,16 @@ def _recognise(place: Place) -> Recognised | None:
         return Recognised(place.path.name, lambda: CocoDataset(place.path, place.images_needed)) if fits else None
     files = annotation_files(place.path)
     if not any(path.name.startswith(_LISTED) or path.name == _BESIDE for path in files.values()):
-        files = {split: path for split, path in files.items() if _is_coco(place, path)}
+        files = {split: path for split, path in files.items() if _is_coco(place, path)} or _any_name(place)
     if not files:
         return None
     shown = ", ".join(path.relative_to(place.path).as_posix() for path in files.values())
-    return Recognised(shown, lambda: CocoDataset(place.path, place.images_needed))
+    return Recognised(shown, lambda: CocoDataset(place.path, place.images_needed, files))
 
 
-FORMAT = Format("coco", "COCO", "annotations/instances_SPLIT.json or SPLIT/_annotations.coco.json", _recognise)
+FORMAT = Format(
+    "coco",
+    "COCO",
+    "annotations/instances_SPLIT.json, SPLIT/_annotations.coco.json, or any JSON object with images and annotations",
+    _recognise,
+)

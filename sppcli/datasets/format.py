@@ -15,7 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import Dataset
+from sppcli.errors import BadInput
 
 _HEAD = 4096
 
@@ -82,8 +84,8 @@ class Place:
         """What a JSON file holds, parsed once; None where it is not JSON."""
         if path not in self._parsed:
             try:
-                self._parsed[path] = json.loads(path.read_bytes().decode("utf-8-sig"))
-            except (OSError, ValueError, RecursionError):
+                self._parsed[path] = json.loads(read_text(path, "JSON"))
+            except (BadInput, ValueError, RecursionError):
                 self._parsed[path] = None
         return self._parsed[path]
 

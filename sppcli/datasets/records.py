@@ -9,13 +9,13 @@ from typing import Literal
 
 from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, AnnotatedSet, LabelledBox, clipped, fitted
 from sppcli.datasets.base import Dataset
-from sppcli.datasets.coco import write_coco
+from sppcli.datasets.coco_write import write_coco
 from sppcli.datasets.remarks import Remark
 from sppcli.datasets.table import write_csv
 from sppcli.datasets.voc import VocDataset
 from sppcli.datasets.voc_classes import class_lists
 from sppcli.datasets.voc_write import can_list_classes, is_whole, whole, write_voc
-from sppcli.datasets.yolo import write_yolo
+from sppcli.datasets.yolo_write import write_yolo
 from sppcli.errors import BadInput
 
 Format = Literal["voc", "coco", "yolo", "csv"]

@@ -22,6 +22,11 @@ class CocoNumbers:
     categories: Mapping[int, str]
 
     @cached_property
+    def of_images(self) -> dict[str, int]:
+        """Image id -> COCO's; the first where a file lists an image twice."""
+        return _inverse(self.images)
+
+    @cached_property
     def of_classes(self) -> dict[str, int]:
         """Class name -> COCO's category id; the first where two categories have one name."""
         return _inverse(self.categories)

@@ -113,10 +113,8 @@ class LabelFormat:
                 continue
             thing = self._object(line, f"{path}, line {number}", size)
             if thing in seen:
-                text = (
-                    f"{path}, line {number} is equal to a line above it: two objects, of which a detector can find one"
-                )
-                many = "{n} lines of label files are equal to one above: two objects, of which a detector can find one"
+                text = f"{path}, line {number} is equal to a line above it: two objects; a detector can find one"
+                many = "{n} lines of label files are equal to one above: two objects; a detector can find one"
                 remarks.append(Remark("duplicate", text, many, f"{path.name} line {number}"))
             seen.add(thing)
             objects.append(thing)

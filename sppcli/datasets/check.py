@@ -16,6 +16,7 @@ import numpy as np
 
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox, clipped
 from sppcli.datasets.look import Look
+from sppcli.datasets.roles import TRAIN, TRAINVAL, parts_of, role_of
 from sppcli.datasets.statistics import Size, Statistics, usable
 from sppcli.geometry.boxes import iou
 
@@ -27,7 +28,7 @@ KINDS: Mapping[str, str] = {
     "not-annotated": "images to train or test on that have no annotation",
     "dataset": "other remarks about the folder",
     "size-differs": "images of another size than their annotation states",
-    "swapped-corners": "boxes with swapped corners, which are left out",
+    "swapped-corners": "boxes with swapped corners",
     "no-extent": "boxes without extent, which are left out",
     "outside-image": "boxes outside their image, which are left out",
     "reaches-outside": "boxes that reach outside their image and are clipped",
@@ -61,19 +62,24 @@ class Finding:
     file: Path | None = None
 
 
+def of_size(record: AnnotatedImage, seen: Look, turned: bool) -> Iterator[Finding]:
+    """Whether the annotation states another size than the file has; ``turned``: its boxes were turned as the image."""
+    if record.size and seen.size and record.size != seen.size:
+        swapped = ", swapped" if record.size == seen.size[::-1] else ""
+        text = f"stated {_by(record.size)}, the file has {_by(seen.size)}"
+        text += ": both are turned by the EXIF tag" if turned else swapped
+        yield Finding("size-differs", text, record.id, record.path)
+
+
 def of_image(record: AnnotatedImage, seen: Look, least_side: float = 0.0) -> Iterator[Finding]:
-    """Faults of the boxes of one image, and of the size that its annotation states.
+    """Faults of the boxes of one image.
 
     Args:
-        record: as written.
+        record: as written, in pixels of the upright image.
         seen: its file; where that cannot be read, the size that the annotation states counts.
         least_side: as of `Dataset`.
     """
     size = seen.size or record.size
-    if record.size and seen.size and record.size != seen.size:
-        swapped = record.size == seen.size[::-1]
-        text = f"stated {_by(record.size)}, the file has {_by(seen.size)}{': swapped' if swapped else ''}"
-        yield Finding("size-differs", text, record.id, record.path)
     things = record.objects or ()
     for number, thing in enumerate(things, start=1):
         kind = _fault(thing, size, least_side)
@@ -218,10 +224,9 @@ def _apart(ours: Iterable[str], theirs: Iterable[str], splits: Mapping[str, Sequ
 
 
 def _role(name: str) -> frozenset[str]:
-    """What a split is for, by its name: train2017 is train, valid is val; empty where the name does not say."""
-    if name.startswith("trainval"):
-        return frozenset({"train", "val"})
-    return frozenset(role for role in ("train", "val", "test") if name.startswith(role))
+    """Those of train, val and test that the split ``name`` is; empty where the name does not say."""
+    role = role_of(name)
+    return frozenset(parts_of(role) if role else ())
 
 
 def of_classes(stats: Statistics, declared: Iterable[str], min_examples: int) -> Iterator[Finding]:
@@ -231,8 +236,8 @@ def of_classes(stats: Statistics, declared: Iterable[str], min_examples: int) ->
     """
     filled = [name for name in stats.splits if any(count.splits[name] for count in stats.classes.values())]
     known = [name for name in filled if _role(name)]
-    whole = any(name.startswith("trainval") for name in known)
-    taught = [name for name in known if name.startswith("trainval" if whole else "train")]
+    roles = {name: role_of(name) for name in known}
+    taught = [name for name in known if roles[name] == (TRAINVAL if TRAINVAL in roles.values() else TRAIN)]
     for label in sorted({*declared, *stats.classes}):
         count = stats.classes.get(label)
         if count is None:

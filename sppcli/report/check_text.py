@@ -20,12 +20,18 @@ Section = tuple[str, list[str]]
 
 
 def sections(
-    title: str, stats: Statistics, findings: Sequence[Finding], *, shown: int | None = 3, plain: bool = False
+    title: str,
+    stats: Statistics,
+    findings: Sequence[Finding],
+    *,
+    note: str = "",
+    shown: int | None = 3,
+    plain: bool = False,
 ) -> Iterator[Section]:
     """Headings and the lines below each.
 
     Args:
-        title: what the data set is, for the first heading.
+        title: what the data set is, for the first heading; ``note``: one more line below it.
         shown: of each kind of finding so many are shown; None for all.
         plain: bars of # (`bars.bar`).
     """
@@ -35,7 +41,8 @@ def sections(
         f"{_count(len(stats.classes), 'class', 'classes')}",
         [
             f"{_count(bare, 'image')} with objects, {stats.empty:,} annotated without any, "
-            f"{stats.images - stats.annotated:,} not annotated"
+            f"{stats.images - stats.annotated:,} not annotated",
+            *([note] if note else []),
         ],
     )
     if stats.classes:

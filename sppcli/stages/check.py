@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sppcli.datasets import open_dataset
-from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, fitted
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.check import (
     KINDS,
@@ -19,12 +19,14 @@ from sppcli.datasets.check import (
     not_annotated,
     of_classes,
     of_image,
+    of_size,
     of_splits,
     similar_classes,
     too_small,
 )
 from sppcli.datasets.formats import FORMATS
 from sppcli.datasets.look import Look, look
+from sppcli.datasets.roles import TEST, TRAIN, VAL
 from sppcli.datasets.statistics import Statistics, measure
 from sppcli.datasets.voc import VocDataset
 from sppcli.errors import SppError
@@ -46,7 +48,8 @@ class CheckConfig:
 class CheckSummary:
     """``kind``: the format's name; ``title``: the same for people.
 
-    ``least_area``: square pixels of the smallest region of Selective Search.
+    ``least_area``: square pixels of the smallest region of Selective Search; ``divided``: train, val and test are not
+    the data set's own, but those into which the other commands divide it by content.
     """
 
     source: Path
@@ -55,6 +58,7 @@ class CheckSummary:
     stats: Statistics
     findings: tuple[Finding, ...]
     least_area: int
+    divided: bool
 
     @property
     def counts(self) -> dict[str, int]:
@@ -86,24 +90,26 @@ def run(
         require_png(plot)
     dataset = open_dataset([source])
     # As they are now: reading annotations adds what is found below in other words.
-    findings = [Finding(getattr(text, "kind", "dataset"), str(text)) for text in dataset.warnings]
+    findings = [_remark(text) for text in dataset.warnings]
     looks = _looks(dataset, config.quick, jobs, progress)
     findings += _unreadable_images(dataset, looks)
     records, unreadable = _records(dataset, looks, progress)
     findings += unreadable
-    for record in records:
-        seen = looks[record.id]
-        findings += of_image(record, seen, dataset.least_side)
-        findings += too_small(record, seen, MIN_SIZE, config.max_side, dataset.least_side)
-    splits = {name: dataset.split(name) for name in dataset.split_names()}
+    for written, _ in records:
+        seen = looks[written.id]
+        upright = fitted(written, str(source))[0]
+        findings += of_size(written, seen, turned=upright.objects != written.objects)
+        findings += of_image(upright, seen, dataset.least_side)
+        findings += too_small(upright, seen, MIN_SIZE, config.max_side, dataset.least_side)
+    splits = _splits(dataset, looks)
     sizes = {image_id: seen.size for image_id, seen in looks.items() if seen.size}
-    stats = measure(records, sizes, splits, dataset.least_side)
+    stats = measure([fitted(read, "")[0] for _, read in records], sizes, splits, dataset.least_side)
     places = {item.id: item.path for item in dataset.images}
     findings += of_splits(splits, places)
     findings += identical(looks, splits, places)
     if stats.annotated:
-        findings += not_annotated(records, splits)
-        findings += _of_classes(dataset, records, stats, config.min_examples)
+        findings += not_annotated([written for written, _ in records], splits)
+        findings += _of_classes(dataset, [written for written, _ in records], stats, config.min_examples)
     order = list(KINDS)
     findings.sort(key=lambda finding: order.index(finding.kind))
     if plot:
@@ -111,13 +117,30 @@ def run(
 
         draw_check(plot, _title(source, stats), stats, findings, math.sqrt(MIN_SIZE))
     titles = {form.name: form.title for form in FORMATS}
-    return CheckSummary(source, dataset.kind, titles.get(dataset.kind, "images"), stats, tuple(findings), MIN_SIZE)
+    divided = bool(splits) and not dataset.has_roles() and dataset.has_annotations
+    return CheckSummary(
+        source, dataset.kind, titles.get(dataset.kind, "images"), stats, tuple(findings), MIN_SIZE, divided
+    )
 
 
 def _title(source: Path, stats: Statistics) -> str:
     return (
         f"{source.absolute().name}: {stats.images:,} images, {stats.objects:,} objects of {len(stats.classes)} classes"
     )
+
+
+def _remark(text: str) -> Finding:
+    kind = getattr(text, "kind", "")
+    return Finding(kind if kind in KINDS else "dataset", str(text))
+
+
+def _splits(dataset: Dataset, looks: Mapping[str, Look]) -> dict[str, tuple[str, ...]]:
+    """The splits of the data set; without any, those into which it is divided by content."""
+    if dataset.has_roles() or not dataset.has_annotations:
+        return {name: dataset.split(name) for name in dataset.split_names()}
+    dataset.digests.update({image_id: seen.file for image_id, seen in looks.items()})
+    divided = {role: dataset.split(role) for role in (TRAIN, VAL, TEST)}
+    return {name: dataset.split(name) for name in dataset.split_names()} | divided
 
 
 def _looks(dataset: Dataset, quick: bool, jobs: int, progress: Progress) -> dict[str, Look]:
@@ -141,21 +164,21 @@ def _unreadable_images(dataset: Dataset, looks: Mapping[str, Look]) -> Iterator[
 
 def _records(
     dataset: Dataset, looks: Mapping[str, Look], progress: Progress
-) -> tuple[list[AnnotatedImage], list[Finding]]:
-    """The annotation of each image as written, and those that cannot be read; an image without one has no objects."""
+) -> tuple[list[tuple[AnnotatedImage, AnnotatedImage]], list[Finding]]:
+    """The annotation of each image as written and as read, and those that cannot be read."""
     records, unreadable = [], []
     progress.start(len(dataset.images), "annotations")
     for item in dataset.images:
-        record = AnnotatedImage(item.id, item.path, None)
+        written = read = AnnotatedImage(item.id, item.path, None)
         if isinstance(dataset, AnnotatedDataset | VocDataset):
             try:
-                record = dataset.written(item.id)
+                written, read = dataset.written(item.id), dataset.record(item.id)
             except SppError as error:
                 # Some formats need the image to read its annotation; that it is damaged has been said.
                 if not looks[item.id].problem:
                     unreadable.append(Finding("unreadable-annotation", str(error), item.id, item.path))
-                record = replace(record, objects=())
-        records.append(record)
+                written = read = replace(read, objects=())
+        records.append((written, read))
         progress.advance()
     return records, unreadable
 

@@ -7,6 +7,7 @@ these tests are about the stages and not about the network.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sppcli.images import Normalisation
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.weights import save_network
 from tests.conftest import SHAPES, Run, Voc, build_voc
+from tests.stages.planting import Planted
 
 __all__ = ["SCALES", "Run", "Work", "write_network"]
 
@@ -72,3 +74,18 @@ def work(trained: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work
     shutil.copytree(trained.folder, folder)
     monkeypatch.chdir(folder)
     return Work(folder, trained.voc)
+
+
+@pytest.fixture
+def planted(make_voc: Callable[..., Voc], tmp_path: Path, run: Run) -> Callable[[str], Planted]:
+    """``planted("coco")``: a sound data set of 44 images in that format, and ways to break it."""
+
+    def make(form: str) -> Planted:
+        voc = make_voc(44, per_image=4)
+        root = voc.root
+        if form != "voc":
+            root = tmp_path / form
+            assert run("convert", str(voc.root), str(root), "--to", form, "-q")[0] == 0
+        return Planted(voc, root, form)
+
+    return make

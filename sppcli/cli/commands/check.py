@@ -82,9 +82,10 @@ def command(
 
         shown = None if console.level() > 0 else 3
         title = f"{source}: {summary.title}"
-        for number, (heading, lines) in enumerate(
-            sections(title, summary.stats, summary.findings, shown=shown, plain=not console.has_blocks())
-        ):
+        note = "no splits of its own: train, val and test are drawn by content" if summary.divided else ""
+        plain = not console.has_blocks()
+        report = sections(title, summary.stats, summary.findings, note=note, shown=shown, plain=plain)
+        for number, (heading, lines) in enumerate(report):
             console.section(heading, lines, apart=number > 0)
         if plot:
             console.say(f"check: plots are in {plot}")
@@ -107,6 +108,7 @@ def _as_json(summary: CheckSummary) -> dict[str, Any]:
         "without_objects": stats.empty,
         "objects": stats.objects,
         "splits": stats.splits,
+        "divided_by_content": summary.divided,
         "classes": stats.classes,
         "image_sizes": [
             {"width": width, "height": height, "images": count} for (width, height), count in stats.image_sizes

@@ -61,7 +61,7 @@ def read_cvat(path: Path) -> Export:
         where = f"{path}: image {name!r}"
         things = [thing for shape in image if (thing := _thing(shape, shape.get("label", ""), where, export))]
         split = image.get("subset") or subsets.get(image.get("task_id", "")) or whole
-        export.entries.append(Entry((name,), tuple(things), size=_size(image, where), split=split))
+        export.entries.append(Entry((name,), tuple(things), size=_size(image, where), splits=(split,) if split else ()))
     _add_tracks(root, export, whole)
     if not export.entries:
         raise BadInput(f"{path} holds neither an image nor a track with shapes")
@@ -101,7 +101,7 @@ def _add_tracks(root: ET.Element, export: Export, split: str) -> None:
     if frames:
         export.notes.append(f"{export.path} is of a video: its frames are looked for as frame_000000 and so on")
     for frame in sorted(frames):
-        export.entries.append(Entry((f"frame_{frame:06d}",), tuple(frames[frame]), split=split))
+        export.entries.append(Entry((f"frame_{frame:06d}",), tuple(frames[frame]), splits=(split,) if split else ()))
 
 
 def _thing(shape: ET.Element, label: str, where: str, export: Export) -> LabelledBox | None:

@@ -68,7 +68,7 @@ def read_darknet(path: Path, texts: list[Path]) -> list[Export]:
                 raise BadInput(f"{listed.path}: {labels[0]} and {labels[1]} may both be the labels of {name!r}")
             without += not labels
             things = tuple(_objects(labels[0], names)) if labels else ()
-            listed.entries.append(Entry((name,), things, shares=True, split=key, labelled=bool(labels)))
+            listed.entries.append(Entry((name,), things, shares=True, splits=(key,), labelled=bool(labels)))
         if without:
             shown = amount(without, "image")
             listed.notes.append(f"{listed.path}: {shown} without a label file, taken as without objects")

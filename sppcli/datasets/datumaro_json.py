@@ -49,7 +49,7 @@ def read_datumaro(path: Path) -> Export:
         file = image.get("path") if image else None
         name = item.field("id").name()
         names = (file.text(), name) if file and file.raw else (name,)
-        export.entries.append(Entry(names, things, size=_size(image), split=split))
+        export.entries.append(Entry(names, things, size=_size(image), splits=(split,) if split else ()))
     return export
 
 

@@ -37,16 +37,16 @@ class Entry:
     """What an export says of one image.
 
     ``names``: of the image, as written; further ones are tried where the first is not found. ``shares``: boxes are in
-    shares of the image's width and height rather than pixels. ``size``: width, height as stated. ``split``: the
-    format's own field for it, "" where it has none. ``labelled``: whether there is an annotation at all, in formats
-    that take an image without one for an image without objects.
+    shares of the image's width and height rather than pixels. ``size``: width, height as stated. ``splits``: the
+    format's own field for them; where it has none, folders tell. ``labelled``: whether there is an annotation at all,
+    in formats that take an image without one for an image without objects.
     """
 
     names: tuple[str, ...]
     objects: tuple[LabelledBox, ...]
     shares: bool = False
     size: tuple[int, int] | None = None
-    split: str = ""
+    splits: tuple[str, ...] = ()
     labelled: bool = True
 
 
@@ -82,23 +82,27 @@ class ExportDataset(AnnotatedDataset):
         missing: list[tuple[Path, str, int]] = []
         several: list[tuple[Path, str, int]] = []
         for export in exports:
+            here: dict[Path, Entry] = {}
             for entry in export.entries:
                 places = _places(finder, entry, export.path)
                 if len(places) != 1:
                     (several if places else missing).append((export.path, entry.names[0], len(entry.objects)))
                     continue
                 (place,) = places
-                earlier = found.setdefault(place, entry)
-                if earlier is not entry and earlier.objects != entry.objects:
-                    warnings.append(f"{export.path} describes image {entry.names[0]!r} again: the earlier is used")
-                if split := entry.split or split_of_folder(place, root) or split_of_folder(export.path, root):
+                here[place] = _both(here[place], entry) if place in here else entry
+                for split in entry.splits or split_of_folder(place, root) or split_of_folder(export.path, root):
                     splits.setdefault(split, []).append(place)
+            for place, entry in here.items():
+                if found.setdefault(place, entry).objects != entry.objects:
+                    warnings.append(
+                        f"{export.path} and an earlier file differ in image {place.name}: the earlier is used"
+                    )
         unlisted = [path for path in images if path not in found]
         if not found:
             raise MissingInput(_nothing(exports, missing, several, len(images), root))
         if source.is_dir():
             for path in unlisted:
-                if split := split_of_folder(path, root):
+                for split in split_of_folder(path, root):
                     splits.setdefault(split, []).append(path)
         warnings += [*_said(exports), *_lost(missing, "not there"), *_lost(several, "there more than once")]
         if unlisted:
@@ -150,15 +154,20 @@ def in_pixels(box: Corners, size: tuple[int, int]) -> Corners:
     return x0, y0, x1, y1
 
 
-def split_of_folder(path: Path, root: Path) -> str:
-    """The first folder between ``root`` and ``path`` that is called as splits are (`roles`); "" where none is."""
+def split_of_folder(path: Path, root: Path) -> tuple[str, ...]:
+    """The first folder between ``root`` and ``path`` that is called as splits are (`roles`), if there is one."""
     parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
-    return next((part for part in parts if role_of(part)), "")
+    return next(((part,) for part in parts if role_of(part)), ())
+
+
+def _both(one: Entry, other: Entry) -> Entry:
+    """Two entries of one file for the same image: the objects of both."""
+    return replace(one, objects=(*one.objects, *other.objects), splits=(*one.splits, *other.splits))
 
 
 def _places(finder: ImageFinder, entry: Entry, beside: Path) -> list[Path]:
     for name in entry.names:
-        if places := finder.find(name, beside, [entry.split] if entry.split else []):
+        if places := finder.find(name, beside, entry.splits):
             return places
     return []
 
@@ -188,8 +197,8 @@ def _lost(entries: Sequence[tuple[Path, str, int]], what: str) -> Iterator[Probl
     for path, name, _ in entries[:_NAMED_ONE_BY_ONE]:
         yield Problem("missing-image", f"{path} names image {name!r}, which is {what}")
     if (more := len(entries) - _NAMED_ONE_BY_ONE) > 0:
-        yield Problem("missing-image", f"{more} more images that the annotations name are {what}")
-    if objects := sum(count for _, _, count in entries):
+        yield Problem("missing-image", f"{more:,} more images that the annotations name are {what}")
+        objects = sum(count for _, _, count in entries)
         shown = f"{amount(objects, 'object')} of {amount(len(entries), 'image')}"
         yield Problem("missing-image", f"left out, since the images are {what}: {shown}")
 

@@ -40,7 +40,8 @@ def read_kaggle(path: Path) -> Export:
     export = Export(path)
     things: dict[str, list[LabelledBox]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    splits: dict[str, str] = {}
+    split = path.stem if role_of(path.stem) else ""
+    splits: dict[str, tuple[str, ...]] = {}
     unnamed = 0
     for number, row in rows_of(read_text(path, "a CSV table"), path):
         where = f"{path}, line {number}"
@@ -48,7 +49,7 @@ def read_kaggle(path: Path) -> Export:
         if not image:
             raise BadInput(f"{where} names no image")
         here = things.setdefault(image, [])
-        splits[image] = row.get("split", "")
+        splits[image] = tuple(row.get("split", split).split())
         if row.get("width") and row.get("height"):
             sizes[image] = (int(number_of(row["width"], where)), int(number_of(row["height"], where)))
         if row["bbox"].lower() in _EMPTY:
@@ -63,10 +64,8 @@ def read_kaggle(path: Path) -> Export:
             raise BadInput(f"{where} has a box but no class; fill in both or none")
         unnamed += label is None
         here.append(LabelledBox(label or UNNAMED, (x, y, x + width, y + height)))
-    split = path.stem if role_of(path.stem) else ""
     export.entries = [
-        Entry((name,), tuple(boxes), size=sizes.get(name), split=splits[name] or split)
-        for name, boxes in things.items()
+        Entry((name,), tuple(boxes), size=sizes.get(name), splits=splits[name]) for name, boxes in things.items()
     ]
     if unnamed:
         export.notes.append(f"{path} has no column for the class: its {unnamed} objects are called {UNNAMED!r}")

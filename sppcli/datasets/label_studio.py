@@ -69,16 +69,18 @@ def read_label_studio(path: Path) -> Export:
     for task in load_json(path, "a Label Studio file").items():
         data = task.get("data")
         names = _image_names(data or task, task)
+        several += names in seen
+        if names in seen:
+            continue
         if data:
             done = [result for result in _annotations(task) if not _is(result, "was_cancelled")]
             several += len(done) > 1
             done.sort(key=lambda result: not _is(result, "ground_truth"))
             regions = list(done[0].field("result").items()) if done else None
         else:
-            several += names in seen
-            regions = None if names in seen else list(_minimal_regions(task))
+            regions = list(_minimal_regions(task))
         if regions is None:
-            unfinished += names not in seen
+            unfinished += 1
             continue
         seen[names] = None
         export.entries.append(Entry(names, tuple(_objects(regions, export)), shares=True))

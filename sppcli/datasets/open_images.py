@@ -70,7 +70,9 @@ def read_open_images(path: Path, names: Mapping[str, str]) -> Export:
             crowd=_flag(row, "isgroupof", where),
         )
         things.setdefault(image, []).append(thing)
-    export.entries = [Entry((name,), tuple(boxes), shares=True, split=split) for name, boxes in things.items()]
+    export.entries = [
+        Entry((name,), tuple(boxes), shares=True, splits=(split,) if split else ()) for name, boxes in things.items()
+    ]
     export.notes += [
         f"{path}: {amount(count, _COUNTED[name])}, used as others" for name, count in marked.items() if count
     ]

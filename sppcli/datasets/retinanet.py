@@ -61,7 +61,7 @@ def read_retinanet(path: Path, classes: list[str]) -> Export:
         x0, y0, x1, y1 = (number_of(corner, where) for corner in corners)
         here.append(LabelledBox(label, ordered((x0, y0, x1, y1))))
     split = path.stem if role_of(path.stem) else ""
-    export.entries = [Entry((name,), tuple(boxes), split=split) for name, boxes in things.items()]
+    export.entries = [Entry((name,), tuple(boxes), splits=(split,) if split else ()) for name, boxes in things.items()]
     return export
 
 

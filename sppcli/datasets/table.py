@@ -13,39 +13,28 @@ The image is in ``image``, ``filename``, ``file``, ``path``, ``image_path`` or `
 (``iscrowd``, ``IsGroupOf``), ``split`` (names with blanks between), and ``width height`` beside xmin … or x0 … are read. A row
 with an image and an empty box and class says that the image has no such object.
 
-``annotations.csv`` is the data set, else every .csv is a split of its name (``train_labels.csv`` is train). ``classes.txt``
-beside it, if there, holds the classes, one a line.
+``annotations.csv`` is the data set, else every .csv is a split of its name (``train_labels.csv`` is train). Without any,
+tables in the folders below are read, and folders called train, valid … are the splits, as in Roboflow's
+``train/_annotations.csv``. ``classes.txt`` beside it, if there, holds the classes, one a line. Fields may be parted by
+semicolons, as Excel writes them where a comma is the decimal sign.
 """  # noqa: E501 (a table row)
 
 from __future__ import annotations
 
 import csv
-import io
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from sppcli.datasets.annotated import (
-    AnnotatedDataset,
-    AnnotatedImage,
-    AnnotatedSet,
-    Corners,
-    LabelledBox,
-    ids_of,
-    locate,
-    memoised_size,
-    read_text,
-    unfound,
-)
-from sppcli.datasets.base import IMAGE_EXTENSIONS, is_image_name
+from sppcli.datasets.annotated import AnnotatedSet, Corners, LabelledBox, read_text
+from sppcli.datasets.exported import Entry, Export, ExportDataset
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.datasets.kaggle import is_kaggle
 from sppcli.datasets.open_images import is_open_images
 from sppcli.datasets.retinanet import is_retinanet
+from sppcli.datasets.tables import header_of, lines_of, number_of
 from sppcli.datasets.via import is_via_csv
-from sppcli.errors import BadInput, MissingInput
-from sppcli.structures import ImageItem
+from sppcli.errors import BadInput
 
 COLUMNS = ("image", "x0", "y0", "x1", "y1", "class", "difficult", "truncated", "crowd", "width", "height", "split")
 """What is written."""
@@ -63,26 +52,6 @@ _FLAGS = {
     "crowd": ("crowd", "iscrowd", "isgroupof"),
 }
 _YES, _NO = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "-1", "false", "no")
-
-
-def table_files(folder: Path) -> dict[str, Path]:
-    """Split name ("" for all) -> the CSV files of ``folder`` whose header names an image, a class and a box."""
-    files = [path for path in sorted(folder.glob("*.csv")) if path.name[0] != "."]
-    if (folder / "annotations.csv") in files:
-        return {"": folder / "annotations.csv"}
-    found = {
-        path.stem.lower().removesuffix("_labels").removesuffix("_annotations"): path for path in files if _fits(path)
-    }
-    return {"": next(iter(found.values()))} if set(found) == {"labels"} else found
-
-
-def _fits(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            _layout(next(csv.reader(stream), []), path)
-    except (BadInput, OSError, UnicodeDecodeError, csv.Error):
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -125,151 +94,66 @@ def _layout(header: list[str], path: Path) -> _Layout:
     return _Layout(image, label, tuple(at[column] for column in columns), convention, flags, split, sides)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A line: the box as written, in the convention of its file; None for an image without object."""
+def read_table(path: Path, split: str, classes: Sequence[str]) -> Export:
+    """One table. ``split``: of all its images, "" for none; ``classes``: that are listed elsewhere.
 
-    image: str
-    thing: LabelledBox | None
-    convention: str
-    size: tuple[int, int] | None
-    splits: tuple[str, ...]
-
-
-class CsvDataset(AnnotatedDataset):
-    """CSV files and their images."""
-
-    def __init__(self, source: Path, images_needed: bool = True) -> None:
-        """Read ``source``: a folder that `table_files` knows, or one .csv. The images must be there in any case.
-
-        Raises:
-            MissingInput: no image of a file is there.
-            BadInput: a file that cannot be read so; the text names it and the line.
-        """
-        root = source if source.is_dir() else source.parent
-        files = table_files(source) if source.is_dir() else {"": source}
-        size = memoised_size()
-        objects: dict[Path, list[LabelledBox]] = {}
-        sizes: dict[Path, tuple[int, int]] = {}
-        splits: dict[str, dict[Path, None]] = {}
-        warnings: list[str] = []
-        for split, path in files.items():
-            rows = list(_rows(path))
-            names = list(dict.fromkeys(row.image for row in rows))
-            places = _places(names, [root / (split or "images"), root / "images" / split, root / "images", root], path)
-            warnings += unfound([name for name in names if name not in places], path)
-            if split:
-                splits.setdefault(split, {})
-            here: dict[Path, list[LabelledBox]] = {}
-            for row in rows:
-                if row.image not in places:
-                    continue
-                place = places[row.image]
-                here.setdefault(place, [])
-                for name in (*row.splits, *([split] if split else ())):
-                    splits.setdefault(name, {})[place] = None
-                if row.size:
-                    sizes[place] = row.size
-                if row.thing is not None:
-                    shared = size(place) if row.convention == "shares" else None
-                    here[place].append(replace(row.thing, box=_half_open(row.thing.box, row.convention, shared)))
-            for place, things in here.items():
-                earlier = objects.setdefault(place, things)
-                if earlier != things:
-                    warnings.append(f"{path} and an earlier file differ in image {place.name}: the earlier is used")
-        ids = ids_of(objects, root)
-        self._records = {
-            ids[place]: AnnotatedImage(ids[place], place, tuple(things), sizes.get(place))
-            for place, things in objects.items()
-        }
-        seen = sorted({thing.label for things in objects.values() for thing in things})
-        named = root / "classes.txt"
-        listed = [line.strip() for line in read_text(named, "class names").split("\n")] if named.is_file() else []
-        declared = tuple(dict.fromkeys([*(name for name in listed if name), *seen]))
-        items = [ImageItem(name, record.path) for name, record in self._records.items()]
-        members = {name: [ids[place] for place in places] for name, places in splits.items()}
-        super().__init__("csv", source, root, items, members, declared, warnings)
-        if not items:
-            raise MissingInput(f"{source} lists no image: nothing to work on")
-
-    def record(self, image_id: str) -> AnnotatedImage:
-        record = self._records[image_id]
-        if record.size is None:
-            # Boxes are clipped to the image, so its size is needed once they are used.
-            from sppcli.images import upright_size
-
-            record = self._records[image_id] = replace(record, size=upright_size(record.path))
-        return record
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    text = read_text(path, "a CSV table")
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise BadInput(f"{path} is not CSV: {error}") from error
-    if not lines:
+    Raises:
+        BadInput: the columns are not there, or a row that is wrong; the text names its line.
+    """
+    lines = lines_of(read_text(path, "a CSV table"), path)
+    _, header = next(lines, (0, []))
+    if not header:
         raise BadInput(f"{path} is empty: its first line names the columns")
-    layout = _layout(lines[0], path)
-    for number, line in enumerate(lines[1:], start=2):
-        if not any(line):
-            continue
+    layout = _layout(header, path)
+    things: dict[str, list[LabelledBox]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    splits: dict[str, dict[str, None]] = {}
+    for number, line in lines:
         where = f"{path}, line {number}"
-        if len(line) != len(lines[0]):
-            raise BadInput(f"{where} has {len(line)} fields, the first line {len(lines[0])}")
-        image, label = line[layout.image].strip(), line[layout.label].strip()
-        corners = [line[column].strip() for column in layout.box]
+        if len(line) != len(header):
+            raise BadInput(f"{where} has {len(line)} fields, the first line {len(header)}")
+        image = line[layout.image]
         if not image:
             raise BadInput(f"{where} names no image")
-        if bool(label) != any(corners):
-            raise BadInput(f"{where} has a {'class but no box' if label else 'box but no class'}; fill in both or none")
-        thing = None
-        if label:
-            x0, y0, x1, y1 = (_number(text, where) for text in corners)
-            flags = {name: _flag(line[column], name, where) for name, column in layout.flags.items()}
-            thing = LabelledBox(label, (x0, y0, x1, y1), **flags)
-        sides = [line[column].strip() for column in layout.size or ()]
-        size = None
+        things.setdefault(image, []).extend(_things(line, layout, where))
+        sides = [line[column] for column in layout.size or ()]
         if any(sides):
-            width, height = (_number(text, where) for text in sides)
-            size = (int(width), int(height)) if width > 0 and height > 0 else None
-        splits = () if layout.split is None else tuple(line[layout.split].split())
-        yield _Row(image, thing, layout.convention, size, splits)
+            width, height = (number_of(text, where) for text in sides)
+            if width > 0 and height > 0:
+                sizes[image] = (int(width), int(height))
+        named = () if layout.split is None else line[layout.split].split()
+        splits.setdefault(image, {}).update(dict.fromkeys([*named, *([split] if split else ())]))
+    shares = layout.convention == "shares"
+    entries = [
+        Entry((name,), tuple(boxes), shares, sizes.get(name), tuple(splits[name])) for name, boxes in things.items()
+    ]
+    return Export(path, entries, list(classes))
 
 
-def _places(names: list[str], folders: list[Path], path: Path) -> dict[str, Path]:
-    """Image name -> file; a name without extension (Open Images' ids) is tried with each."""
-    if any(is_image_name(name) for name in names):
-        return locate(names, folders, str(path))
-    tried = {name + ending: name for ending in reversed(IMAGE_EXTENSIONS) for name in names}
-    return {tried[full]: place for full, place in locate(list(tried), folders, str(path)).items()}
+def _things(line: Sequence[str], layout: _Layout, where: str) -> Iterator[LabelledBox]:
+    """The object of a row; none where box and class are empty."""
+    label, corners = line[layout.label], [line[column] for column in layout.box]
+    if bool(label) != any(corners):
+        raise BadInput(f"{where} has a {'class but no box' if label else 'box but no class'}; fill in both or none")
+    if label:
+        x0, y0, x1, y1 = (number_of(text, where) for text in corners)
+        flags = {name: _flag(line[column], name, where) for name, column in layout.flags.items()}
+        yield LabelledBox(label, _half_open((x0, y0, x1, y1), layout.convention), **flags)
 
 
-def _half_open(box: Corners, convention: str, size: tuple[int, int] | None) -> Corners:
+def _half_open(box: Corners, convention: str) -> Corners:
     x0, y0, x1, y1 = box
     if convention == "inclusive":
         return x0 - 1, y0 - 1, x1, y1
     if convention == "sides":
         return x0, y0, x0 + x1, y0 + y1
-    if size:
-        return x0 * size[0], y0 * size[1], x1 * size[0], y1 * size[1]
     return box
 
 
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadInput(f"{where}: {text!r} is not a number")
-    return value
-
-
 def _flag(text: str, name: str, where: str) -> bool:
-    value = text.strip().lower()
+    value = text.lower()
     if value not in (*_YES, *_NO):
-        raise BadInput(f"{where}: {name} is {text!r}, not 0 or 1")
+        raise BadInput(f"{where}: {name} is {text[:60]!r}, not 0 or 1")
     return value in _YES
 
 
@@ -299,22 +183,65 @@ def write_csv(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> Non
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in data.classes), encoding="utf-8")
 
 
-def _is_anothers(path: Path, head: str) -> bool:
-    """Whether another format knows a table by marks of its own; Open Images' may be called annotations.csv here."""
+def _fits(place: Place, path: Path) -> bool:
+    """Whether the header names an image, a class and a box, and no other format knows the table by marks of its own.
+
+    Open Images' columns in annotations.csv are read here.
+    """
+    head = place.head(path)
+    if is_via_csv(head) or is_retinanet(head) or is_kaggle(head):
+        return False
     if is_open_images(head):
-        return path.name != "annotations.csv"
-    return is_via_csv(head) or is_retinanet(head) or is_kaggle(head)
+        return path.name == "annotations.csv"
+    try:
+        _layout(header_of(head), path)
+    except BadInput:
+        # Its reader says what is wrong with it.
+        return path.name == "annotations.csv"
+    return True
+
+
+def _tables(place: Place) -> dict[Path, str]:
+    """Tables -> the split of their name, "" where folders tell: see the top of this file."""
+    if not place.is_folder:
+        return {place.path: ""} if place.path.suffix.lower() == ".csv" and _is_plain(place) else {}
+    files = [path for path in place.ending(".csv") if _fits(place, path)]
+    here = [path for path in files if path.parent == place.path]
+    if own := [path for path in here if path.name == "annotations.csv"]:
+        return {own[0]: ""}
+    if not here:
+        return dict.fromkeys(files, "")
+    named = {path: path.stem.lower().removesuffix("_labels").removesuffix("_annotations") for path in here}
+    return {path: "" if name in ("labels", "") else name for path, name in named.items()}
+
+
+def _is_plain(place: Place) -> bool:
+    """Whether a table that was given is no other format's; what else is wrong with it, its reader says."""
+    head = place.head(place.path)
+    others = (is_via_csv, is_retinanet, is_kaggle)
+    return not any(fits(head) for fits in others) and (not is_open_images(head) or place.path.name == "annotations.csv")
+
+
+def _open(place: Place, tables: Mapping[Path, str]) -> ExportDataset:
+    root = place.path if place.is_folder else place.path.parent
+    named = root / "classes.txt"
+    listed = [line.strip() for line in read_text(named, "class names").split("\n")] if named.is_file() else []
+    classes = [name for name in listed if name]
+    return ExportDataset("csv", place.path, [read_table(path, split, classes) for path, split in tables.items()])
 
 
 def _recognise(place: Place) -> Recognised | None:
-    tables = list(table_files(place.path).values()) if place.is_folder else [place.path]
-    files = [path for path in tables if not _is_anothers(path, place.head(path))]
-    if not files or (not place.is_folder and place.path.suffix.lower() != ".csv"):
+    tables = _tables(place)
+    if not tables:
         return None
-    own = not place.is_folder or files[0].name == "annotations.csv"
-    return Recognised(
-        ", ".join(path.name for path in files), lambda: CsvDataset(place.path, place.images_needed), sure=own
-    )
+    names = [path.name for path in tables]
+    own = not place.is_folder or names[0] in ("annotations.csv", "_annotations.csv")
+    return Recognised(", ".join(names), lambda: _open(place, tables), sure=own)
 
 
-FORMAT = Format("csv", "CSV", "annotations.csv, or tables whose header names an image, a class and a box", _recognise)
+FORMAT = Format(
+    "csv",
+    "CSV",
+    "annotations.csv, SPLIT/_annotations.csv, or tables whose header names an image, a class and a box",
+    _recognise,
+)

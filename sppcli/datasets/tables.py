@@ -5,17 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from sppcli.datasets.json_values import LARGEST, is_plain_text
 from sppcli.errors import BadInput
 
+_DECIMAL = re.compile(r"(-?\d+),(\d+)")
+
+
+def delimiter_of(head: str) -> str:
+    """What is between the fields: a comma, or in a first line without one a semicolon or a tab, as Excel may write."""
+    first = head.lstrip().split("\n", 1)[0]
+    return next((mark for mark in (",", ";", "\t") if mark in first), ",")
+
 
 def header_of(head: str) -> list[str]:
     """The column names in lower case of a table that begins with ``head``; [] where its first line is no CSV."""
     try:
-        first: list[str] = next(csv.reader(io.StringIO(head, newline="")), [])
+        first: list[str] = next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter_of(head)), [])
     except csv.Error:
         return []
     return [name.strip().lower() for name in first]
@@ -24,16 +33,20 @@ def header_of(head: str) -> list[str]:
 def lines_of(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each line that is not empty, blanks around fields taken off.
 
+    Where fields are parted by semicolons, 1,5 is a number.
+
     Raises:
         BadInput: not CSV, or a character that no file has.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    delimiter = delimiter_of(text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
                 if not all(map(is_plain_text, fields)):
                     raise BadInput(f"{path}, line {reader.line_num} holds a NUL: the file is damaged")
-                yield reader.line_num, [field.strip() for field in fields]
+                plain = [field.strip() for field in fields]
+                yield reader.line_num, [_DECIMAL.sub(r"\1.\2", field) for field in plain] if delimiter == ";" else plain
     except csv.Error as error:
         raise BadInput(f"{path}, line {reader.line_num} is not CSV: {error}") from error
 

@@ -202,7 +202,6 @@ CVAT_IMAGES = Layout(
         r"boxes around them: 1 ellipse, 1 mask, 1 polygon, 1 turned rectangle",
         r"a class and a box: 1 image tag, 1 polyline",
         r"names image 'gone.jpg', which is not there",
-        r"left out, since the images are not there: 1 object of 1 image",
     ),
 )
 CVAT_VIDEO = Layout(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sppcli.datasets import open_dataset
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
+from sppcli.datasets.writable import check_writable
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.runtime.options import USUAL, RunOptions
 
@@ -59,6 +60,7 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
     names = {image.id: f"{image.id}{image.path.suffix}" for image in data.images}
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
     try:
+        check_writable(config.to, data, names)
         temporary.mkdir()
         WRITERS[config.to](temporary, data, names)
         progress.start(len(data.images), "images")

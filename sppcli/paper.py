@@ -22,6 +22,9 @@ class Recipe:
     # Not in the paper: larger images are searched at this length of the longer side, in pixels.
     max_side: int = 640
 
+    # How pixels are normalised, one of `images.INPUTS`; None for what the weights were trained on: the paper subtracts
+    # the mean of its networks' training images.
+    pixels: str | None = None
     # Conv maps (section 4.1): lengths of the image's shorter side, in pixels.
     scales: tuple[int, ...] = (480, 576, 688, 864, 1200)
 
@@ -52,6 +55,10 @@ class Recipe:
     # "single-pass": all negatives of the first image, then one pass that trains whenever retrain_after is exceeded.
     mining: str = "rounds"
     mining_rounds: int = 1
+    # Rounds: random negatives of each class before the first training, drawn evenly from all images; and hard negatives
+    # that one image adds to a class in a round at most, the best-scoring ones. A single pass takes all.
+    first_negatives: int = 3000
+    hard_per_image: int = 100
     # Mining takes windows that score strictly above hard_score; after a training those strictly below evict_score go.
     hard_score: float = -1.0
     evict_score: float = -1.2
@@ -88,6 +95,7 @@ PAPER = Recipe(name="paper")
 RELEASE = replace(
     PAPER,
     name="release",
+    pixels="caffe-128",
     scales=(480, 576, 688, 874, 1200),
     scale_rule="side",
     window_side="map",

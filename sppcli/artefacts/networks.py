@@ -27,6 +27,15 @@ class NetworkHeader:
         return digest_of(self.facts)
 
 
+def describes_itself(path: Path) -> bool:
+    """Whether ``path`` is a network that spp wrote: it says itself how its pixels are normalised."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return NETWORK_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def recorded_training(path: Path) -> dict[str, Any]:
     """What `nets.weights.save_network` was told of the training that made ``path``; empty if it is not such a file."""
     try:

@@ -36,7 +36,7 @@ class MiningSettings:
     evict_score: float = DEFAULT.evict_score
     retrain_after: int | None = None
     capacity: int = 8000
-    per_image: int = 100
+    per_image: int = DEFAULT.hard_per_image
 
     @property
     def most(self) -> int:

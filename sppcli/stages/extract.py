@@ -12,6 +12,7 @@ import torch
 
 from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_features
 from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.networks import describes_itself
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of
@@ -21,10 +22,10 @@ from sppcli.detection.split import reopen_dataset
 from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
 from sppcli.features.conv_maps import Extractor, choose_device, choose_precision
 from sppcli.features.rcnn import RcnnReader
-from sppcli.images import decode, digest, read_bytes
+from sppcli.images import INPUTS, decode, digest, read_bytes
 from sppcli.nets.backbones import Network
 from sppcli.nets.weights import load_network
-from sppcli.paper import DEFAULT
+from sppcli.paper import DEFAULT, RECIPES
 from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
@@ -52,7 +53,8 @@ class ExtractConfig:
     """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``normalisation`` (how pixels are normalised, one of
     `images.INPUTS`): None for the file's own or the default. ``rcnn``: R-CNN's features of windows instead of maps.
     ``batch``: images of one size, or with ``rcnn`` windows, that go through the network at once; None for what suits
-    the device. It decides the speed, and the arrays only to rounding."""
+    the device. It decides the speed, and the arrays only to rounding. ``recipe``: whose pixels are read where
+    ``normalisation`` and the weights say nothing; it is recorded."""
 
     weights: str = "imagenet"
     backbone: str | None = None
@@ -61,6 +63,7 @@ class ExtractConfig:
     scales: tuple[int, ...] = DEFAULT.scales
     precision: str = "auto"
     rcnn: RcnnConfig | None = None
+    recipe: str = DEFAULT.name
     flip: bool = False
     batch: int | None = None
 
@@ -106,9 +109,11 @@ def run(
     """
     progress = options.progress
     proposals = read_proposals(proposals_path)
-    network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
+    normalisation = _normalisation(config)
+    network = load_network(config.weights, config.backbone, config.cut, normalisation)
     for note in network.notes:
         progress.warn(note)
+    _warn_of_pixels(config, network, progress)
     record = record_of(network)
     device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
@@ -122,10 +127,12 @@ def run(
             "weights": network.weights,
             "backbone": config.backbone,
             "cut": config.cut,
-            "reads": config.normalisation,
+            "reads": normalisation,
         },
     }
-    header = Header("features", settings, {"proposals": proposals.fingerprint, **method.inputs}, source)
+    inputs = {"proposals": proposals.fingerprint, **method.inputs}
+    # What a recipe chose decides the maps, its name does not: another with the same values finds them made.
+    header = Header("features", settings, inputs, source, {"recipe": config.recipe})
     if Output(output, header, [proposals_path]).is_current(options.force):
         with open_features(output) as old:
             count, skipped = len(old.images), old.images.skipped
@@ -177,6 +184,30 @@ def run(
         skipped,
         layer=layer,
     )
+
+
+def _normalisation(config: ExtractConfig) -> str | None:
+    """How pixels are normalised: as asked for; else as a network of ours says itself; else as the recipe has it."""
+    if config.normalisation or describes_itself(Path(config.weights)):
+        return config.normalisation
+    return RECIPES[config.recipe].pixels
+
+
+def _warn_of_pixels(config: ExtractConfig, network: Network, progress: Progress) -> None:
+    """Say where the recipe's pixels are not those that the weights were trained on."""
+    pixels = RECIPES[config.recipe].pixels
+    if pixels is None or config.normalisation:
+        return
+    if config.weights == "imagenet":
+        progress.warn(
+            f"--recipe {config.recipe} normalises pixels as {pixels}, which torchvision's ImageNet weights were not "
+            "trained on; expect a lower AP, or give --input imagenet"
+        )
+    elif network.normalisation != INPUTS[pixels]:
+        progress.warn(
+            f"{config.weights} says itself how its pixels are normalised, and not as {pixels}, which --recipe "
+            f"{config.recipe} has; its own way is taken"
+        )
 
 
 def _method(

@@ -51,10 +51,10 @@ class FinetuneStageConfig:
 
     | field | meaning |
     |---|---|
-    | windows | how windows are read; only pyramid, slack and window side matter, the scale is drawn |
+    | windows | how windows are read: pyramid, slack, window side and scale rule; in training the scale is drawn |
     | split | of the images; ``held_out`` of them validate, or those of the split ``validation`` |
     | schedule | (mini-batches, rate) in turn; () goes six times through the objects' windows, the last at a tenth |
-    | iterations, rate | in place of the schedule's; the last sixth is at a tenth of the rate |
+    | iterations, rate | in place of the schedule's sum and first rate: each part keeps its share and its ratio |
     | optimiser | sgd, adamw; None: adamw for new fc layers, else sgd |
     | even_classes | draw windows of each class as often, not each window |
     | fc | widths of fc6, fc7 … for a network that has none |
@@ -78,6 +78,7 @@ class FinetuneStageConfig:
     flip: bool = False
     memory: int = 5 * 2**29
     seed: int = 0
+    recipe: str = DEFAULT.name
 
 
 @dataclass(frozen=True)
@@ -229,14 +230,22 @@ def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[ImageRef
 
 
 def _schedule(config: FinetuneStageConfig, foreground: int, optimiser: str) -> tuple[tuple[int, float], ...]:
-    """What is asked for; else six times through the objects' windows. The last sixth is at a tenth of the rate."""
-    if config.schedule and not config.iterations and not config.rate:
-        return config.schedule
-    steps = config.iterations or sum(steps for steps, _ in config.schedule)
-    steps = steps or int(np.clip(6 * foreground / max(1, config.batch // 4), _FEWEST, _MOST))
-    rate = config.rate or RATES[optimiser]
-    last = max(1, steps // 6)
-    return ((steps - last, rate), (last, rate / 10))
+    """The recipe's, stretched to what is asked for; else six times through the objects' windows, the last sixth of
+    them at a tenth of the rate.
+    """
+    if not config.schedule:
+        steps = config.iterations or int(np.clip(6 * foreground / max(1, config.batch // 4), _FEWEST, _MOST))
+        rate = config.rate or RATES[optimiser]
+        last = max(1, steps // 6)
+        return ((steps - last, rate), (last, rate / 10))
+    done = np.cumsum([steps for steps, _ in config.schedule])
+    ends = [round((config.iterations or int(done[-1])) * int(end) / int(done[-1])) for end in done]
+    factor = config.rate / config.schedule[0][1] if config.rate else 1.0
+    return tuple(
+        (end - start, rate * factor)
+        for start, end, (_, rate) in zip([0, *ends], ends, config.schedule, strict=False)
+        if end > start
+    )
 
 
 class _Source:

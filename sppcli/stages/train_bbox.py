@@ -166,12 +166,12 @@ class _Found:
         boxes = self.data.objects_and_windows(image)
         found = match(boxes, truth, self.classes)
         good = found.positives(config.min_iou, config.strict_iou)
-        # A window of no width or height has no regression targets.
         sides = widened(boxes[good], config.box_width)
-        solid = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
-        good, sides = good[solid], sides[solid]
         objects = widened(truth.boxes[found.match[good]], config.box_width)
-        return Examples(image, boxes[good], encode(sides, objects), found.label[good])
+        # A window or an object of no width or height has no regression targets: "inclusive" sees one pixel so.
+        solid = (sides[:, 2:] > sides[:, :2]).all(axis=1) & (objects[:, 2:] > objects[:, :2]).all(axis=1)
+        good = good[solid]
+        return Examples(image, boxes[good], encode(sides[solid], objects[solid]), found.label[good])
 
 
 class _Fit:

@@ -59,6 +59,8 @@ class TrainSvmConfig:
     duplicate_iou: float = DEFAULT.duplicate_iou
     mining: str = DEFAULT.mining
     mining_rounds: int = DEFAULT.mining_rounds
+    first_negatives: int = DEFAULT.first_negatives
+    hard_per_image: int = DEFAULT.hard_per_image
     hard_score: float = DEFAULT.hard_score
     evict_score: float = DEFAULT.evict_score
     retrain_after: int = DEFAULT.retrain_after
@@ -247,7 +249,7 @@ class _Trainer:
     def _first_samples(self, normaliser: Normaliser) -> list[ClassMiner]:
         """Every object as a positive of its class, and a few random negatives from each image."""
         single_pass = self.config.mining == "single-pass"
-        per_image = 0 if single_pass else math.ceil(3000 / max(1, len(self.data.images)))
+        per_image = 0 if single_pass else math.ceil(self.config.first_negatives / max(1, len(self.data.images)))
         miners, drawn = self._miners()
         seen = dict.fromkeys(self.classes, 0)
         filled = dict.fromkeys(self.classes, 0)
@@ -316,6 +318,7 @@ class _Trainer:
                 evict_score=self.config.evict_score,
                 retrain_after=retrain_after,
                 capacity=capacity,
+                per_image=self.config.hard_per_image,
             )
             miners.append(ClassMiner(name, positives, svm, mining))
             drawn[name] = used

@@ -86,7 +86,12 @@ def test_which_optimiser_and_schedule(work: Path, capsys: pytest.CaptureFixture[
     assert rates() == pytest.approx([1e-3] * 5 + [1e-4])
     assert rates("--optimizer", "adamw") == pytest.approx([3e-4] * 5 + [3e-5])
     assert rates("--rate", "0.01", "--recipe", "paper") == pytest.approx([1e-2] * 5 + [1e-3])
+    # Fewer mini-batches than the recipe's keep its rates, each for its share.
+    assert rates("--recipe", "paper") == pytest.approx([1e-4] * 5 + [1e-5])
+    assert rates("--recipe", "release") == pytest.approx([1e-3] * 2 + [1e-4] * 2 + [1e-5] * 2)
+    assert rates("--recipe", "release", "--rate", "0.02") == pytest.approx([0.02] * 2 + [0.002] * 2 + [0.0002] * 2)
     training = recorded_training(Path("finetuned.safetensors"))
+    assert (training["config"]["recipe"], training["config"]["windows"]["scale_rule"]) == ("release", "side")
     assert (training["config"]["optimiser"], training["config"]["even_classes"]) == ("sgd", False)
 
 

@@ -7,16 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 
 from sppcli.artefacts.detections import read_detections
-from sppcli.artefacts.features import open_features
+from sppcli.artefacts.features import Features, open_features
 from sppcli.artefacts.models import read_bbox, read_svm
-from sppcli.detection.networks import window_reader
+from sppcli.detection.networks import network_of_maps, window_reader
 from sppcli.detection.split import open_split
 from sppcli.geometry.boxes import iou
+from sppcli.images import INPUTS, Normalisation
 from sppcli.learn.svm import SvmSettings, fit_svm
+from sppcli.nets.backbones import Network
 from sppcli.paper import PAPER, RELEASE
-from tests.stages.conftest import Run, Work
+from tests.stages.conftest import SCALES, Run, Work
+
+
+def load_recorded(features: Features) -> Network:
+    """The network that the maps are of, as later stages find it."""
+    return network_of_maps(features, None)
 
 
 def test_a_recipe_decides_and_is_recorded(work: Work, run: Run) -> None:
@@ -39,6 +48,66 @@ def test_a_recipe_decides_and_is_recorded(work: Work, run: Run) -> None:
     # Measured on the same windows, whatever is trained on them.
     assert bbox.record.factor == svm.record.factor != 1
     assert read_detections(Path("detections.h5")).header.config["settings"]["nms_again"] is True
+
+
+def test_a_recipe_decides_pixels_where_weights_do_not_say(work: Work, run: Run) -> None:
+    torch.manual_seed(0)
+    torch.save(torchvision.models.squeezenet1_0(weights=None).state_dict(), "squeeze.pth")
+    arguments = ("--backbone", "squeezenet1_0", "--weights", "squeeze.pth", "--scales", "96", "-q")
+    for options, pixels in (
+        (("--recipe", "release"), INPUTS["caffe-128"]),
+        (("--recipe", "paper"), INPUTS["imagenet"]),
+        (("--recipe", "release", "--input", "inception"), INPUTS["inception"]),
+    ):
+        assert run("extract", *arguments, *options, "-o", "other.h5")[0] == 0
+        with open_features(Path("other.h5")) as features:
+            assert load_recorded(features).normalisation == pixels
+            assert features.header.summary["recipe"] == options[1]
+    # Later stages run the same network in the same way.
+    assert run("train-svm", "--features", "other.h5", "-o", "other-svm.h5", "-q")[0] == 0
+    network = ("--features", "other.h5", "--svm", "other-svm.h5", "--no-bbox")
+    image = next(Path("shapes/JPEGImages").glob("*.jpg"))
+    code, _, err = run("detect", *network, str(image), "-o", "other.jsonl")
+    assert code == 0, err
+
+
+def test_a_network_that_says_its_pixels_keeps_them_and_it_is_said(work: Work, run: Run) -> None:
+    code, _, err = run("extract", "--weights", "net.safetensors", "--recipe", "release", "--scales", SCALES)
+    assert code == 0
+    assert "net.safetensors says itself how its pixels are normalised, and not as caffe-128" in err
+    with open_features(Path("features.h5")) as features:
+        assert load_recorded(features).normalisation == Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+def test_every_artefact_says_its_recipe(work: Work, run: Run) -> None:
+    commands = {
+        "features.h5": ("extract", "--weights", "net.safetensors", "--scales", "96", "--force"),
+        "finetuned.safetensors": ("finetune", "--iterations", "2"),
+        "svm.h5": ("train-svm",),
+        "bbox.h5": ("train-bbox",),
+        "detections.h5": ("detect",),
+    }
+    for path, command in commands.items():
+        assert run(*command, "--recipe", "release", "-q")[0] == 0
+        code, out, _ = run("info", path, "--json")
+        assert code == 0
+        assert '"recipe": "release"' in out, path
+
+
+def test_numbers_of_negatives_are_options(work: Work, run: Run) -> None:
+    rows = {}
+    for first, hard in ((1, 1), (200, 1), (1, 30)):
+        options = ("--first-negatives", str(first), "--hard-per-image", str(hard), "--evict-score", "-1e9")
+        code, out, _ = run("train-svm", *options, "--hard-score", "-1e9", "--duplicate-iou", "1", "--json")
+        assert code == 0
+        rows[first, hard] = [row["negatives"] for row in json.loads(out)["classes"]]
+    with open_split(Path("proposals.h5"), Path("features.h5"), "trainval") as data:
+        images = len(data.images)
+    # One of each image at random, then one hard one of each.
+    assert max(rows[1, 1]) <= 2 * images
+    assert min(rows[1, 1]) > images
+    assert max(rows[200, 1]) > 2 * images
+    assert max(rows[1, 30]) > 20 * images
 
 
 def test_single_values_override_a_recipe(work: Work, run: Run) -> None:

@@ -105,6 +105,7 @@ def command(
         backbone=backbone,
         cut=cut,
         normalisation=normalisation,
+        recipe=recipe,
         scales=scales,
         precision=precision,
         rcnn=rcnn,

@@ -31,7 +31,8 @@ from sppcli.paper import RECIPES
     type=click.IntRange(min=2),
     metavar="N",
     help=(
-        "Number of mini-batches; the last sixth is trained at a tenth of the learning rate.  [default: the recipe's]"
+        "Number of mini-batches, over which the recipe's learning rates are spread as over its own; by default the "
+        "last sixth is trained at a tenth of the learning rate.  [default: the recipe's]"
     ),
 )
 @click.option(
@@ -102,9 +103,12 @@ def command(
     from sppcli.stages import finetune
 
     values = RECIPES[recipe]
-    windows = WindowSettings(pyramid=pyramid, slack=values.slack, window_side=values.window_side)
+    windows = WindowSettings(
+        pyramid=pyramid, scale_rule=values.scale_rule, slack=values.slack, window_side=values.window_side
+    )
     config = finetune.FinetuneStageConfig(
         windows=windows,
+        recipe=recipe,
         schedule=values.finetune_schedule,
         optimiser=optimiser or values.finetune_optimiser,
         even_classes=values.finetune_even_classes if even_classes is None else even_classes,

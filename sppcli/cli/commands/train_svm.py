@@ -47,6 +47,18 @@ from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
 @of_recipe(
     "--mining-rounds", click.IntRange(min=0), "Number of passes over all images for hard negative mining.", metavar="N"
 )
+@of_recipe(
+    "--first-negatives",
+    click.IntRange(min=1),
+    "With --mining rounds: number of random negatives per class, over all images, before the first training.",
+    metavar="N",
+)
+@of_recipe(
+    "--hard-per-image",
+    click.IntRange(min=1),
+    "With --mining rounds: number of hard negatives that an image adds to a class at most in each pass.",
+    metavar="N",
+)
 @of_recipe("--hard-score", Number(-1), "Negatives that score above this are hard.")
 @of_recipe(
     "--evict-score", Number(-1.2), "Negatives that score below this after a training are removed from the samples."

@@ -161,8 +161,9 @@ def split_of_folder(path: Path, root: Path) -> tuple[str, ...]:
 
 
 def _both(one: Entry, other: Entry) -> Entry:
-    """Two entries of one file for the same image: the objects of both."""
-    return replace(one, objects=(*one.objects, *other.objects), splits=(*one.splits, *other.splits))
+    """Two entries of one file for the same image: the objects of both, those that both have once."""
+    more = [thing for thing in other.objects if thing not in one.objects]
+    return replace(one, objects=(*one.objects, *more), splits=(*one.splits, *other.splits))
 
 
 def _places(finder: ImageFinder, entry: Entry, beside: Path) -> list[Path]:

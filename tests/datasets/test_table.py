@@ -108,3 +108,40 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     dataset = open_dataset([tmp_path])
     assert [item.id for item in dataset.images] == ["a"]
     assert dataset.warnings == [f"{path} names image 'gone.jpg', which is not there"]
+
+
+def test_a_table_in_each_split_folder(tmp_path: Path) -> None:
+    """Roboflow's "Tensorflow Object Detection CSV"."""
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    for split, label in (("train", "cat"), ("valid", "dog")):
+        table(tmp_path / split, header, f"a.jpg,64,48,{label},1,1,9,9", name="_annotations.csv")
+    dataset = open_dataset([tmp_path])
+    assert (dataset.kind, dataset.split_names()) == ("csv", ("train", "valid"))
+    assert dataset.split("val") == ("valid/a",)
+    assert dataset.annotations("valid/a").labels == ("dog",)
+    assert dataset.warnings == []
+
+
+def test_images_in_any_folder_below(tmp_path: Path) -> None:
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    table(tmp_path, header, "a.jpg,64,48,cat,1,1,9,9", name="train_labels.csv", image="train/images/a.jpg")
+    image_file(tmp_path / "test/images/a.jpg")
+    dataset = open_dataset([tmp_path])
+    assert dataset.split("train") == ("train/images/a",)
+    assert any("without an entry in the annotations: 1 of 2 images" in text for text in dataset.warnings)
+    assert not dataset.is_annotated("test/images/a")
+
+
+@pytest.mark.parametrize("name", ["annotations.csv", "labels.csv"])
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_other_marks_between_fields(tmp_path: Path, name: str, mark: str) -> None:
+    number = "1,5" if mark == ";" else "1.5"
+    header = mark.join(["image", "x0", "y0", "x1", "y1", "class"])
+    table(tmp_path, header, mark.join(["a.jpg", number, "2", "30", "40", "cat"]), name=name)
+    assert open_dataset([tmp_path]).annotations("a").boxes.tolist() == [[1.5, 2, 30, 40]]
+
+
+def test_rows_of_one_image_under_several_names(tmp_path: Path) -> None:
+    rows = ("a.jpg,1,2,3,4,cat", "./a.jpg,5,6,7,8,cat", "C:\\x\\a.jpg,1,2,3,4,cat")
+    table(tmp_path, "image,x0,y0,x1,y1,class", *rows)
+    assert open_dataset([tmp_path]).annotations("a").boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]

@@ -177,14 +177,15 @@ def clipped(box: Corners, size: tuple[int, int]) -> Corners:
     return min(max(x0, 0.0), width), min(max(y0, 0.0), height), min(max(x1, 0.0), width), min(max(y1, 0.0), height)
 
 
-def locate(names: Sequence[str], folders: Sequence[Path], where: str) -> dict[str, Path]:
+def locate(names: Sequence[str], folders: Sequence[Path], where: str, required: bool = True) -> dict[str, Path]:
     """Image name in an annotation -> file, for those found below one of ``folders``; the first folder that has it.
 
     A name may lead through folders, and be spelled as `matching.spellings` has it: with backslashes, as an absolute
     path of another machine, percent-encoded, with accents of two code points, in another letter case.
 
     Raises:
-        MissingInput: none of the names is found; the text names ``where``, one of them, and the folders.
+        MissingInput: none of the names is found, and that is ``required``; the text names ``where``, one of them, and
+            the folders.
     """
     found: dict[str, Path] = {}
     folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
@@ -195,7 +196,7 @@ def locate(names: Sequence[str], folders: Sequence[Path], where: str) -> dict[st
                 found[name] = place
                 folders.insert(0, folders.pop(folders.index(folder)))  # the next one is most often there too
                 break
-    if names and not found:
+    if names and not found and required:
         tried = ", ".join(str(folder) for folder in sorted(folders)) or "no folder"
         raise MissingInput(f"{where}: none of its {len(names)} images is there, {names[0]!r} for one; tried {tried}")
     return found

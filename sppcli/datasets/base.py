@@ -22,6 +22,27 @@ IMAGE_EXTENSIONS = (
 )
 """File name endings that count as images, in lower case; the first is preferred where one id has several files."""
 
+OTHER_IMAGES = (
+    *(
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jp2",
+        ".j2k",
+        ".jpf",
+        ".jxl",
+        ".jxr",
+        ".svg",
+        ".psd",
+        ".exr",
+        ".hdr",
+        ".tga",
+        ".ico",
+    ),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".dcm", ".mpo", ".pbm", ".pnm"),
+)
+"""Endings of images that are not read, in lower case: they are counted, so that none is left out without a word."""
+
 ALL = "all"
 """The split that every data set has: all of its images."""
 
@@ -224,6 +245,8 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
     entered: set[str] = set()
     folders: list[Path] = [folder]
     links: list[Path] = []
+    others: list[str] = []
+    dangling: list[str] = []
     while folders or links:
         here = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(here)
@@ -240,9 +263,30 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
                 continue
             if entry.is_dir():
                 (links if entry.is_symlink() else folders).append(Path(entry.path))
-            elif is_image_name(entry.name) and entry.is_file():
-                found.append(Path(entry.path))
-    return sorted(found), warnings
+            elif is_image_name(entry.name):
+                if entry.is_file():
+                    found.append(Path(entry.path))
+                elif entry.is_symlink():
+                    dangling.append(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in OTHER_IMAGES:  # noqa: PTH122
+                others.append(entry.path)
+    return sorted(found), [*warnings, *_left_out(folder, others, dangling)]
+
+
+def _left_out(folder: Path, others: Sequence[str], dangling: Sequence[str]) -> list[Problem]:
+    """One sentence each on images of other formats and on links that lead nowhere."""
+    said = []
+    if others:
+        endings = " ".join(sorted({Path(path).suffix for path in others}))
+        names = [Path(path).relative_to(folder).as_posix() for path in sorted(others)]
+        what = "image is" if len(others) == 1 else "images are"
+        text = counted(f"{{n}} {what} left out, in formats that are not read ({endings}; convert them to JPEG)", names)
+        said.append(Problem("unread-image", text))
+    if dangling:
+        names = [Path(path).relative_to(folder).as_posix() for path in sorted(dangling)]
+        what = "image is a link" if len(dangling) == 1 else "images are links"
+        said.append(Problem("missing-image", counted(f"{{n}} {what} to something that is not there", names)))
+    return said
 
 
 def require_annotations(dataset: Dataset) -> None:

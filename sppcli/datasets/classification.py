@@ -12,7 +12,7 @@ from sppcli.datasets import open_dataset
 from sppcli.datasets.annotated import AnnotatedDataset
 from sppcli.datasets.base import Dataset, find_images, is_image_name
 from sppcli.datasets.folder import named
-from sppcli.datasets.imagefolder import LabelledImages, open_labelled, splits_of
+from sppcli.datasets.imagefolder import LabelledImages, open_labelled, split_folder, splits_of
 from sppcli.datasets.voc_classes import ABSENT, PRESENT, Labels, image_classes
 from sppcli.structures import BoolArray, ImageItem
 
@@ -57,7 +57,7 @@ def open_classified(sources: Sequence[Path | str]) -> ClassifiedImages:
         return _of_dataset(dataset, classes, labels)
     if dataset.kind == "folder":
         splits = splits_of(dataset.root)
-        if splits and any(_has_class_folders(dataset.root / split) for split in splits):
+        if splits and any(_has_class_folders(split_folder(dataset.root, split)) for split in splits):
             return _class_folders(dataset, splits)
         if not splits and _has_class_folders(dataset.root) and not _has_images(dataset.root):
             return _class_folders(dataset, ())

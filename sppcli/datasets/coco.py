@@ -52,7 +52,9 @@ def annotation_files(folder: Path) -> dict[str, Path]:
     if other := [path for path in here if not path.name.startswith((".", *_OTHER_TASKS))]:
         return {path.stem: path for path in other}
     beside = {path.parent.name: path for path in sorted(folder.glob(f"*/{_BESIDE}"))}
-    return beside or ({_split_of(folder / _BESIDE): folder / _BESIDE} if (folder / _BESIDE).is_file() else {})
+    if beside or not (folder / _BESIDE).is_file():
+        return beside
+    return {folder.name if role_of(folder.name) else "": folder / _BESIDE}
 
 
 def _any_name(place: Place) -> dict[str, Path]:

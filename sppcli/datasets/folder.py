@@ -8,8 +8,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sppcli.datasets.base import IMAGE_EXTENSIONS, Dataset, find_images, is_image_name, is_text
+from sppcli.datasets.remarks import counted
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import Annotations, ImageItem
+
+_ANNOTATIONS = {
+    ".xml": ", none of them with the root element <annotation> of VOC or <annotations> of CVAT",
+    ".json": ", in no format that is known",
+    ".jsonl": ", in no format that is known",
+    ".csv": ", whose first line names no image, class and box",
+    ".txt": " under their names: YOLO's labels need class names in data.yaml or classes.txt",
+    ".tfrecord": ", a format that is not read",
+    ".parquet": ", a format that is not read",
+    ".mat": ", a format that is not read",
+}
 
 
 class PlainImages(Dataset):
@@ -50,6 +62,8 @@ class PlainImages(Dataset):
                 paths.append(path)
             else:
                 warnings.append(f"{os.fsencode(path)!r} was left out: its name is not UTF-8, rename it")
+        if one_folder:
+            warnings += unread_annotations(sources[0])
         super().__init__("folder" if one_folder else "files", sources, root, named(paths, root), warnings)
 
     @property
@@ -71,6 +85,31 @@ class PlainImages(Dataset):
             f"{self.root} holds images without annotations, so there is no ground truth for {image_id!r}: "
             "give a VOC data set (a folder with JPEGImages and Annotations)"
         )
+
+
+def unread_annotations(folder: Path) -> list[str]:
+    """One sentence on files in ``folder`` that look like annotations of its images and that no format recognised."""
+    images = set()
+    files: dict[str, list[Path]] = {}
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(here, name)
+            if is_image_name(name):
+                images.add(path.stem)
+            elif path.suffix.lower() in _ANNOTATIONS and not name.startswith("."):
+                files.setdefault(path.suffix.lower(), []).append(path)
+    # Texts are notes as often as labels: those that are called like an image count.
+    files[".txt"] = [path for path in files.get(".txt", []) if path.stem in images]
+    said = []
+    for ending, paths in files.items():
+        if paths:
+            kind = ending[1:].upper() if ending != ".txt" else "text"
+            shown = [path.relative_to(folder).as_posix() for path in paths]
+            lie = "file lies" if len(paths) == 1 else "files lie"
+            why = _ANNOTATIONS[ending]
+            said.append(counted(f"no annotations were read, and {{n}} {kind} {lie} beside the images{why}", shown))
+    return said
 
 
 def named(paths: Iterable[Path], root: Path) -> list[ImageItem]:

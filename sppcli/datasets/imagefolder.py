@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sppcli.datasets.base import did_you_mean, find_images, is_image_name, is_text, siblings
+from sppcli.datasets.roles import asked_for
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.structures import IntArray
 
@@ -48,10 +49,36 @@ def splits_of(root: Path) -> tuple[str, ...]:
         BadInput: it is not a folder, or cannot be read.
     """
     folders = _folders(root)
-    found = [name for name in SPLITS if root / name in folders]
+    found = _split_folders(folders)
     if len(found) < len(folders):
-        found = [name for name in found if _folders(root / name)]
-    return tuple(found)
+        found = {name: folder for name, folder in found.items() if _folders(folder)}
+    return tuple(name for name in SPLITS if name in found)
+
+
+def _split_folders(folders: Sequence[Path]) -> dict[str, Path]:
+    """train, val and test -> the folder of that name, or else of another name for it: valid/, training/."""
+    found: dict[str, Path] = {}
+    for path in folders:
+        name = asked_for(path.name)
+        if name in SPLITS and (name not in found or path.name == name):
+            found[name] = path
+    return found
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """The folder of one of `splits_of`."""
+    return _split_folders(_folders(root))[split]
+
+
+def _in_no_split(root: Path) -> list[str]:
+    """Warnings about folders beside train/, val/ and test/ that hold images."""
+    folders = _folders(root)
+    used = set(_split_folders(folders).values())
+    said = []
+    for path in folders:
+        if path not in used and (images := find_images(path)[0]):
+            said.append(f"{path} is no train, val or test folder; its {len(images)} images were left out")
+    return said
 
 
 def open_labelled(root: Path, split: str | None = None, classes: Sequence[str] | None = None) -> LabelledImages:
@@ -68,8 +95,14 @@ def open_labelled(root: Path, split: str | None = None, classes: Sequence[str] |
         BadInput: not a folder, one that cannot be read, or a class folder that is not among ``classes``.
     """
     folder = root.absolute()
+    warnings: list[str] = []
     if split is not None:
-        if folder.is_dir() and not (folder / split).is_dir():
+        parts = _split_folders(_folders(folder)) if folder.is_dir() else {}
+        warnings += _in_no_split(folder) if folder.is_dir() else []
+        split = split if (folder / split).is_dir() else asked_for(split) or split
+        if split in parts:
+            split = parts[split].name
+        elif folder.is_dir() and not (folder / split).is_dir():
             names = splits_of(folder)
             there = f"it has {', '.join(names)}" if names else "it has none of train, val and test"
             raise MissingInput(f"{root} has no folder {split!r}: {there}{did_you_mean(split, names)}")
@@ -79,7 +112,6 @@ def open_labelled(root: Path, split: str | None = None, classes: Sequence[str] |
     if not folders:
         held = f" ({_count(beside)} in it directly)" if beside else ""
         raise MissingInput(f"{folder} has no class folders{held}: put the images of each class in a folder of its own")
-    warnings = []
     if beside:
         warnings.append(
             f"{folder}: {_count(beside)} beside the class folders and left out, the first: {beside[0].name}"

@@ -26,6 +26,7 @@ WRITERS: Mapping[str, Callable[[Path, AnnotatedSet, Mapping[str, str]], None]] =
     "yolo": write_yolo,
     "csv": write_csv,
 }
+_ODD_ENDINGS = (".jfif", ".jpe", ".jif", ".pjpeg", ".JFIF", ".JPE")
 _NO_EXTENT = "{n} objects have no extent and were left out"
 IMAGE_FOLDERS: Mapping[str, str] = {"voc": "JPEGImages", "coco": "images", "yolo": "images", "csv": "images"}
 
@@ -64,12 +65,13 @@ def collect(dataset: Dataset) -> AnnotatedSet:
             record = replace(record, objects=kept)
         images.append(record if record.size else replace(record, size=upright_size(item.path)))
     shown = {thing.label for image in images for thing in image.objects or ()}
-    # VOC has class lists, which may name classes without objects.
-    declared = (
+    # VOC has class lists, which may name classes without objects; other formats declare theirs, or do not.
+    listed = (
         dataset.declared
         if isinstance(dataset, AnnotatedDataset)
         else tuple(sorted(shown | class_lists(dataset).keys()))
     )
+    declared = (*listed, *sorted(shown - set(listed)))
     return AnnotatedSet(declared, tuple(images), {name: dataset.split(name) for name in dataset.split_names()})
 
 
@@ -106,6 +108,9 @@ def _losses(data: AnnotatedSet, to: Format) -> Iterator[tuple[str, int]]:
     if to == "csv":
         empty = sum(not ids for ids in data.splits.values())
         yield f"{empty} empty splits are not kept", empty
+    odd = sorted({image.path.suffix for image in data.images} & set(_ODD_ENDINGS))
+    number = sum(image.path.suffix in _ODD_ENDINGS for image in data.images)
+    yield f"{number} images keep an ending that other tools may not know for JPEG ({' '.join(odd)})", number
     if to in ("yolo", "csv") or (to == "coco" and unannotated < len(data.images)):
         yield f"{unannotated} images without annotation may now pass for images without objects", unannotated
 

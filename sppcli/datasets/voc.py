@@ -172,8 +172,9 @@ def _read_lists(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
     for path in sorted(folder.glob("*.txt")):
         if path.name[0] == ".":
             continue
-        lines = [line.strip() for line in read_text(path, "a list of image ids").split("\n")]
-        lines = [line for line in lines if line]
+        written = read_text(path, "a list of image ids").split("\n")
+        # A name may begin or end with a blank, where there is such an image.
+        lines = [line if line in files else line.strip() for line in written if line.strip()]
         if not _is_class_list(path.stem, lines):
             # A line is an id, in some sets with spaces in it, in others with a number behind it.
             lists[path.stem] = [line if line in files else line.split()[0] for line in lines]

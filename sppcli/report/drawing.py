@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from sppcli.report.fonts import Font, face
 from sppcli.runtime.files import replacing
 from sppcli.structures import ByteImage
 
 Colour = tuple[int, int, int]
 Line = Literal["solid", "dotted", "dashed", "thin"]
 Rectangle = tuple[int, int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
@@ -336,14 +334,4 @@ def _extent(text: str, size: int) -> tuple[int, int]:
 
 
 def _font(size: int, text: str) -> Font:
-    return _face(size, text.isascii())
-
-
-@lru_cache(maxsize=64)
-def _face(size: int, ascii_only: bool) -> Font:
-    """Pillow's own font; for letters that it lacks, one that the system may have."""
-    if not ascii_only:
-        for name in ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf"):
-            with suppress(OSError):
-                return ImageFont.truetype(name, size)
-    return ImageFont.load_default(size)
+    return face(size, text)

@@ -16,6 +16,7 @@ from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
+from sppcli.report.fonts import missing_letters
 from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
@@ -141,6 +142,11 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
         progress.advance()
     if not drawn:
         raise BadInput(f"{source.name}: none of the {len(ids)} images can be shown; the first: {skipped[0].reason}")
+    for text, letters in missing_letters([*colours, *drawn]).items():
+        progress.warn(
+            f"no font on this machine has the letters {letters[:20]} of {text!r}: they are drawn as boxes; install one "
+            "that has, such as Noto Sans (fonts-noto, fonts-noto-cjk)"
+        )
     _warn_if_bare(source, config, drawn, progress)
     keys = legend(source.what, [overlay for overlay, _ in drawn.values()], colours)
     tiles = {image_id: Tile(f"{image_id}: {overlay.caption}", image) for image_id, (overlay, image) in drawn.items()}

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from sppcli.datasets.annotated import AnnotatedSet
+from sppcli.datasets.remarks import counted
 from sppcli.errors import BadInput
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -24,10 +25,15 @@ def check_writable(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Non
     """
     if to == "coco":
         return
-    for what, name, shown in _names(to, data, names):
-        fault = _fault(to, what, name)
-        if fault:
-            raise BadInput(f"{what} {shown!r} cannot be written as {to}: {fault}; rename it, or convert --to coco")
+    found = [(what, shown, _fault(to, what, name)) for what, name, shown in _names(to, data, names)]
+    faulty = [entry for entry in found if entry[2]]
+    if faulty:
+        what, shown, fault = faulty[0]
+        others = counted("; {n} more names cannot either", [repr(name) for _, name, _ in faulty[1:]])
+        raise BadInput(
+            f"{what} {shown!r} cannot be written as {to}: {fault}; rename it, or convert --to coco"
+            f"{others if len(faulty) > 1 else ''}"
+        )
 
 
 def _names(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

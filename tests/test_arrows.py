@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sppcli"
 
 FLOORS = (
-    ("errors", "paper"),
+    ("errors", "paper", "registry"),
     ("structures", "runtime"),
     ("images", "geometry", "artefacts"),
     ("datasets", "evaluation", "nets"),

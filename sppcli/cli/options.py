@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sppcli.nets.registry import BACKBONES
 from sppcli.paper import DEFAULT, RECIPES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -384,11 +385,8 @@ _NETWORK = (
     click.option(
         "--backbone",
         metavar="NAME",
-        show_default="the weights file's own, else alexnet",
-        help=(
-            "Backbone: alexnet, vgg16, squeezenet1_0, squeezenet1_1, resnet18, resnet50, googlenet or "
-            "mobilenet_v3_large."
-        ),
+        show_default="the one that the weights file fits; alexnet for imagenet",
+        help=f"Backbone: {', '.join(BACKBONES)}.",
     ),
     click.option(
         "--weights",

@@ -53,8 +53,8 @@ def print_localisation(result: LocalisationErrors, split: str, as_json: bool) ->
 def print_voc(summary: EvaluateSummary) -> None:
     result = summary.result
     _table(summary)
-    rule = "11-point" if result.protocol == "voc2007" else "area"
-    click.echo(f"{result.protocol} ({rule}), IoU {result.iou:g}, {summary.images:,} images of {summary.split}")
+    rule = {"voc2007": " (11-point)", "voc2010": " (area)"}.get(result.protocol, "")
+    click.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {summary.images:,} images of {summary.split}")
 
 
 def _table(summary: EvaluateSummary | IlsvrcSummary) -> None:

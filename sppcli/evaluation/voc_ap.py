@@ -25,7 +25,7 @@ VOC2010 development kits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -67,7 +67,7 @@ class VocResult:
     ``n_elsewhere`` counts detections in images outside the annotations given, which were not looked at.
     """
 
-    protocol: Protocol
+    protocol: str
     iou: float
     ap: dict[str, float | None]
     mAP: float | None  # noqa: N815 (the field's name)
@@ -144,6 +144,36 @@ def evaluate_voc(
         max_recall=max_recall,
         n_elsewhere=len(image) - len(here),
     )
+
+
+def voc2007(
+    detections: Detections,
+    annotations: Mapping[str, Annotations],
+    classes: Sequence[str],
+    *,
+    iou: float = 0.5,
+    points: Points = "exact",
+) -> VocResult:
+    """`evaluate_voc` by VOC2007's rule, as an `Evaluate`."""
+    return evaluate_voc(detections, annotations, classes, "voc2007", iou, points)
+
+
+def voc2010(
+    detections: Detections,
+    annotations: Mapping[str, Annotations],
+    classes: Sequence[str],
+    *,
+    iou: float = 0.5,
+    points: Points = "exact",
+) -> VocResult:
+    """`evaluate_voc` by VOC2010's rule, as an `Evaluate`; there are no recall points."""
+    return evaluate_voc(detections, annotations, classes, "voc2010", iou, points)
+
+
+Evaluate = Callable[..., VocResult]
+"""What a line of `registry.PROTOCOLS` leads to: ``(detections, annotations, classes, *, iou, points)``, each as by
+`evaluate_voc`; ``ap`` of the result is the protocol's figure, ``mAP`` its mean.
+"""
 
 
 def match_detections(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,34 +14,45 @@ from sppcli.errors import UsageProblem
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.receptive_field import grid_of
+from sppcli.nets.registry import BACKBONES
 
 CANONICAL = 224
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A torchvision network: where it is cut by default, its fc layers as paths of modules, what its pixels are.
+    """A network: what builds it, where it is cut by default, its fc layers as paths of modules, what its pixels are.
+
+    ``url``: gives the address of ImageNet weights to download, None where there are none.
 
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
     """
 
+    build: Callable[[], nn.Module]
     cut: str
     head_layers: tuple[tuple[str, str], ...] = ()
     head_level: int = 0
     normalisation: str = "imagenet"
+    url: Callable[[], str] | None = None
 
 
-SPECS: Mapping[str, BackboneSpec] = {
-    "alexnet": BackboneSpec("features.11", (("fc6", "classifier.1"), ("fc7", "classifier.4")), 6),
-    "vgg16": BackboneSpec("features.29", (("fc6", "classifier.0"), ("fc7", "classifier.3")), 7),
-    "squeezenet1_0": BackboneSpec("features.12"),
-    "squeezenet1_1": BackboneSpec("features.12"),
-    "resnet18": BackboneSpec("layer3"),
-    "resnet50": BackboneSpec("layer3"),
-    "googlenet": BackboneSpec("inception4e", normalisation="inception"),
-    "mobilenet_v3_large": BackboneSpec("features.12"),
-}
+class _Specs(Mapping[str, BackboneSpec]):
+    """The registered backbones by name; a specification is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> BackboneSpec:
+        spec = BACKBONES[name].load()
+        assert isinstance(spec, BackboneSpec)
+        return spec
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(BACKBONES)
+
+    def __len__(self) -> int:
+        return len(BACKBONES)
+
+
+SPECS = _Specs()
 
 
 @dataclass(frozen=True)
@@ -134,16 +144,8 @@ class Network:
 
 
 def torchvision_model(name: str) -> nn.Module:
-    """The bare torchvision network ``name``, its parameters not yet loaded."""
-    # As long to import as torch itself, and only needed for its own networks.
-    import torchvision
-
-    with warnings.catch_warnings():
-        # Constructors warn that their own initialisation is slow; it is overwritten by the weights.
-        warnings.simplefilter("ignore", FutureWarning)
-        more = {"init_weights": False} if name == "googlenet" else {}
-        model: nn.Module = torchvision.models.get_model(name, weights=None, **more).eval()
-    return model
+    """The bare network ``name`` in evaluation mode, torchvision's or another, its parameters not yet loaded."""
+    return SPECS[name].build().eval()
 
 
 def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:

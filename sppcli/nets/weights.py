@@ -99,22 +99,24 @@ def fetch_imagenet(backbone: str) -> tuple[Path, int]:
 
     Raises:
         MissingInput: no network connection; says what to fetch.
+        UsageProblem: nobody offers ImageNet weights of this backbone.
     """
-    import torchvision
-
-    entry = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    address = SPECS[backbone].url
+    if address is None:
+        raise UsageProblem(f"there are no ImageNet weights of {backbone} to download; give --weights FILE")
+    url = address()
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if not kept.exists():
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
             hash_in_name = torch.hub.HASH_REGEX.search(kept.name)
-            torch.hub.download_url_to_file(entry.url, str(kept), hash_in_name and hash_in_name[1])
+            torch.hub.download_url_to_file(url, str(kept), hash_in_name and hash_in_name[1])
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             # URLError is an OSError; a wrong hash is a RuntimeError.
             said = reason(getattr(error, "reason", None) or error)
             raise MissingInput(
                 f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
-                f"({said}); connect to the network once, or fetch {entry.url} elsewhere and pass --weights FILE"
+                f"({said}); connect to the network once, or fetch {url} elsewhere and pass --weights FILE"
             ) from None
         return kept, kept.stat().st_size
     return kept, 0

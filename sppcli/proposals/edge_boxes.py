@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from sppcli.images import shrink
 from sppcli.proposals.edges import forest_edges, gradient_edges
 from sppcli.structures import Boxes, ByteImage, FloatArray
+
+if TYPE_CHECKING:
+    from sppcli.proposals.propose import ProposeConfig
 
 
 def edge_boxes(
@@ -44,3 +49,14 @@ def edge_boxes(
     boxes = (corners[first] * [x_factor, y_factor, x_factor, y_factor]).astype(np.float32)
     limit = np.array([image.shape[1], image.shape[0]] * 2, dtype=np.float32)
     return np.minimum(boxes, limit), scores[first]
+
+
+def propose(image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
+    """`edge_boxes` as a `propose.Search`."""
+    return edge_boxes(
+        image,
+        max_proposals=config.max_proposals,
+        max_side=config.max_side,
+        model=config.edge_model,
+        model_digest=config.edge_model_digest,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,11 +12,11 @@ import numpy as np
 from sppcli.errors import SppError
 from sppcli.images import decode, digest, read_bytes
 from sppcli.paper import DEFAULT
-from sppcli.proposals.edge_boxes import edge_boxes
+from sppcli.proposals.registry import METHODS
 from sppcli.proposals.union import unite
 from sppcli.structures import Boxes, ByteImage, FloatArray, ImageItem
 
-SELECTIVE_SEARCH, EDGE_BOXES = METHODS = ("selective-search", "edge-boxes")
+SELECTIVE_SEARCH = "selective-search"
 
 
 def engine_name(engine: str) -> str:
@@ -62,6 +63,12 @@ class ProposeConfig:
         return {**found, "method": method, "engine": engine_name(self.engine)}
 
 
+Search = Callable[[ByteImage, str, ProposeConfig], tuple[Boxes, FloatArray]]
+"""What a method of `registry.METHODS` is: from an RGB image, the digest of its file (to draw at random by) and the
+settings, to at most ``max_proposals`` boxes (N, 4) float32 in pixels of the image, best first, and scores (N,) float32.
+"""
+
+
 @dataclass(frozen=True)
 class Windows:
     """Windows of one image, its size, or why there are none."""
@@ -87,26 +94,10 @@ def propose_image(image: ImageItem, config: ProposeConfig) -> Windows:
 
 def search(image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
     """Windows and scores of a decoded image whose file has the digest ``content``, by all methods of ``config``."""
-    return unite([_search_by(method, image, content, config) for method in config.methods])
+    return unite([_search(method)(image, content, config) for method in config.methods])
 
 
-def _search_by(method: str, image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
-    if method == EDGE_BOXES:
-        return edge_boxes(
-            image,
-            max_proposals=config.max_proposals,
-            max_side=config.max_side,
-            model=config.edge_model,
-            model_digest=config.edge_model_digest,
-        )
-    # Brings numba, which a search that is up to date does not wait for.
-    from sppcli.proposals.selective_search.search import selective_search
-
-    return selective_search(
-        image,
-        mode=config.mode,
-        max_proposals=config.max_proposals,
-        max_side=config.max_side,
-        seed=(config.seed, int(content[:16], 16)),
-        engine=config.engine,
-    )
+def _search(method: str) -> Search:
+    # Selective Search brings numba, which a search that is up to date does not wait for.
+    found: Search = METHODS[method].load()
+    return found

@@ -22,7 +22,8 @@ from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
-from sppcli.evaluation.voc_ap import Points, Protocol, VocResult, evaluate_voc
+from sppcli.evaluation.registry import PROTOCOLS
+from sppcli.evaluation.voc_ap import Evaluate, Points, VocResult
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, Detections
@@ -30,9 +31,11 @@ from sppcli.structures import Annotations, Detections
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """``iou``: a detection is a hit at this overlap or more; ``points``: see `evaluation.voc_ap.ap_11point`."""
+    """``protocol``: a name of `evaluation.registry.PROTOCOLS`, but COCO's and ILSVRC's. ``iou``: a detection is a hit at
+    this overlap or more; ``points``: see `evaluation.voc_ap.ap_11point`.
+    """
 
-    protocol: Protocol = "voc2007"
+    protocol: str = "voc2007"
     split: str = "test"
     iou: float = 0.5
     points: Points = "exact"
@@ -238,5 +241,6 @@ def _evaluate(
     classes = tuple(sorted(set(dataset.classes) | set(detections.classes)))
     if not any(annotations.labels for annotations in truth.values()):
         raise BadInput(f"there is no object in split {config.split} of {dataset.root}: nothing to evaluate against")
-    result = evaluate_voc(detections, truth, classes, config.protocol, config.iou, config.points)
+    evaluate: Evaluate = PROTOCOLS[config.protocol].load()
+    result = evaluate(detections, truth, classes, iou=config.iou, points=config.points)
     return EvaluateSummary(result, len(ids), config.split, source)

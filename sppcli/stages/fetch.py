@@ -11,21 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sppcli.errors import BadInput, MissingInput
+from sppcli.nets.registry import BACKBONES
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 
 VOC_YEARS = ("2007", "2008", "2009", "2010", "2011", "2012")
 DATASETS = tuple(f"voc{year}" for year in VOC_YEARS)
-WEIGHTS = (
-    "alexnet",
-    "vgg16",
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "resnet18",
-    "resnet50",
-    "googlenet",
-    "mobilenet_v3_large",
-)
+WEIGHTS = tuple(name for name, entry in BACKBONES.items() if entry.downloads)
 
 _CHUNK = 1 << 20
 _SECONDS = 60  # without a byte, before a connection is given up

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sppcli.cli import options
+from sppcli.evaluation.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     from sppcli.artefacts.detections import DetectionsFile
-    from sppcli.evaluation.voc_ap import Points, Protocol
+    from sppcli.evaluation.voc_ap import Points
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _protocols(function: F) -> F:
+    """A flag for each evaluation protocol; the first is the default."""
+    for name, entry in reversed(PROTOCOLS.items()):
+        first: dict[str, Any] = {"default": name} if name == next(iter(PROTOCOLS)) else {}
+        function = click.option(f"--{name}", "protocol", flag_value=name, help=entry.text, **first)(function)
+    return function
 
 
 @click.command("evaluate")
 @click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
-@click.option(
-    "--voc2007",
-    "protocol",
-    flag_value="voc2007",
-    default="voc2007",
-    help="Report 11-point average precision, as VOC 2007 does. This is the default.",
-)
-@click.option(
-    "--voc2010",
-    "protocol",
-    flag_value="voc2010",
-    help="Report the area under the precision-recall curve, as VOC 2010 and later do.",
-)
-@click.option(
-    "--coco",
-    "protocol",
-    flag_value="coco",
-    help="Report COCO's measures: AP over IoU 0.50:0.95, AP by object size, and average recall.",
-)
-@click.option(
-    "--ilsvrc",
-    "protocol",
-    flag_value="ilsvrc",
-    help=(
-        "Report ILSVRC's AP: the area under the curve, with a lower IoU for small objects, without the "
-        "images of the blacklist."
-    ),
-)
+@_protocols
 @click.option(
     "--localization",
     type=options.FilePath,
@@ -138,13 +123,11 @@ def command(
     elif protocol == "ilsvrc":
         _ilsvrc(detections, results, dataset, split, as_json)
     else:
-        _voc(
-            "voc2010" if protocol == "voc2010" else "voc2007", detections, results, dataset, split, iou, points, as_json
-        )
+        _voc(protocol, detections, results, dataset, split, iou, points, as_json)
 
 
 def _voc(
-    protocol: Protocol,
+    protocol: str,
     detections: Path,
     results: Path | None,
     dataset: Path | None,

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from sppcli.cli import options
+from sppcli.nets.registry import BACKBONES
 
 # As in stages.fetch, which --help does not import.
 NAMES = (
     *(f"voc{year}" for year in range(2007, 2013)),
-    *("alexnet", "vgg16", "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet50", "googlenet", "mobilenet_v3_large"),
+    *(name for name, entry in BACKBONES.items() if entry.downloads),
 )
 
 

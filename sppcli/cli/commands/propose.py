@@ -10,6 +10,7 @@ import click
 
 from sppcli.cli import options
 from sppcli.paper import DEFAULT
+from sppcli.proposals.registry import METHODS
 from sppcli.runtime.cpus import cpu_threads
 
 
@@ -21,7 +22,7 @@ from sppcli.runtime.cpus import cpu_threads
 @click.option(
     "--method",
     "methods",
-    type=click.Choice(["selective-search", "edge-boxes"]),
+    type=click.Choice(list(METHODS)),
     multiple=True,
     show_default="selective-search; none with --import",
     help=(

@@ -10,8 +10,9 @@ import click
 
 from sppcli.cli import options
 from sppcli.cli.options import Fraction, IntList, Number, PositiveFloat, SizeList
+from sppcli.nets.registry import BACKBONES
 
-_NETS = "zf5, convnet5, overfeat5, overfeat7, tiny, or a torchvision trunk: alexnet, vgg16, googlenet, resnet18 …"
+_NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', '.join(BACKBONES)}"
 
 
 @click.command("train-net")

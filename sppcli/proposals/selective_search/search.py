@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,6 +27,9 @@ from sppcli.proposals.selective_search.opencv_search import opencv_regions
 from sppcli.proposals.selective_search.pixel_codes import pixel_codes
 from sppcli.proposals.selective_search.region_features import measure
 from sppcli.structures import Boxes, ByteImage, FloatArray
+
+if TYPE_CHECKING:
+    from sppcli.proposals.propose import ProposeConfig
 
 Int32 = npt.NDArray[np.int32]
 
@@ -126,3 +130,15 @@ def _distinct(rects: Int32) -> npt.NDArray[np.int64]:
     shifts = np.array([48, 32, 16, 0])
     keys = np.unique((wide << shifts).sum(axis=1))
     return np.asarray((keys[:, None] >> shifts) & 0xFFFF)
+
+
+def propose(image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
+    """`selective_search` as a `propose.Search`."""
+    return selective_search(
+        image,
+        mode=config.mode,
+        max_proposals=config.max_proposals,
+        max_side=config.max_side,
+        seed=(config.seed, int(content[:16], 16)),
+        engine=config.engine,
+    )

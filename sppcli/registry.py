@@ -1,8 +1,8 @@
 """Registries: what can be chosen by name, a line each, without importing any of it.
 
 `nets.registry` has the backbones, `proposals.registry` the region proposal methods, `evaluation.registry` the
-evaluation protocols. Help, ``spp fetch`` and the documentation are made from them. (Annotation formats: `datasets.formats`.)
-docs/extending.md adds one of each.
+evaluation protocols. Help, ``spp fetch`` and the documentation are made from them. (Annotation formats:
+`datasets.formats`.) docs/extending.md adds one of each.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ from sppcli.structures import Annotations, Detections
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """``protocol``: a name of `evaluation.registry.PROTOCOLS`, but COCO's and ILSVRC's. ``iou``: a detection is a hit at
-    this overlap or more; ``points``: see `evaluation.voc_ap.ap_11point`.
+    """``protocol``: a name of `evaluation.registry.PROTOCOLS`, but COCO's and ILSVRC's. ``iou``: a detection is a hit
+    at this overlap or more; ``points``: see `evaluation.voc_ap.ap_11point`.
     """
 
     protocol: str = "voc2007"

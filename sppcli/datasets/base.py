@@ -296,7 +296,6 @@ def require_annotations(dataset: Dataset) -> None:
         BadInput: says what is expected where.
     """
     if not dataset.has_annotations:
-        raise BadInput(
-            f"{dataset.root} has no annotations: training and evaluation need a PASCAL VOC folder "
-            "(JPEGImages, Annotations, ImageSets) or a COCO, YOLO or CSV data set"
-        )
+        from sppcli.datasets.formats import WANTED
+
+        raise BadInput(f"{dataset.root} has no annotations, which training and evaluation need: {WANTED}")

@@ -49,6 +49,13 @@ FORMATS: tuple[Format, ...] = (
 
 NAMES = tuple(form.name for form in FORMATS)
 
+_OTHERS = [form.title for form in FORMATS if form is not voc.FORMAT]
+WANTED = (
+    f"give a {voc.FORMAT.title} data set, or one in the format of {', '.join(_OTHERS[:-1])} or {_OTHERS[-1]}, "
+    "with the annotation files in the folder that is given"
+)
+"""What to do where there are no annotations."""
+
 
 def open_dataset(sources: Sequence[Path | str], images_needed: bool = True, form: str | None = None) -> Dataset:
     """Open ``sources`` as the data set that they are.

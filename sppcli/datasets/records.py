@@ -41,7 +41,9 @@ def record_of(dataset: Dataset, image_id: str) -> AnnotatedImage:
         record, remarks = fitted(dataset.record(image_id), str(dataset.sources[0]))
         dataset.warnings += remarks
         return record
-    raise BadInput(f"{dataset.root} is no annotated data set: give a VOC, COCO, YOLO or CSV one")
+    from sppcli.datasets.formats import WANTED
+
+    raise BadInput(f"{dataset.root} is no annotated data set: {WANTED}")
 
 
 def collect(dataset: Dataset) -> AnnotatedSet:

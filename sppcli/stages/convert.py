@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sppcli.datasets import open_dataset
+from sppcli.datasets.formats import WANTED
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
 from sppcli.datasets.writable import check_writable
 from sppcli.errors import BadInput, MissingInput, UsageProblem
@@ -49,7 +50,7 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
         raise MissingInput(f"{destination}: the folder {destination.parent} does not exist; create it first")
     dataset = open_dataset([source])
     if not dataset.has_annotations:
-        raise BadInput(f"{source} has no annotations to convert: give a VOC, COCO, YOLO or CSV data set")
+        raise BadInput(f"{source} has no annotations to convert: {WANTED}")
     progress.note("reading annotations")
     data = collect(dataset)
     for warning in dataset.remarks():

@@ -599,7 +599,43 @@ KAGGLE = Layout(
     says=(r"has no column for the class: its 2 objects are called 'object'", r"1 of 3 images"),
 )
 
+_TF = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+CSV_ROBOFLOW = Layout(
+    "csv",
+    {
+        "train/_annotations.csv": _TF + "a.jpg,64,48,cat,6,7,15,26\na.jpg,64,48,dog,21,11,40,31\n",
+        "valid/_annotations.csv": _TF + "a.jpg,64,48,cat,2,3,4,5\n",
+    },
+    {"train/a": [("cat", (5, 6, 15, 26)), ("dog", (20, 10, 40, 31))], "valid/a": [("cat", (1, 2, 4, 5))]},
+    {"train": ("train/a",), "valid": ("valid/a",)},
+    {"train/a.jpg": SIZE, "valid/a.jpg": SIZE},
+)
+CSV_TENSORFLOW = Layout(
+    "csv",
+    {
+        "train_labels.csv": _TF + "a.jpg,64,48,cat,6,7,15,26\n",
+        "test_labels.csv": _TF + "a.jpg,64,48,cat,2,3,4,5\n",
+    },
+    {"train/a": [("cat", (5, 6, 15, 26))], "test/a": [("cat", (1, 2, 4, 5))]},
+    {"train": ("train/a",), "test": ("test/a",)},
+    {"images/train/a.jpg": SIZE, "images/test/a.jpg": SIZE},
+)
+CSV_EXCEL = Layout(
+    "csv",
+    {
+        "annotations.csv": "image;x0;y0;x1;y1;class;crowd;split\na.jpg;1,5;2;30;40;cat;1;train trainval\n"
+        "b.jpg;;;;;;;val\n"
+    },
+    {"a": [("cat", (1.5, 2, 30, 40))], "b": []},
+    {"train": ("a",), "trainval": ("a",), "val": ("b",)},
+    {"a.jpg": SIZE, "b.jpg": SIZE},
+    frozenset({("a", 0, "crowd")}),
+)
+
 LAYOUTS = {
+    "csv-roboflow": CSV_ROBOFLOW,
+    "csv-tensorflow": CSV_TENSORFLOW,
+    "csv-excel": CSV_EXCEL,
     "via-json": VIA_JSON,
     "via-project": VIA_PROJECT,
     "via-1": VIA_1,

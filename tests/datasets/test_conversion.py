@@ -16,6 +16,7 @@ from sppcli.cli.main import main
 from sppcli.datasets import open_dataset
 from sppcli.datasets.annotated import AnnotatedImage, AnnotatedSet, LabelledBox
 from sppcli.datasets.classification import open_classified
+from sppcli.datasets.formats import FORMATS
 from sppcli.datasets.records import collect, losses
 from sppcli.datasets.voc_write import whole
 from tests.conftest import Voc
@@ -198,7 +199,9 @@ def test_a_conversion_that_fails_leaves_nothing(voc: Voc, tmp_path: Path, capsys
 def test_convert_needs_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image_file(tmp_path / "plain" / "a.png")
     assert main(["convert", str(tmp_path / "plain"), str(tmp_path / "out"), "--to", "coco"]) == 3
-    assert "has no annotations to convert" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has no annotations to convert" in said
+    assert all(form.title in " ".join(said.split()) for form in FORMATS)
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "csv"])

@@ -49,9 +49,9 @@ FORMATS: tuple[Format, ...] = (
 
 NAMES = tuple(form.name for form in FORMATS)
 
-_OTHERS = [form.title for form in FORMATS if form is not voc.FORMAT]
+_OTHERS = [form.title for form in FORMATS if form is not voc_folders.FORMAT]
 WANTED = (
-    f"give a {voc.FORMAT.title} data set, or one in the format of {', '.join(_OTHERS[:-1])} or {_OTHERS[-1]}, "
+    f"give a {voc_folders.FORMAT.title} data set, or one in the format of {', '.join(_OTHERS[:-1])} or {_OTHERS[-1]}, "
     "with the annotation files in the folder that is given"
 )
 """What to do where there are no annotations."""

@@ -193,3 +193,20 @@ def test_scores(count: int, dtype: type):
     assert scores.dtype == np.float32
     assert scores.shape == (count,)
     np.testing.assert_allclose(scores, features.astype(np.float64) @ model.weights + 0.75, atol=1e-5)
+
+
+def test_a_negative_drawn_above_the_lowest_one_held_comes_in():
+    """Once there is no room for all, those with the highest of the drawn numbers stay, early or late."""
+    m = miner(capacity=8)
+    draws = np.random.default_rng(m.svm.seed).random(80)
+    rows = np.tile(EASY[:1], (40, 1))
+    for image, part in enumerate((draws[:40], draws[40:])):
+        came = m.add(image, range(40), rows)
+        if image == 0:
+            m.problem()
+            lowest = np.sort(part)[-8]
+        else:
+            assert came == (part >= lowest).sum() > 1
+    m.problem()
+    kept = [i for i in range(80) if draws[i] >= np.sort(draws)[-8]]
+    assert [40 * image + window for image in (0, 1) for window in held(m, image, range(40))] == kept

@@ -154,6 +154,33 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class WrittenDetections:
+    """Detections as COCO's result files write them, in double precision: not one bit is lost on the way to their score.
+
+    As `Detections`, but ``xywh`` (N, 4) float64 x y width height and ``scores`` (N,) float64, in the order of the file.
+    """
+
+    image_ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    image: IntArray
+    label: IntArray
+    xywh: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not len(self.image) == len(self.label) == len(self.xywh) == len(self.scores):
+            raise ValueError("image, label, xywh and scores differ in length")
+
+    @classmethod
+    def of(cls, found: Detections) -> WrittenDetections:
+        """What a file of ``found`` holds when its numbers are written in full."""
+        corners = found.boxes.astype(np.float64)
+        xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+        scores = found.scores.astype(np.float64)
+        return cls(found.image_ids, found.classes, found.image, found.label, xywh, scores)
+
+
+@dataclass(frozen=True)
 class Skipped:
     """An input that was left out of a result, and why."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class LabelledBox:
     """An object: ``box`` x0 y0 x1 y1, 0-based half-open, pixels; ``crowd``: a group in one box (COCO's iscrowd).
 
     ``area``: of the object in square pixels where the format has it (COCO's, of the segmentation), else None.
+    ``xywh``: x y width height where a file has the box so (COCO's): x + width - x may differ from the width read.
     """
 
     label: str
@@ -38,6 +39,7 @@ class LabelledBox:
     truncated: bool = False
     crowd: bool = False
     area: float | None = None
+    xywh: Corners | None = field(default=None, compare=False, kw_only=True)
 
     @property
     def has_extent(self) -> bool:

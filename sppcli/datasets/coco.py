@@ -241,6 +241,7 @@ def _objects(data: Mapping[str, Any], file: _File) -> dict[int, list[LabelledBox
             truncated=bool(row.get("truncated", 0)),
             crowd=bool(row.get("iscrowd", 0)),
             area=None if area is None else float(area),
+            xywh=(x, y, width, height),
         )
         objects.setdefault(row["image_id"], []).append(thing)
     return objects

@@ -14,8 +14,15 @@ from sppcli.datasets.annotated import AnnotatedSet, LabelledBox
 
 
 def bbox_of(thing: LabelledBox) -> list[float]:
-    """COCO's x y width height. Nine decimals: x + width - x is then the width that was read, not one rounded twice."""
+    """COCO's x y width height: as they were read, if the box is still the one that was read.
+
+    Of others nine decimals: x + width - x is then the width that was meant, not one rounded twice.
+    """
     x0, y0, x1, y1 = thing.box
+    if thing.xywh is not None:
+        x, y, width, height = thing.xywh
+        if (x, y, x + width, y + height) == thing.box:
+            return [_plain(value) for value in thing.xywh]
     return [_plain(x0), _plain(y0), _plain(round(x1 - x0, 9)), _plain(round(y1 - y0, 9))]
 
 

@@ -25,6 +25,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sppcli.datasets.annotated import AnnotatedSet, Corners, LabelledBox, read_text
 from sppcli.datasets.exported import Entry, Export, ExportDataset
@@ -137,7 +138,7 @@ def _things(line: Sequence[str], layout: _Layout, where: str) -> Iterator[Labell
         raise BadInput(f"{where} has a {'class but no box' if label else 'box but no class'}; fill in both or none")
     if label:
         x0, y0, x1, y1 = (number_of(text, where) for text in corners)
-        flags = {name: _flag(line[column], name, where) for name, column in layout.flags.items()}
+        flags: dict[str, Any] = {name: _flag(line[column], name, where) for name, column in layout.flags.items()}
         yield LabelledBox(label, _half_open((x0, y0, x1, y1), layout.convention), **flags)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.errors import UsageProblem
-from sppcli.structures import BoolArray, Detections
+from sppcli.structures import BoolArray, Detections, WrittenDetections
 
 Float64 = npt.NDArray[np.float64]
 
@@ -57,7 +57,9 @@ class CocoResult:
     n_detections: dict[str, int]
 
 
-def evaluate_coco(detections: Detections, truth: Mapping[str, CocoTruth], classes: Sequence[str]) -> CocoResult:
+def evaluate_coco(
+    detections: Detections | WrittenDetections, truth: Mapping[str, CocoTruth], classes: Sequence[str]
+) -> CocoResult:
     """COCO's figures over the images in ``truth``.
 
     Args:
@@ -73,7 +75,8 @@ def evaluate_coco(detections: Detections, truth: Mapping[str, CocoTruth], classe
     if foreign:
         raise UsageProblem(f"objects of {', '.join(foreign)}, which are not among the classes evaluated")
     numbers = _numbers(truth)
-    rows = _rows(detections, numbers, category)
+    written = WrittenDetections.of(detections) if isinstance(detections, Detections) else detections
+    rows = _rows(written, numbers, category)
     stats, per_class = _run(_ground_truth(truth, numbers, category), rows, list(numbers.values()))
     counted = [
         label
@@ -96,15 +99,15 @@ def _numbers(truth: Mapping[str, CocoTruth]) -> dict[str, int]:
     return {image_id: position for position, image_id in enumerate(truth, start=1)}
 
 
-def _rows(detections: Detections, numbers: Mapping[str, int], category: Mapping[str, int]) -> list[dict[str, Any]]:
+def _rows(
+    detections: WrittenDetections, numbers: Mapping[str, int], category: Mapping[str, int]
+) -> list[dict[str, Any]]:
     images = [numbers.get(image_id) for image_id in detections.image_ids]
     labels = [category.get(name) for name in detections.classes]
-    boxes = detections.boxes.astype(np.float64)
-    sides = boxes[:, 2:] - boxes[:, :2]
     rows: list[dict[str, Any]] = []
     for i, (image, label) in enumerate(zip(detections.image.tolist(), detections.label.tolist(), strict=True)):
         if images[image] is not None and labels[label] is not None:
-            bbox = [*boxes[i, :2].tolist(), *sides[i].tolist()]
+            bbox = detections.xywh[i].tolist()
             rows.append(
                 {
                     "id": len(rows) + 1,

@@ -26,7 +26,7 @@ from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.evaluation.voc_ap import Evaluate, Points, VocResult
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
-from sppcli.structures import Annotations, Detections
+from sppcli.structures import Annotations, Detections, WrittenDetections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,11 @@ def run_coco_on_results(dataset: Path, results: Path, split: str, *, options: Ru
 
 
 def _coco(
-    detections: Detections, opened: Dataset, wanted: tuple[str, ...], split: str, progress: Progress
+    detections: Detections | WrittenDetections,
+    opened: Dataset,
+    wanted: tuple[str, ...],
+    split: str,
+    progress: Progress,
 ) -> CocoSummary:
     truth = {image_id: _coco_truth(opened, image_id) for image_id in wanted}
     for warning in opened.remarks():

@@ -150,6 +150,7 @@ def test_result_files_of_others(tmp_path: Path, run: Run) -> None:
         ("[", "is not JSON"),
         (json.dumps([{**good, "score": "x"}]), "entry 0 needs image_id"),
         (json.dumps([good, {**good, "image_id": 4}]), "entry 1: "),
+        (json.dumps([{**good, "bbox": [1, 2, -3, 4]}]), "entry 0 has a bbox of negative width or height"),
         (json.dumps([{**good, "category_id": 4}]), "has no category of id 4"),
     ):
         results.write_text(content)
@@ -159,6 +160,39 @@ def test_result_files_of_others(tmp_path: Path, run: Run) -> None:
         assert message in err
     results.unlink()
     assert run(*arguments, "val")[0] == 3
+
+
+def test_result_files_score_as_pycocotools_scores_them(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boxes and scores of many digits, half of them at an IoU of exactly 0.5, 0.6 or 0.75 in what the files say."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(5)
+    names = {3: "cat", 7: "dog"}
+    images, objects, found = [], [], []
+    for number in range(1, 41):
+        name = f"{number}.jpg"
+        image_file(tmp_path / "coco" / "images" / name, (320, 240))
+        images.append({"id": number, "file_name": name, "width": 320, "height": 240})
+        for _ in range(int(rng.integers(1, 5))):
+            digits = int(rng.integers(1, 15))
+            x, y = (round(value, digits) for value in rng.uniform(0, 150, 2).tolist())
+            width, height = (round(value, digits) for value in rng.uniform(10, 80, 2).tolist())
+            category = int(rng.choice([3, 7]))
+            of = {"image_id": number, "category_id": category}
+            objects.append({**of, "bbox": [x, y, width, height], "area": width * height, "iscrowd": 0})
+            share = float(rng.choice([0.5, 0.6, 0.75, rng.uniform(0.4, 1)]))
+            # Scores that differ in the last digits only: in single precision they would be equal.
+            score = 0.7 + float(rng.integers(0, 400)) * 1e-10
+            found.append({**of, "bbox": [x, y, width * share, height], "score": score})
+    write_coco_file(tmp_path / "coco" / "annotations" / "instances_test.json", images, objects, names)
+    Path("results.json").write_text(json.dumps(found))
+    code, out, err = run("evaluate", "coco", "--coco", "--split", "test", "--results", "results.json", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    stats = [-1 if result[name] is None else result[name] for name in STATS]
+    assert stats == pytest.approx(pycocotools_stats("results.json"), rel=0, abs=1e-12)
+    assert 0.1 < result["AP"] < 0.9
 
 
 def test_results_go_by_the_ids_of_their_own_splits_file(tmp_path: Path, run: Run) -> None:

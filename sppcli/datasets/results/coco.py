@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +13,13 @@ from sppcli.datasets.base import did_you_mean, siblings
 from sppcli.datasets.coco import CocoDataset, is_number
 from sppcli.datasets.coco_numbers import CocoNumbers
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.structures import Detections, as_boxes
+from sppcli.structures import WrittenDetections
 
 _NO_ID = -(2**63)
 
 
-def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> Detections:
+def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> WrittenDetections:
     """Detections in the images of ``split``, by the ids of that split's file; those in other images are passed over.
-
-    Boxes become float32 corners, so that a width may change by some hundred-thousandths of a pixel.
 
     Raises:
         MissingInput: no such file.
@@ -49,7 +48,8 @@ def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> Detection
     for i, entry in enumerate(entries):
         where = f"{path}: entry {i}"
         row = entry if isinstance(entry, dict) else {}
-        bbox, score = row.get("bbox"), row.get("score")
+        bbox: Any = row.get("bbox")
+        score: Any = row.get("score")
         if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(is_number, [*bbox, score]))):
             raise BadInput(f"{where} needs image_id, category_id, a bbox x y width height and a score")
         number, category = _id(row.get("image_id")), _id(row.get("category_id"))
@@ -63,15 +63,17 @@ def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> Detection
         x, y, width, height = map(float, bbox)
         image.append(position[image_id])
         label.append(label_of[numbers.categories[category]])
-        boxes.append((x, y, x + width, y + height))
+        if width < 0 or height < 0:
+            raise BadInput(f"{where} has a bbox of negative width or height: {bbox!r}")
+        boxes.append((x, y, width, height))
         scores.append(score)
-    return Detections(
+    return WrittenDetections(
         image_ids,
         tuple(label_of),
         np.array(image, dtype=np.int64),
         np.array(label, dtype=np.int64),
-        as_boxes(boxes, str(path)),
-        np.array(scores, dtype=np.float32),
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(scores, dtype=np.float64),
     )
 
 

@@ -19,7 +19,7 @@ from sppcli.datasets.results.voc import read_results
 from sppcli.datasets.results.writers import result_writer
 from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.proposals.window_files import read_windows
-from sppcli.structures import Annotations, Detections, Found, ImageDetections, ImageItem
+from sppcli.structures import Annotations, Detections, Found, ImageDetections, ImageItem, WrittenDetections
 from tests.datasets.annotated_sets import write_coco_file
 
 # Whatever a file may be called, endings of lines and blanks above all, but no folders.
@@ -147,6 +147,15 @@ def test_json_lines_are_read_back(tmp_path_factory: pytest.TempPathFactory, ids:
         assert set(json.loads(line)) == {"image", "path", "class", "score", "box"}
 
 
+def coco_lines(found: WrittenDetections) -> list[tuple[object, ...]]:
+    return sorted(
+        (found.image_ids[image], found.classes[label], *box, score)
+        for image, label, box, score in zip(
+            found.image.tolist(), found.label.tolist(), found.xywh.tolist(), found.scores.tolist(), strict=True
+        )
+    )
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(NAMES.filter(str.strip), min_size=1, max_size=4, unique=True),
@@ -170,9 +179,14 @@ def test_coco_results_are_read_back_bit_for_bit(
     found = found_in([item.id for item in dataset.images], classes)
     written("coco", folder / "r.json", dataset, "val", found, classes)
     assert {row["image_id"] for row in json.loads((folder / "r.json").read_text())} <= set(numbers[: len(names)])
-    assert rows(read_coco_results(folder / "r.json", dataset, "val")) == rows(
-        Detections.of_images(found, tuple(classes))
-    )
+    read = read_coco_results(folder / "r.json", dataset, "val")
+    made = Detections.of_images(found, tuple(classes))
+    assert coco_lines(read) == coco_lines(WrittenDetections.of(made))
+    # The corners that were found come back from it.
+    ends = (read.xywh[:, :2] + read.xywh[:, 2:]).astype(np.float32)
+    boxes = np.concatenate([read.xywh[:, :2].astype(np.float32), ends], axis=1)
+    scores = read.scores.astype(np.float32)
+    assert rows(Detections(read.image_ids, read.classes, read.image, read.label, boxes, scores)) == rows(made)
 
 
 def two_splits(folder: Path, train: dict[int, str], val: dict[int, str]) -> CocoDataset:

@@ -13,6 +13,7 @@ import torch
 
 from sppcli.datasets import open_dataset
 from sppcli.datasets.imagefolder import open_labelled, splits_of
+from sppcli.detection.per_image import none_left
 from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.evaluation.topk import top_k_error
 from sppcli.features.conv_maps import choose_device, choose_precision
@@ -112,7 +113,7 @@ def run(sources: Sequence[Path], config: ClassifyConfig, *, options: RunOptions 
             views[i] = views[i] or viewer.count(*images[0].shape[:2])
         progress.advance(len(rows))
     if not good.any():
-        raise BadInput(f"none of the {len(paths)} images could be read; the first: {skipped[0]}")
+        raise none_left(len(paths), "could be read", skipped[0])
     judged = scores[:, good]
     truth = labels[good] if labels is not None else None
     results = [

@@ -17,6 +17,7 @@ from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, open_artefact
 from sppcli.datasets import ALL, Dataset, open_dataset
 from sppcli.detection.models import Model, ModelPaths, heads_over_maps, model_inputs, numbered, read_models
+from sppcli.detection.per_image import name_in, none_left
 from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
 from sppcli.detection.split import SplitData, open_splits
 from sppcli.detection.svd_cache import SvdCache
@@ -191,7 +192,7 @@ def run_on_images(
             if options.strict:
                 raise result
             progress.warn(f"skipped: {result}")
-            skipped.append(Skipped(_shown(images, item), str(result)))
+            skipped.append(Skipped(name_in(images.root, item.path), str(result)))
         else:
             one, digest = result
             if sink:
@@ -200,7 +201,7 @@ def run_on_images(
             digests.append(digest)
         progress.advance()
     if not found:
-        raise BadInput(f"none of the {len(images.images)} images could be read; the first: {skipped[0].reason}")
+        raise none_left(len(images.images), "could be read", skipped[0].reason)
     if output:
         header = Header(
             "detections",
@@ -317,12 +318,7 @@ def _over_images(
         except SppError as error:
             yield item, error
         else:
-            yield item, (Found(item.id, _shown(images, item), windows.size, detections), digest(data))
-
-
-def _shown(images: Dataset, item: ImageItem) -> str:
-    inside = item.path.is_relative_to(images.root)
-    return item.path.relative_to(images.root).as_posix() if inside else str(item.path)
+            yield item, (Found(item.id, name_in(images.root, item.path), windows.size, detections), digest(data))
 
 
 def _in_order(

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_features
-from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.networks import describes_itself
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.detection.networks import head_of, record_of
+from sppcli.detection.per_image import PerImage
 from sppcli.detection.split import reopen_dataset
-from sppcli.errors import BadArtefact, BadInput, MissingInput, SppError, UsageProblem
+from sppcli.errors import BadArtefact, BadInput, MissingInput, UsageProblem
 from sppcli.features.conv_maps import Extractor, choose_device, choose_precision
 from sppcli.features.rcnn import RcnnReader
 from sppcli.images import INPUTS, decode, digest, read_bytes
@@ -31,8 +32,6 @@ from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
-from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import Progress
 from sppcli.structures import ByteImage, Skipped
 
 # Bytes of decoded images that may wait for others of their size: of VOC's some 450.
@@ -107,82 +106,56 @@ def run(
         BadInput: weights that do not fit; with ``strict``, an image that has changed or cannot be read.
         UsageProblem: a backbone, layer or device that does not exist, or a context or side that leaves nothing.
     """
-    progress = options.progress
     proposals = read_proposals(proposals_path)
     normalisation = _normalisation(config)
     network = load_network(config.weights, config.backbone, config.cut, normalisation)
     for note in network.notes:
-        progress.warn(note)
-    _warn_of_pixels(config, network, progress)
-    record = record_of(network)
+        options.progress.warn(note)
+    _warn_of_pixels(config, network, options.progress)
     device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
     method = _method(config, proposals, network, device, precision)
+    header = _header(config, proposals, network, precision, method)
     layer = method.settings["crops"]["layer"] if config.rcnn else ""
-    scales = tuple(method.settings["scales"])
-    settings = {"network": record.to_json(), "precision": precision, **method.settings}
-    source = {
-        **proposals.header.source,
-        "network": {
-            "weights": network.weights,
-            "backbone": config.backbone,
-            "cut": config.cut,
-            "reads": normalisation,
-        },
-    }
-    inputs = {"proposals": proposals.fingerprint, **method.inputs}
-    # What a recipe chose decides the maps, its name does not: another with the same values finds them made.
-    header = Header("features", settings, inputs, source, {"recipe": config.recipe})
+    summarise = partial(
+        ExtractSummary, output, scales=tuple(method.settings["scales"]), network=record_of(network), layer=layer
+    )
     if Output(output, header, [proposals_path]).is_current(options.force):
         with open_features(output) as old:
             count, skipped = len(old.images), old.images.skipped
         size = output.stat().st_size
-        return ExtractSummary(output, count, scales, record, 0, count, size, skipped, up_to_date=True, layer=layer)
+        return summarise(images=count, extracted=0, kept=count, stored_bytes=size, skipped=skipped, up_to_date=True)
+    work = PerImage(proposals.images.paths, method.keys(), options)
     with ExitStack() as stack:
-        earlier = None if options.force else _earlier(stack, output, settings)
+        earlier = None if options.force else _earlier(stack, output, header)
         known = {value: i for i, value in enumerate(method.keys_in(earlier))} if earlier else {}
-        keys = method.keys()
         if options.dry_run:
-            todo = sum(1 for value in keys if value not in known)
-            kept = len(keys) - todo
-            return ExtractSummary(output, len(keys), scales, record, todo, kept, 0, (), dry_run=True, layer=layer)
-        parts = Parts(output, digest_of(settings), discard=options.force)
-        first = {value: i for i, value in reversed(list(enumerate(keys)))}
-        todo_rows = sorted(i for value, i in first.items() if value not in known and not parts.has(value))
-        problems = _extract(proposals, todo_rows, keys, method, parts, options.strict, progress)
-        bad = {keys[i]: problem for i, problem in problems.items()}
-        good = [i for i, value in enumerate(keys) if value not in bad]
-        if not good:
-            raise BadInput(f"none of the {len(keys)} images could be read; the first: {next(iter(bad.values()))}")
-        skipped = tuple(Skipped(proposals.images.paths[i], bad[keys[i]]) for i in range(len(keys)) if keys[i] in bad)
-        table = ImageTable(
-            tuple(proposals.images.ids[i] for i in good),
-            tuple(proposals.images.paths[i] for i in good),
-            tuple(proposals.images.digests[i] for i in good),
-            proposals.images.sizes[good],
-            (*proposals.images.skipped, *skipped),
-        )
-        progress.note("writing")
+            todo = work.todo(known.__contains__)
+            kept = len(work) - len(todo)
+            return summarise(images=len(work), extracted=len(todo), kept=kept, stored_bytes=0, skipped=(), dry_run=True)
+        parts = Parts(output, digest_of(header.config), discard=options.force)
+        todo = work.todo(lambda key: key in known or parts.has(key))
+        _extract(proposals, method, work, todo, parts)
+        good = work.good()
+        table = work.table(proposals.images, good, proposals.images.sizes[good], before=proposals.images.skipped)
+        options.progress.note("writing")
         with create(output, header) as writer:
             table.write(writer)
-            for index, i in enumerate(good):
+            for index, row in enumerate(good):
+                key = work.keys[row]
                 for name, target in method.names(index).items():
-                    if keys[i] in known and earlier is not None:
-                        earlier.copy(writer, method.names(known[keys[i]])[name], target)
+                    if key in known and earlier is not None:
+                        earlier.copy(writer, method.names(known[key])[name], target)
                     else:
-                        with parts.open(keys[i]) as part:
+                        with parts.open(key) as part:
                             writer.copy_from(part, name, target)
     parts.discard()
-    return ExtractSummary(
-        output,
-        len(good),
-        scales,
-        record,
-        len(todo_rows) - len(problems),
-        len(keys) - len(todo_rows),
-        output.stat().st_size,
-        skipped,
-        layer=layer,
+    return summarise(
+        images=len(good),
+        extracted=work.succeeded(todo),
+        kept=len(work) - len(todo),
+        stored_bytes=output.stat().st_size,
+        skipped=work.skipped(),
     )
 
 
@@ -208,6 +181,23 @@ def _warn_of_pixels(config: ExtractConfig, network: Network, progress: Progress)
             f"{config.weights} says itself how its pixels are normalised, and not as {pixels}, which --recipe "
             f"{config.recipe} has; its own way is taken"
         )
+
+
+def _header(
+    config: ExtractConfig, proposals: Proposals, network: Network, precision: str, method: Extraction
+) -> Header:
+    """What decides the arrays, and where the images and the network were found."""
+    settings = {"network": record_of(network).to_json(), "precision": precision, **method.settings}
+    place = {
+        "weights": network.weights,
+        "backbone": config.backbone,
+        "cut": config.cut,
+        "reads": _normalisation(config),
+    }
+    inputs = {"proposals": proposals.fingerprint, **method.inputs}
+    # What a recipe chose decides the maps, its name does not: another with the same values finds them made.
+    summary = {"recipe": config.recipe}
+    return Header("features", settings, inputs, {**proposals.header.source, "network": place}, summary)
 
 
 def _method(
@@ -240,63 +230,45 @@ def _at_once(config: ExtractConfig, device: torch.device) -> int:
     return windows if config.rcnn else images
 
 
-def _earlier(stack: ExitStack, output: Path, settings: dict[str, object]) -> Features | None:
+def _earlier(stack: ExitStack, output: Path, header: Header) -> Features | None:
     """What is already in ``output``, if it is of the same network and options."""
     try:
         features = stack.enter_context(open_features(output))
     except (MissingInput, BadArtefact):
         # Nothing to take over: the file is absent, or about to be replaced.
         return None
-    return features if digest_of(features.header.config) == digest_of(settings) else None
+    return features if digest_of(features.header.config) == digest_of(header.config) else None
 
 
-def _extract(
-    proposals: Proposals,
-    rows: list[int],
-    keys: tuple[str, ...],
-    method: Extraction,
-    parts: Parts,
-    strict: bool,
-    progress: Progress,
-) -> dict[int, str]:
-    """Arrays of the images ``rows`` into ``parts``; returns what was wrong with the images that failed.
+def _extract(proposals: Proposals, method: Extraction, work: PerImage, rows: Sequence[int], parts: Parts) -> None:
+    """Arrays of the images ``rows`` into ``parts``.
 
     Images of one size go through the network together. Following ones are decoded and the last batch's arrays are
     compressed and written meanwhile.
     """
     torch.set_num_threads(cpu_threads())
-    problems: dict[int, str] = {}
+    progress = work.options.progress
     progress.start(len(rows), "images")
 
-    def load(row: int) -> tuple[int, ByteImage | SppError]:
+    def load(row: int) -> ByteImage:
         path = proposals.images.absolute(proposals.root, row)
-        try:
-            data = read_bytes(path)
-            if digest(data) != proposals.images.digests[row]:
-                raise BadInput(f"{path} has changed since {proposals.path} was made; run spp propose again")
-            return row, decode(data, str(path))
-        except SppError as error:
-            return row, error
+        data = read_bytes(path)
+        if digest(data) != proposals.images.digests[row]:
+            raise BadInput(f"{path} has changed since {proposals.path} was made; run spp propose again")
+        return decode(data, str(path))
 
     def save(done: Sequence[int], found: Sequence[Arrays]) -> None:
         for row, arrays in zip(done, found, strict=True):
-            with parts.create(keys[row]) as part:
+            with parts.create(work.keys[row]) as part:
                 for name, values in arrays.items():
                     part.array(name, values, compress=True)
 
-    def readable() -> Iterator[tuple[int, ByteImage]]:
-        for row, image in prefetch(load, rows, ahead=max(2, method.together)):
-            if isinstance(image, SppError):
-                if strict:
-                    raise image
-                progress.warn(f"skipped: {image}")
-                problems[row] = str(image)
-                progress.advance()
-                continue
-            yield row, image
-
     batches = same_shape(
-        readable(), lambda item: item[1].shape, lambda _: method.together, _HELD, lambda item: item[1].nbytes
+        work.readable(rows, load, ahead=max(2, method.together)),
+        lambda item: item[1].shape,
+        lambda _: method.together,
+        _HELD,
+        lambda item: item[1].nbytes,
     )
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
         pending: Future[None] | None = None
@@ -309,4 +281,3 @@ def _extract(
             progress.advance(len(batch))
         if pending:
             pending.result()
-    return problems

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +14,14 @@ import torch
 
 from sppcli.artefacts.features import NetworkRecord
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features, write_image_features
-from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, Parts, digest_of
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.detection.networks import head_of, record_of
+from sppcli.detection.per_image import ListedImages, PerImage
 from sppcli.detection.training_plan import choose_levels
-from sppcli.errors import BadArtefact, BadInput, SppError
+from sppcli.errors import BadArtefact, BadInput
 from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.features.normalise import Normaliser
 from sppcli.features.whole_images import WholeImageReader, centre_square
@@ -31,8 +33,7 @@ from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import Progress
-from sppcli.structures import FloatArray, ImageItem, Skipped
+from sppcli.structures import FloatArray, Skipped
 
 Int64 = npt.NDArray[np.int64]
 
@@ -108,67 +109,39 @@ def run(
     network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
     for note in network.notes:
         progress.warn(note)
-    record = record_of(network)
     head, head_digest = head_of(network, config.layer)
-    levels = choose_levels(record, config.layer, config.pyramid, head)
+    levels = choose_levels(record_of(network), config.layer, config.pyramid, head)
     device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
-    settings = {
-        "network": record.to_json(),
-        "head": head_digest,
-        "layer": config.layer,
-        "pyramid": list(levels),
-        "side": config.side,
-        "views": config.views,
-        "normalize": config.normalize,
-        "flip": config.flip,
-        "precision": precision,
-    }
-    digests, problems = _digests(data.images)
-    relative = [_relative(item.path, data.root) for item in data.images]
-    header = Header("image-features", settings, _inputs(data, relative, digests), _source(data, config))
+    images = ListedImages.of(data.images, data.root)
+    settings = _settings(config, record_of(network), head_digest, levels, precision)
+    header = Header("image-features", settings, _inputs(data, images), _source(data, config))
+    summarise = partial(_summary, network=record_of(network), layer=config.layer, levels=levels)
     if Output(output, header, [item.path for item in data.images], same_source=True).is_current(options.force):
         old = read_image_features(output)
-        return _summary(old, record, config.layer, levels, 0, len(old.images), up_to_date=True)
+        return summarise(old, computed=0, kept=len(old.images), up_to_date=True)
     reader = WholeImageReader(network, device, precision, levels, config.layer, head, config.flip)
-    width = reader.check_side(config.side)
     parts = Parts(output, digest_of(settings), discard=options.force)
-    table = _Vectors(digests, width)
+    table = _Vectors(images.digests, reader.check_side(config.side))
     if not options.force:
         table.take_over(output, settings, parts)
     kept = int(np.count_nonzero(table.done))
-    todo = [row for row in table.todo() if row not in problems]
+    work = PerImage(images.paths, images.digests, options)
+    for row, problem in images.unreadable.items():
+        work.skip(row, problem)
+    todo = work.todo(table.has)
     progress.start(len(todo), "images")
-    load = _loader(data, config, network.normalisation, digests)
-    for problem in problems.values():
-        _skip(problem, options.strict, progress)
-
-    def readable() -> Iterator[_Loaded]:
-        for loaded in prefetch(load, todo, 2 * config.batch):
-            if loaded.problem:
-                _skip(loaded.problem, options.strict, progress)
-                problems.update(dict.fromkeys(table.rows_like(loaded.row), loaded.problem))
-                progress.advance()
-            else:
-                yield loaded
-
-    for rows, vectors in _batches(readable(), config, reader):
+    load = _loader(data, config, network.normalisation, images.digests)
+    loaded = (item for _, item in work.readable(todo, load, ahead=2 * config.batch))
+    for rows, vectors in _batches(loaded, config, reader):
         table.put(rows, vectors, parts)
         progress.advance(len(rows))
-    good = np.flatnonzero(table.done)
-    if not len(good):
-        raise BadInput(f"none of the {len(digests)} images could be read; the first: {next(iter(problems.values()))}")
+    good = work.good()
     progress.note("writing")
     result = ImageFeatures(
         output,
         header,
-        ImageTable(
-            tuple(data.images[row].id for row in good),
-            tuple(relative[row] for row in good),
-            tuple(digests[row] for row in good),
-            table.sizes[good],
-            tuple(Skipped(relative[row], text) for row, text in sorted(problems.items())),
-        ),
+        work.table(images, good, table.sizes[good]),
         table.vectors[good],
         data.classes,
         data.labels[good],
@@ -177,11 +150,12 @@ def run(
     )
     write_image_features(result)
     parts.discard()
-    return _summary(result, record, config.layer, levels, len(good) - kept, kept)
+    return summarise(result, computed=len(good) - kept, kept=kept)
 
 
 def _summary(
     file: ImageFeatures,
+    *,
     network: NetworkRecord,
     layer: str,
     levels: tuple[int, ...],
@@ -206,32 +180,26 @@ def _summary(
     )
 
 
-def _skip(problem: str, strict: bool, progress: Progress) -> None:
-    if strict:
-        raise BadInput(problem)
-    progress.warn(f"skipped: {problem}")
+def _settings(
+    config: FeaturesConfig, network: NetworkRecord, head_digest: str, levels: tuple[int, ...], precision: str
+) -> dict[str, Any]:
+    """What decides the vectors."""
+    return {
+        "network": network.to_json(),
+        "head": head_digest,
+        "layer": config.layer,
+        "pyramid": list(levels),
+        "side": config.side,
+        "views": config.views,
+        "normalize": config.normalize,
+        "flip": config.flip,
+        "precision": precision,
+    }
 
 
-def _digests(images: Sequence[ImageItem]) -> tuple[list[str], dict[int, str]]:
-    """SHA-256 of each file, and what was wrong with those that cannot be read."""
-    values, problems = [], {}
-    for row, item in enumerate(images):
-        try:
-            values.append(digest(read_bytes(item.path)))
-        except SppError as error:
-            values.append(f"unreadable {item.id}")
-            problems[row] = str(error)
-    return values, problems
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _inputs(data: ClassifiedImages, relative: Sequence[str], digests: Sequence[str]) -> dict[str, str]:
-    images = [[item.id, path, value] for item, path, value in zip(data.images, relative, digests, strict=True)]
+def _inputs(data: ClassifiedImages, images: ListedImages) -> dict[str, str]:
     labels = [data.kind, data.classes, data.labels.tolist(), data.splits, data.in_split.tolist()]
-    return {"images": digest_of(images), "labels": digest_of(labels)}
+    return {"images": images.fingerprint(), "labels": digest_of(labels)}
 
 
 def _source(data: ClassifiedImages, config: FeaturesConfig) -> dict[str, object]:
@@ -255,13 +223,9 @@ class _Vectors:
         self.sizes: Int64 = np.zeros((len(digests), 2), dtype=np.int64)
         self.done = np.zeros(len(digests), dtype=np.bool_)
 
-    def todo(self) -> list[int]:
-        """The first row of each content that is not there yet."""
-        return [rows[0] for rows in self._rows.values() if not self.done[rows[0]]]
-
-    def rows_like(self, row: int) -> list[int]:
-        """All rows of the content of ``row``."""
-        return self._rows[self._digests[row]]
+    def has(self, digest: str) -> bool:
+        """Whether the vector of this content, of one of the images, is there."""
+        return bool(self.done[self._rows[digest][0]])
 
     def take_over(self, output: Path, settings: dict[str, object], parts: Parts) -> None:
         """What ``output``, if it was made with the same ``settings``, and unfinished ``parts`` already hold."""
@@ -299,13 +263,12 @@ class _Vectors:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An image as the network reads it, (H, W, 3) float32, with its own height and width, or what was wrong with it."""
+    """An image as the network reads it, (H, W, 3) float32, with its own height and width."""
 
     row: int
     path: Path
-    size: tuple[int, int] = (0, 0)
-    pixels: FloatArray = field(default_factory=lambda: np.zeros((0, 0, 3), dtype=np.float32))
-    problem: str = ""
+    size: tuple[int, int]
+    pixels: FloatArray
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -317,13 +280,10 @@ def _loader(
 ) -> Callable[[int], _Loaded]:
     def load(row: int) -> _Loaded:
         path = data.images[row].path
-        try:
-            content = read_bytes(path)
-            if digest(content) != digests[row]:
-                raise BadInput(f"{path} has changed while it was being read; run spp features again")
-            image = decode(content, str(path))
-        except SppError as error:
-            return _Loaded(row, path, problem=str(error))
+        content = read_bytes(path)
+        if digest(content) != digests[row]:
+            raise BadInput(f"{path} has changed while it was being read; run spp features again")
+        image = decode(content, str(path))
         height, width = image.shape[:2]
         view = resize(image, *size_at(height, width, config.side))
         if config.views == "crop":

@@ -13,7 +13,8 @@ from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.datasets import Dataset, open_dataset
 from sppcli.datasets.reopen import reopen
-from sppcli.errors import BadInput, MissingInput, SppError, UsageProblem
+from sppcli.detection.per_image import none_left
+from sppcli.errors import MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
 from sppcli.report.fonts import missing_letters
@@ -141,7 +142,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
             drawn[image_id] = overlay, draw(image, overlay.marks, side)
         progress.advance()
     if not drawn:
-        raise BadInput(f"{source.name}: none of the {len(ids)} images can be shown; the first: {skipped[0].reason}")
+        raise none_left(len(ids), "can be shown", skipped[0].reason, source.name)
     for text, letters in missing_letters([*colours, *drawn]).items():
         progress.warn(
             f"no font on this machine has the letters {letters[:20]} of {text!r}: they are drawn as boxes; install one "

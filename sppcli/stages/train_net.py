@@ -14,6 +14,7 @@ from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.store import digest_of
 from sppcli.datasets.imagefolder import LabelledImages, divide, open_labelled, splits_of
+from sppcli.detection.per_image import none_left
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.images import problem_with
@@ -231,7 +232,7 @@ def _usable(images: LabelledImages, options: RunOptions) -> tuple[LabelledImages
         progress.warn(f"left out: {problem}")
     good = [row for row, problem in enumerate(problems) if not problem]
     if not good:
-        raise BadInput(f"none of the {len(images)} images of {images.root} could be opened; the first: {bad[0]}")
+        raise none_left(len(images), "could be opened", bad[0], str(images.root))
     return replace(images, paths=tuple(images.paths[row] for row in good), labels=images.labels[good]), bad
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torchvision.ops import roi_pool
 
@@ -36,15 +37,7 @@ def rows(
         AssertionError: they are not.
     """
     levels = DEFAULT.pyramid
-    random = np.random.default_rng(0)
-    boxes = draw_windows(random, np.zeros((*size, 3), np.uint8), windows)
-    sizes = [(size[0] * s // min(size) // STRIDE, size[1] * s // min(size) // STRIDE) for s in scales]
-    which, cells = project(boxes, *size, scales, sizes, CellGrid(STRIDE, 0, DEFAULT.slack), rule=DEFAULT.scale_rule)
-    # As a ReLU leaves them.
-    maps = [np.maximum(random.standard_normal((*shape, channels)), 0).astype(np.float16) for shape in sizes]
-    order = np.lexsort((cells[:, 1], which))
-    which, cells = which[order], cells[order]
-    parts = [slice(*np.searchsorted(which, [i, i + 1]).tolist()) for i in range(len(maps))]
+    maps, cells, parts = _drawn(windows, channels, size, scales)
     width = bins_in(levels) * channels
 
     def ours(kind: type[np.float16 | np.float32]) -> np.ndarray[Any, Any]:
@@ -78,22 +71,30 @@ def rows(
     }
     seconds = alternated(functions, repeat, warm=False)
     read = sum(conv_map.nbytes for conv_map in maps)
-    table = []
-    for name, peer in (
-        ("float32", "roi_pool"),
-        ("float32", "write float32"),
-        ("float16", "roi_pool"),
-        ("float16", "write float16"),
-    ):
-        table.append(
-            Row(
-                "pool",
-                f"{windows} regions x {bins_in(levels)} bins x {channels} channels, {name}",
-                seconds[name],
-                machine.floor(moved=windows * width * np.dtype(name).itemsize + read),
-                "bytes",
-                peer,
-                seconds[peer],
-            )
+    return [
+        Row(
+            "pool",
+            f"{windows} regions x {bins_in(levels)} bins x {channels} channels, {name}",
+            seconds[name],
+            machine.floor(moved=windows * width * np.dtype(name).itemsize + read),
+            "bytes",
+            peer,
+            seconds[peer],
         )
-    return table
+        for name in ("float32", "float16")
+        for peer in ("roi_pool", f"write {name}")
+    ]
+
+
+def _drawn(
+    windows: int, channels: int, size: tuple[int, int], scales: tuple[int, ...]
+) -> tuple[list[npt.NDArray[np.float16]], npt.NDArray[np.int64], list[slice]]:
+    """Conv maps (H, W, C) as a ReLU leaves them, cells (N, 4) of windows on them, and which of these are of each."""
+    random = np.random.default_rng(0)
+    boxes = draw_windows(random, np.zeros((*size, 3), np.uint8), windows)
+    sizes = [(size[0] * s // min(size) // STRIDE, size[1] * s // min(size) // STRIDE) for s in scales]
+    which, cells = project(boxes, *size, scales, sizes, CellGrid(STRIDE, 0, DEFAULT.slack), rule=DEFAULT.scale_rule)
+    maps = [np.maximum(random.standard_normal((*shape, channels)), 0).astype(np.float16) for shape in sizes]
+    order = np.lexsort((cells[:, 1], which))
+    which, cells = which[order], cells[order]
+    return maps, cells, [slice(*np.searchsorted(which, [i, i + 1]).tolist()) for i in range(len(maps))]

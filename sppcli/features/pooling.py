@@ -160,28 +160,12 @@ def pool_windows(
             that does not fit.
     """
     levels = tuple(int(n) for n in levels)
-    if not levels or min(levels) < 1:
-        raise ValueError(f"pyramid levels must be positive: {levels}")
-    height, width, channels = conv_map.shape
     cells = np.ascontiguousarray(cells, dtype=np.int64).reshape(-1, 4)
-    if len(cells) and not (
-        (cells[:, :2] >= 0).all()
-        and (cells[:, 2:] > cells[:, :2]).all()
-        and (cells[:, 2] <= width).all()
-        and (cells[:, 3] <= height).all()
-    ):
-        raise ValueError(f"a window is empty or leaves the map of {height} x {width} cells")
-    count = sum(n * n for n in levels)
+    count, channels = sum(n * n for n in levels), conv_map.shape[2]
     if out is None:
         out = np.empty((len(cells), count * channels), dtype=np.float32)
-    elif out.dtype not in (np.float16, np.float32):
-        raise ValueError(f"out must be float16 or float32, not {out.dtype}")
-    elif out.ndim != 2 or out.shape[1] != count * channels or not out.flags.c_contiguous:
-        # A view of anything else would be filled in a copy, and ``out`` returned as it was.
-        raise ValueError(f"out must be contiguous rows of {count * channels} numbers")
     rows = np.arange(len(cells)) if rows is None else rows
-    if len(rows) != len(cells) or (len(rows) and (rows.min() < 0 or rows.max() >= len(out))):
-        raise ValueError("rows must name one row of out for each window")
+    _check(conv_map, cells, levels, out, rows)
     if not len(cells):
         return out
     bits = _plain_bits(conv_map)
@@ -212,6 +196,24 @@ def pool_windows(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda job: kernel(values, quads, *job, sizes, sources, starts, result), jobs))
     return out
+
+
+def _check(conv_map: Floats, cells: Int64, levels: tuple[int, ...], out: Floats, rows: Int64) -> None:
+    """Raise the errors of `pool_windows`."""
+    if not levels or min(levels) < 1:
+        raise ValueError(f"pyramid levels must be positive: {levels}")
+    height, width, channels = conv_map.shape
+    inside = (cells[:, :2] >= 0).all() and (cells[:, 2] <= width).all() and (cells[:, 3] <= height).all()
+    if not inside or not (cells[:, 2:] > cells[:, :2]).all():
+        raise ValueError(f"a window is empty or leaves the map of {height} x {width} cells")
+    if out.dtype not in (np.float16, np.float32):
+        raise ValueError(f"out must be float16 or float32, not {out.dtype}")
+    numbers = sum(n * n for n in levels) * channels
+    if out.ndim != 2 or out.shape[1] != numbers or not out.flags.c_contiguous:
+        # A view of anything else would be filled in a copy, and ``out`` returned as it was.
+        raise ValueError(f"out must be contiguous rows of {numbers} numbers")
+    if len(rows) != len(cells) or (len(rows) and (rows.min() < 0 or rows.max() >= len(out))):
+        raise ValueError("rows must name one row of out for each window")
 
 
 def _plain_bits(conv_map: Floats) -> npt.NDArray[np.int16] | None:

@@ -20,7 +20,7 @@ from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.images import problem_with
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.loading import ImageFiles
-from sppcli.learn.multisize import Machinery, train
+from sppcli.learn.multisize import Epoch, Machinery, train
 from sppcli.learn.schedule import TrainingConfig
 from sppcli.nets.architectures import architecture
 from sppcli.nets.backbones import tensors_digest
@@ -119,6 +119,77 @@ def run(
         return _run(source, output, config, told, checkpoint_seconds, place, device)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is trained on which images; ``skipped`` says what is wrong with those left out."""
+
+    images: LabelledImages
+    held: LabelledImages | None
+    skipped: tuple[str, ...]
+    design: Architecture
+    initial: dict[str, torch.Tensor]
+    precision: str
+
+    @classmethod
+    def of(cls, source: Path, config: TrainNetConfig, device: torch.device, options: RunOptions) -> _Plan:
+        images, held, skipped = _images(source, config, options)
+        design = _design(images.classes, config)
+        initial: dict[str, torch.Tensor] = {}
+        if config.init:
+            design, initial = initial_weights(design, config.init)
+        # On processors torch's bfloat16 gradients are many times slower than float32's.
+        precision = "fp32" if config.precision == "auto" and device.type == "cpu" else config.precision
+        return cls(images, held, skipped, design, initial, choose_precision(precision, device))
+
+    def paths(self) -> list[Path]:
+        return [*self.images.paths, *(self.held.paths if self.held else ())]
+
+    def header(self, config: TrainNetConfig) -> NetworkHeader:
+        """All that decides the weights. Images are known by name, place, class and size in bytes."""
+        listed = [
+            [path.relative_to(part.root).as_posix(), int(label), path.stat().st_size]
+            for part in (self.images, self.held)
+            if part
+            for path, label in zip(part.paths, part.labels, strict=True)
+        ]
+        return NetworkHeader(
+            {
+                "network": self.design.to_json(),
+                "training": config.training.to_json(),
+                "side": config.resized,
+                "precision": self.precision,
+                "initial": tensors_digest(self.initial),
+                "images": digest_of(listed),
+            }
+        )
+
+    def files(self, config: TrainNetConfig) -> tuple[ImageFiles, ImageFiles | None]:
+        """The images to train on and those to validate on, as `train` takes them."""
+        images, held, room = self.images, self.held, config.cache_bytes
+        return (
+            ImageFiles(images.paths, images.labels, config.resized, room),
+            ImageFiles(held.paths, held.labels, config.resized, room // 4) if held else None,
+        )
+
+    def facts(self, model: SppClassifier, history: Sequence[Epoch], pictures: Sequence[Path]) -> dict[str, Any]:
+        """What `TrainNetSummary` says, as it is stored."""
+        return {
+            "net": self.design.name,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "classes": len(self.images.classes),
+            "images": len(self.images),
+            "validation_images": len(self.held) if self.held else 0,
+            "epochs": len(history),
+            "loss": history[-1].loss,
+            "validation_error": history[-1].validation_error,
+            "seconds": sum(epoch.seconds for epoch in history),
+            "waited": sum(epoch.waited for epoch in history),
+            "taken": len(self.initial),
+            "skipped": self.skipped,
+            "curves": [str(path) for path in pictures],
+        }
+
+
 def _run(
     source: Path,
     output: Path,
@@ -128,16 +199,9 @@ def _run(
     place: World,
     device: torch.device,
 ) -> TrainNetSummary | None:
-    images, held, skipped = _images(source, config, options)
-    design = _design(images.classes, config)
-    initial: dict[str, torch.Tensor] = {}
-    if config.init:
-        design, initial = initial_weights(design, config.init)
-    precision = "fp32" if config.precision == "auto" and device.type == "cpu" else config.precision
-    # On processors torch's bfloat16 gradients are many times slower than float32's.
-    precision = choose_precision(precision, device)
-    header = _header(config, design, initial, precision, images, held)
-    if Output(output, header, [*images.paths, *(held.paths if held else ())]).is_current(options.force):
+    plan = _Plan.of(source, config, device, options)
+    header = plan.header(config)
+    if Output(output, header, plan.paths()).is_current(options.force):
         return _summary(output, recorded_training(output)["summary"], up_to_date=True) if place.first else None
     table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
 
@@ -151,46 +215,24 @@ def _run(
         keeper.discard()
     place.wait()
     torch.set_num_threads(max(1, cpu_threads() // place.size) if device.type == "cpu" else cpu_threads())
+    images, validation = plan.files(config)
     model, history = train(
-        design,
-        ImageFiles(images.paths, images.labels, config.resized, config.cache_bytes),
+        plan.design,
+        images,
         config.training,
         options.progress,
-        validation=ImageFiles(held.paths, held.labels, config.resized, config.cache_bytes // 4) if held else None,
-        initial=initial,
+        validation=validation,
+        initial=plan.initial,
         keeper=keeper,
-        on=Machinery(device, precision == "bf16", place),
+        on=Machinery(device, plan.precision == "bf16", place),
     )
     if not place.first:
         return None
     epochs = [asdict(epoch) for epoch in history]
-    curves.write_png(picture, epochs, f"{design.name}, {_sizes(config.training)}, seed {config.training.seed}")
-    facts = {
-        "net": design.name,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "classes": len(images.classes),
-        "images": len(images),
-        "validation_images": len(held) if held else 0,
-        "epochs": len(epochs),
-        "loss": history[-1].loss,
-        "validation_error": history[-1].validation_error,
-        "seconds": sum(epoch.seconds for epoch in history),
-        "waited": sum(epoch.waited for epoch in history),
-        "taken": len(initial),
-        "skipped": skipped,
-        "curves": [str(table), str(picture)],
-    }
-    save_network(
-        output,
-        model,
-        {
-            "fingerprint": header.fingerprint,
-            "config": asdict(config),
-            "side": config.resized,
-            "history": epochs,
-            "summary": facts,
-        },
-    )
+    curves.write_png(picture, epochs, f"{plan.design.name}, {_sizes(config.training)}, seed {config.training.seed}")
+    facts = plan.facts(model, history, [table, picture])
+    record = {"fingerprint": header.fingerprint, "config": asdict(config), "side": config.resized}
+    save_network(output, model, {**record, "history": epochs, "summary": facts})
     keeper.discard()
     return _summary(output, facts)
 
@@ -264,34 +306,6 @@ def _design(classes: Sequence[str], config: TrainNetConfig) -> Architecture:
                 f"{config.net}: nothing is left of inputs of {size} pixels; give larger --sizes"
             ) from None
     return design
-
-
-def _header(
-    config: TrainNetConfig,
-    design: Architecture,
-    initial: dict[str, torch.Tensor],
-    precision: str,
-    images: LabelledImages,
-    held: LabelledImages | None,
-) -> NetworkHeader:
-    """Of all that decides the weights. Images are known by name, place, class and size in bytes."""
-    listed = []
-    for part in (images, held):
-        if part:
-            listed += [
-                [path.relative_to(part.root).as_posix(), int(label), path.stat().st_size]
-                for path, label in zip(part.paths, part.labels, strict=True)
-            ]
-    return NetworkHeader(
-        {
-            "network": design.to_json(),
-            "training": config.training.to_json(),
-            "side": config.resized,
-            "precision": precision,
-            "initial": tensors_digest(initial),
-            "images": digest_of(listed),
-        }
-    )
 
 
 def _sizes(training: TrainingConfig) -> str:

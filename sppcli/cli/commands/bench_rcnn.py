@@ -157,6 +157,15 @@ def rcnn(
 
 
 def _print(summary: BenchSummary) -> None:
+    _print_seconds(summary)
+    click.echo()
+    _print_operations(summary)
+    click.echo()
+    _print_quotients(summary)
+    click.echo(f"\n{_legend(summary)}")
+
+
+def _print_seconds(summary: BenchSummary) -> None:
     from sppcli.cli import console
 
     names = [_name(row) for row in summary.rows]
@@ -175,22 +184,30 @@ def _print(summary: BenchSummary) -> None:
             for name, row in zip(names, summary.rows, strict=True)
         ],
     )
-    click.echo()
+
+
+def _print_operations(summary: BenchSummary) -> None:
+    from sppcli.cli import console
+
     console.table(
         ("billion multiply-adds", "conv", "fc", "total", "conv/s", "fc/s"),
         [
             (
-                name,
+                _name(row),
                 f"{row.cost.conv_operations / 1e9:.2f}",
                 f"{row.cost.fc_operations / 1e9:.2f}",
                 f"{row.cost.operations / 1e9:.2f}",
                 f"{row.cost.conv_operations / row.cost.seconds['conv'] / 1e9:.1f}",
                 f"{row.cost.fc_operations / row.cost.seconds['fc'] / 1e9:.1f}",
             )
-            for name, row in zip(names, summary.rows, strict=True)
+            for row in summary.rows
         ],
     )
-    click.echo()
+
+
+def _print_quotients(summary: BenchSummary) -> None:
+    from sppcli.cli import console
+
     console.table(
         ("R-CNN over", "layers", "measured", "operations", "quotient"),
         [
@@ -204,6 +221,11 @@ def _print(summary: BenchSummary) -> None:
             )
         ],
     )
+
+
+def _legend(summary: BenchSummary) -> str:
+    """What was measured, in a sentence below the tables."""
+    plain = summary.rows[0].plain_ratio is not None
     weights = " with random weights" if summary.random_weights else ""
     images = "1 image, drawn" if summary.drawn_images else f"{summary.images} image{'s' if summary.images > 1 else ''}"
     scaled = (
@@ -214,8 +236,8 @@ def _print(summary: BenchSummary) -> None:
     threads = f", {summary.threads} threads" if summary.device == "cpu" else ""
     precisions = ", then ".join(dict.fromkeys(row.precision for row in summary.rows))
     alone = ", plain: by torch's layers alone" if plain else ""
-    click.echo(
-        f"\nx: R-CNN over this{alone}. {summary.network}{weights} up to {summary.layer}; {images}, "
+    return (
+        f"x: R-CNN over this{alone}. {summary.network}{weights} up to {summary.layer}; {images}, "
         f"{summary.windows:,.0f} proposals {summary.source}{distinct}{scaled}, warped to {summary.side} "
         f"pixels with a context of {summary.context}; {precisions} on {summary.device}{threads}."
     )

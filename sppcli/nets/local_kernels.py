@@ -123,6 +123,47 @@ def _along(row: FloatArray, channels: int, kernel: int, stride: int, start: int,
 
 
 @njit(error_model="numpy")
+def _normalise(
+    kind: int,
+    values: FloatArray,
+    here: int,
+    size: int,
+    factor: float,
+    channels: int,
+    sums: FloatArray,
+    squares: FloatArray,
+    means: FloatArray,
+    normed: FloatArray,
+) -> None:
+    """One row of `pooled` into ``normed``: row ``here`` of the rows ``values`` that it holds; the rest is room."""
+    count = len(normed)
+    if kind == 0:
+        _copy(values[here], normed)
+    elif kind == 1:
+        around = size // 2 * channels
+        wide = sums[: count + 2 * around]
+        _squares(values[0], wide)
+        for r in range(1, len(values)):
+            _add_squares(values[r], wide)
+        _copy(wide, means)
+        for d in range(1, size):
+            _add(wide[d * channels :], means)
+        _decay(values[here][around:], means, factor, normed)
+    else:
+        for start in range(0, count, channels):
+            _across(values[here][start:], squares, means[start : start + channels], size)
+        _decay(values[here], means, factor, normed)
+
+
+@njit(error_model="numpy")
+def _tallest(lines: FloatArray, first: int, last: int, out: FloatArray) -> None:
+    """The maximum over rows ``first`` to ``last``, of which ``lines`` holds as many as pooling windows are high."""
+    _copy(lines[first % len(lines)], out)
+    for row in range(first + 1, last + 1):
+        _take_larger(lines[row % len(lines)], out)
+
+
+@njit(error_model="numpy")
 def pooled(
     maps: Bits,
     shift: int,
@@ -170,8 +211,7 @@ def pooled(
         values[:] = 0
         row_from = max(first * stride - padding, 0)
         row_to = min((last - 1) * stride - padding + kernel, height)
-        loaded = max(row_from - around, 0)
-        done = first
+        loaded, done = max(row_from - around, 0), first
         for y in range(row_from, row_to):
             while loaded < min(y + around + 1, height):
                 row = values[loaded % held][offset : offset + (near_right - near_left) * channels]
@@ -181,32 +221,12 @@ def pooled(
                 loaded += 1
             if kind == 1 and y + around >= height:
                 values[(y + around) % held][:] = 0
-            here = values[y % held]
             normed = lines[y % kernel][:count]
-            if kind == 0:
-                _copy(here, normed)
-            elif kind == 1:
-                wide = sums[: count + 2 * around * channels]
-                _squares(values[0], wide)
-                for r in range(1, held):
-                    _add_squares(values[r], wide)
-                near = means[:count]
-                _copy(wide, near)
-                for d in range(1, size):
-                    _add(wide[d * channels :], near)
-                _decay(here[around * channels :], near, factor, normed)
-            else:
-                near = means[:count]
-                for start in range(0, count, channels):
-                    _across(here[start:], squares, near[start : start + channels], size)
-                _decay(here, near, factor, normed)
+            _normalise(kind, values, y % held, size, factor, channels, sums, squares, means[:count], normed)
             # When the last row of a pooling window is there: the maximum over its rows, then along them.
             while done < last and y == min(done * stride - padding + kernel, height) - 1:
-                begins = max(done * stride - padding, 0)
                 tallest = means[:count]
-                _copy(lines[begins % kernel], tallest)
-                for r in range(begins + 1, y + 1):
-                    _take_larger(lines[r % kernel], tallest)
+                _tallest(lines, max(done * stride - padding, 0), y, tallest)
                 best = result[: columns * channels]
                 _along(tallest, channels, kernel, stride, begin * stride - padding - left, best)
                 _store(best, shift, out[done, begin : begin + columns].reshape(len(best)))

@@ -131,6 +131,53 @@ def _pop(keys: FloatArray, pairs: Int32, count: int) -> None:
 
 
 @njit()
+def _link(
+    number: int, starts: Int32, others: Int32, heads: Int32, tails: Int32, following: Int32, names: Int32
+) -> None:
+    """Begin the lists of neighbours of `_with_heap`: each pair of regions in the list of both."""
+    entry = 0
+    for i in range(number):
+        for j in range(starts[i], starts[i + 1]):
+            for side in range(2):
+                here, there = (i, others[j]) if side == 0 else (others[j], i)
+                names[entry] = there
+                following[entry] = heads[here]
+                if heads[here] < 0:
+                    tails[here] = entry
+                heads[here] = entry
+                entry += 1
+
+
+@njit()
+def _neighbours(
+    new: int, heads: Int32, tails: Int32, following: Int32, names: Int32, now: Int32, seen: Int32, near: Int32
+) -> int:
+    """Put the neighbours of the region ``new`` into ``near``, each once, and thin out its list; how many they are."""
+    found = 0
+    before, at = -1, heads[new]
+    while at >= 0:
+        region = names[at]
+        while now[region] != region:
+            now[region] = now[now[region]]
+            region = now[region]
+        if region == new or seen[region] == new:
+            # Inside the new region, or met before.
+            if before < 0:
+                heads[new] = following[at]
+            else:
+                following[before] = following[at]
+        else:
+            seen[region] = new
+            near[found] = region
+            found += 1
+            names[at] = region
+            before = at
+        at = following[at]
+    tails[new] = before
+    return found
+
+
+@njit()
 def _with_heap(
     number: int,
     starts: Int32,
@@ -154,18 +201,10 @@ def _with_heap(
     following = np.full(2 * count, -1, np.int32)
     names = np.empty(2 * count, np.int32)
     now = np.arange(2 * number, dtype=np.int32)
-    entry = 0
+    _link(number, starts, others, heads, tails, following, names)
     for i in range(number):
         for j in range(starts[i], starts[i + 1]):
             _push(keys, pairs, WIDE(j), similarities[j], WIDE(i), WIDE(others[j]))
-            for side in range(2):
-                here, there = (i, others[j]) if side == 0 else (others[j], i)
-                names[entry] = there
-                following[entry] = heads[here]
-                if heads[here] < 0:
-                    tails[here] = entry
-                heads[here] = entry
-                entry += 1
     alive = np.ones(2 * number, np.bool_)
     seen = np.full(2 * number, -1, np.int32)
     near = np.empty(2 * number, np.int32)
@@ -186,27 +225,7 @@ def _with_heap(
         now[a], now[b] = new, new
         following[tails[a]] = heads[b]
         heads[new], tails[new] = heads[a], tails[b]
-        found = 0
-        before, at = -1, heads[new]
-        while at >= 0:
-            region = names[at]
-            while now[region] != region:
-                now[region] = now[now[region]]
-                region = now[region]
-            if region == new or seen[region] == new:
-                # Inside the new region, or met before.
-                if before < 0:
-                    heads[new] = following[at]
-                else:
-                    following[before] = following[at]
-            else:
-                seen[region] = new
-                near[found] = region
-                found += 1
-                names[at] = region
-                before = at
-            at = following[at]
-        tails[new] = before
+        found = _neighbours(new, heads, tails, following, names, now, seen, near)
         fresh = _compare(new, near[:found], sizes, boxes, colour, texture, strategy, pixels)
         if count + found > len(keys):
             more_keys = np.empty(2 * (count + found), np.float32)

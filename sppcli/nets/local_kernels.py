@@ -128,7 +128,7 @@ def _normalise(
     values: FloatArray,
     here: int,
     size: int,
-    factor: float,
+    factor: np.float32,
     channels: int,
     sums: FloatArray,
     squares: FloatArray,

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the types of their values.
+"""Options that several commands share; the types of their values are those of `cli.types`.
 
 Options are decorators (``@options.jobs``) or make one (``@options.output("proposals.h5")``). Paths are not checked
 here: a missing file is the stage's `MissingInput` (exit 3), not a usage error (exit 2).
@@ -6,14 +6,13 @@ here: a missing file is the stage's `MissingInput` (exit 3), not a usage error (
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sppcli.cli.types import Bytes, Device, IntList, Number, PositiveFloat
 from sppcli.nets.registry import BACKBONES
 from sppcli.paper import DEFAULT, RECIPES
 
@@ -23,157 +22,10 @@ Decorator = Callable[[F], F]
 if TYPE_CHECKING:
     from sppcli.detection.training_plan import WindowSettings
 
-    _Type = click.ParamType[Any]  # a plain class at run time, before click 8.5
-else:
-    _Type = click.ParamType
-
 # Key of the verbosity in click's context: -1 quiet, 0 as usual, 1 verbose.
 VERBOSITY = "sppcli.verbosity"
 
 FilePath = click.Path(path_type=Path)
-
-
-class IntList(_Type):
-    """Whole numbers above zero, joined by commas, as ``tuple[int, ...]``; no number twice unless ``repeats``.
-
-    Give defaults as text (`IntList.text`), so that ``--help`` shows them as they are typed.
-    """
-
-    name = "numbers"
-
-    def __init__(self, example: str = "480,576,688", repeats: bool = False) -> None:
-        self.example = example
-        self.repeats = repeats
-
-    @staticmethod
-    def text(values: Iterable[int]) -> str:
-        return ",".join(str(value) for value in values)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        numbers: list[int] = []
-        for item in str(value).split(","):
-            if not re.fullmatch(r"\s*0*[1-9][0-9]{0,8}\s*", item, re.ASCII):
-                self.fail(
-                    f"{str(value)!r} is not a list of whole numbers above zero, such as {self.example}.", param, ctx
-                )
-            if int(item) in numbers and not self.repeats:
-                self.fail(f"{int(item)} stands twice in {str(value)!r}; name each number once.", param, ctx)
-            numbers.append(int(item))
-        return tuple(numbers)
-
-
-class SizeList(_Type):
-    """``180,224`` as ``(False, (180, 224))``, or the range ``180-224`` as ``(True, (180, 224))``."""
-
-    name = "sizes"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[bool, tuple[int, ...]]:
-        if isinstance(value, tuple):
-            return value
-        text = str(value)
-        is_range = re.fullmatch(r"\s*[0-9]+\s*-\s*[0-9]+\s*", text, re.ASCII) is not None
-        sizes = IntList("224 or 180,224 or 180-224").convert(text.replace("-", ",") if is_range else text, param, ctx)
-        if is_range and sizes[0] > sizes[1]:
-            self.fail(f"{text!r} is not a range from a smaller to a larger size, such as 180-224.", param, ctx)
-        return is_range, sizes
-
-
-class NameList(_Type):
-    """Names joined by commas, as ``tuple[str, ...]``; blanks around a name are dropped, no name twice."""
-
-    name = "names"
-
-    def __init__(self, example: str) -> None:
-        self.example = example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        names = tuple(name.strip() for name in str(value).split(","))
-        if not all(names):
-            self.fail(f"{str(value)!r} is not a list of names, such as {self.example}.", param, ctx)
-        return tuple(dict.fromkeys(names))
-
-
-class Fraction(_Type):
-    """A number from 0 to 1, both included, as ``float``."""
-
-    name = "fraction"
-
-    def __init__(self, example: float = 0.3) -> None:
-        self.example = example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = _number(value)
-        if number is None or not 0 <= number <= 1:
-            self.fail(f"{str(value)!r} is not a number from 0 to 1, such as {self.example:g}.", param, ctx)
-        return number
-
-
-class PositiveFloat(_Type):
-    """A finite number above zero, as ``float``."""
-
-    name = "number"
-
-    def __init__(self, example: float = 0.001) -> None:
-        self.example = example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = _number(value)
-        if number is None or number <= 0:
-            self.fail(f"{str(value)!r} is not a number above zero, such as {self.example:g}.", param, ctx)
-        return number
-
-
-class Number(_Type):
-    """A finite number of either sign, as ``float``."""
-
-    name = "number"
-
-    def __init__(self, example: float = 0.5) -> None:
-        self.example = example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = _number(value)
-        if number is None:
-            self.fail(f"{str(value)!r} is not a number, such as {self.example:g}.", param, ctx)
-        return number
-
-
-class Bytes(_Type):
-    """An amount of memory such as ``800M`` or ``3G`` (binary units), as ``int`` bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([MG])i?B?", str(value), re.ASCII | re.IGNORECASE)
-        size = float(match[1]) * {"M": 2**20, "G": 2**30}[match[2].upper()] if match else 0
-        if size < 100 * 2**20:
-            self.fail(f"{str(value)!r} is not an amount of memory of at least 100M, such as 800M or 3G.", param, ctx)
-        return int(size)
-
-
-class Device(_Type):
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Whether the machine has it is asked later, by torch."""
-
-    name = "device"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", str(value), re.ASCII):
-            self.fail(f"{str(value)!r} is not a device: auto, cpu, cuda, cuda:0 (1, 2 ...) or mps.", param, ctx)
-        return str(value)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _set_verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -32,6 +32,7 @@ from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 from sppcli.structures import ByteImage, Skipped
 
 # Bytes of decoded images that may wait for others of their size: of VOC's some 450.

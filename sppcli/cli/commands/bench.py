@@ -8,6 +8,7 @@ import click
 
 from sppcli.cli import options
 from sppcli.cli.commands.bench_rcnn import rcnn
+from sppcli.cli.types import NameList
 
 if TYPE_CHECKING:
     from sppcli.bench.everything import BenchReport
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.group("bench", invoke_without_command=True)
 @click.option(
     "--only",
-    type=options.NameList("conv,pool"),
+    type=NameList("conv,pool"),
     metavar="PARTS",
     help="Measure only these parts, for example conv,pool.",
 )

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from sppcli.cli import options
+from sppcli.cli.types import IntList
 from sppcli.paper import DEFAULT
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 @options.network
 @click.option(
     "--scales",
-    type=options.IntList(),
+    type=IntList(),
     multiple=True,
-    show_default=f"688 and {options.IntList.text(DEFAULT.scales)}",
+    show_default=f"688 and {IntList.text(DEFAULT.scales)}",
     help="Scales that SPP-net reads the image at; give the option again to measure another set.",
 )
 @click.option(
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 @click.option("--best", is_flag=True, help="Measure SPP-net with one saving after the other, against R-CNN in float32.")
 @click.option(
     "--svd",
-    type=options.IntList("1024,256", repeats=True),
+    type=IntList("1024,256", repeats=True),
     metavar="RANKS",
     show_default="1024,256",
     help="Ranks of the truncated fc layers; used with --best.",
@@ -246,7 +247,7 @@ def _legend(summary: BenchSummary) -> str:
 def _name(row: Row) -> str:
     if row.step:
         return f"+ {row.step}" if row.scales else f"{row.method}, {row.step}"
-    return f"{row.method} {options.IntList.text(row.scales)}".strip()
+    return f"{row.method} {IntList.text(row.scales)}".strip()
 
 
 def _seconds(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sppcli.cli import options
-from sppcli.cli.options import IntList
+from sppcli.cli.types import IntList
 
 if TYPE_CHECKING:
     from sppcli.stages.classify import Result

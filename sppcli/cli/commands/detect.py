@@ -11,7 +11,8 @@ import click
 from click.core import ParameterSource
 
 from sppcli.cli import options
-from sppcli.cli.options import Fraction, of_recipe
+from sppcli.cli.options import of_recipe
+from sppcli.cli.types import Fraction, Number
 from sppcli.paper import DEFAULT
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
 )
 @click.option(
     "--min-score",
-    type=options.Number(0),
+    type=Number(0),
     metavar="SCORE",
     show_default=f"{DEFAULT.min_score:g}, and 0 for IMAGEs",
     help="Leave out detections whose score is not above this number.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sppcli.cli import options
+from sppcli.cli.types import Fraction
 from sppcli.evaluation.registry import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _protocols(function: F) -> F:
 @options.split("test")
 @click.option(
     "--iou",
-    type=options.Fraction(0.5),
+    type=Fraction(0.5),
     default=0.5,
     help="A detection is a true positive if its IoU with an object is at least this.",
 )

@@ -9,13 +9,14 @@ from click.core import ParameterSource
 
 from sppcli.cli import options
 from sppcli.cli.options import of_recipe
+from sppcli.cli.types import IntList
 
 
 @click.command("extract")
 @options.proposals
 @options.output("features.h5")
 @options.recipe
-@of_recipe("--scales", options.IntList(), "Lengths in pixels that the shorter side of the image is resized to.")
+@of_recipe("--scales", IntList(), "Lengths in pixels that the shorter side of the image is resized to.")
 @options.network
 @click.option(
     "--method",

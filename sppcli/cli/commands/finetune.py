@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sppcli.cli import options
-from sppcli.cli.options import Fraction, IntList, PositiveFloat
+from sppcli.cli.types import Fraction, IntList, PositiveFloat
 from sppcli.paper import RECIPES
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sppcli.cli import options
+from sppcli.cli.types import IntList
 
 
 @click.command("import-caffe")
@@ -47,7 +48,7 @@ from sppcli.cli import options
 )
 @click.option(
     "--pyramid",
-    type=options.IntList("1,2,3,6"),
+    type=IntList("1,2,3,6"),
     metavar="LEVELS",
     show_default="what the prototxt says",
     help="Pyramid levels that fc6 reads, in its order, if the conv part ends before them.",

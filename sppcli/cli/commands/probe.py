@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sppcli.cli import options
+from sppcli.cli.types import PositiveFloat
 
 if TYPE_CHECKING:
     from sppcli.stages.probe import ProbeSummary
@@ -19,7 +20,7 @@ class CValue(click.ParamType):  # type: ignore[type-arg]
     name = "auto|number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        return None if value == "auto" else options.PositiveFloat(1).convert(value, param, ctx)
+        return None if value == "auto" else PositiveFloat(1).convert(value, param, ctx)
 
 
 @click.command("probe")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sppcli.cli import options
+from sppcli.cli.types import NameList, Number
 
 
 @click.command("show")
@@ -26,7 +27,7 @@ from sppcli.cli import options
 )
 @click.option(
     "--images",
-    type=options.NameList("000005,000007"),
+    type=NameList("000005,000007"),
     metavar="ID,...",
     help="Ids of the images to draw, separated by commas.",
 )
@@ -44,7 +45,7 @@ from sppcli.cli import options
     help="Choose the images at random with this seed, not evenly spread.",
 )
 @click.option("--split", metavar="NAME", show_default="all", help="Draw only images of this split.")
-@click.option("--min-score", type=options.Number(), default=0.0, help="Leave out detections that score less than this.")
+@click.option("--min-score", type=Number(), default=0.0, help="Leave out detections that score less than this.")
 @click.option(
     "--max-boxes",
     type=click.IntRange(min=1),

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from sppcli.cli import options
-from sppcli.cli.options import Fraction, PositiveFloat, of_recipe
+from sppcli.cli.options import of_recipe
+from sppcli.cli.types import Fraction, PositiveFloat
 
 
 @click.command("train-bbox")

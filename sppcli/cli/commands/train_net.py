@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sppcli.cli import options
-from sppcli.cli.options import Fraction, IntList, Number, PositiveFloat, SizeList
+from sppcli.cli.types import Bytes, Fraction, IntList, Number, PositiveFloat, SizeList
 from sppcli.nets.registry import BACKBONES
 
 _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', '.join(BACKBONES)}"
@@ -144,7 +144,7 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
 @click.option(
     "--cache",
     "cache_bytes",
-    type=options.Bytes(),
+    type=Bytes(),
     default="2G",
     help="Memory for decoded images, for example 800M or 3G.",
 )

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from sppcli.cli import options
-from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
+from sppcli.cli.options import of_recipe
+from sppcli.cli.types import Fraction, NameList, Number, PositiveFloat
 
 
 @click.command("train-svm")
@@ -19,7 +20,7 @@ from sppcli.cli.options import Fraction, Number, PositiveFloat, of_recipe
 @options.windows
 @options.split("trainval")
 @click.option(
-    "--classes", type=options.NameList("car,person"), metavar="NAMES", help="Train only these classes.  [default: all]"
+    "--classes", type=NameList("car,person"), metavar="NAMES", help="Train only these classes.  [default: all]"
 )
 @of_recipe("--c", PositiveFloat(), "C of the SVMs, the weight of the loss against the squared norm.")
 @of_recipe(

@@ -22,6 +22,8 @@ from sppcli.features.conv_maps import choose_device
 from sppcli.features.windows import UniqueWindows, WindowReader
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune
+from sppcli.nets.backbones import FcHead, Network
+from sppcli.nets.classifier import SppClassifier
 from sppcli.nets.weights import save_network, with_new_classes
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
@@ -119,7 +121,6 @@ def run(
         StaleArtefact: features of other proposals, or weights of another trunk.
         UsageProblem: images that are to train and to validate, or a checkpoint of other options.
     """
-    progress = options.progress
     ensure_folder(output)
     with open_split(proposals_path, features_path, config.split, dataset) as data:
         require_annotations(data.dataset)
@@ -133,60 +134,27 @@ def run(
         if not classes:
             raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
         network = network_of_maps(data.features, weights)
-        has_fc = network.head is not None and bool(network.head.layers)
-        header = NetworkHeader(
-            {
-                "config": {**asdict(config), "windows": config.windows.to_json()},
-                "proposals": data.proposals.fingerprint,
-                "features": data.features.fingerprint,
-                "annotations": data.dataset.annotation_digest(data.image_id(image) for image in (*images, *held)),
-                "head": head_of(network, list(network.head.layers)[-1])[1] if network.head and has_fc else "",
-            }
-        )
+        header = _header(data, network, config, [*images, *held])
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):
             return _summary(output, recorded_training(output)["summary"], up_to_date=True)
-        levels = choose_levels(record_of(network), "fc6", config.windows.pyramid, network.head if has_fc else None)
         torch.set_num_threads(cpu_threads())
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            model = with_new_classes(network, (BACKGROUND, *classes), levels, config.fc)
-        record = config.windows.record(data.features.network, levels, "")
-        source = _Source(data, window_reader(data.features.scales, record, None), classes, config, progress)
-        if config.flip:
-            source.data = data.with_mirrors()
+        fc = _fc(network)
+        levels = choose_levels(record_of(network), "fc6", config.windows.pyramid, fc)
+        model = _new_model(network, (BACKGROUND, *classes), levels, config)
+        reader = window_reader(data.features.scales, config.windows.record(data.features.network, levels, ""), None)
+        shown = data.with_mirrors() if config.flip else data
+        source = _Source(shown, reader, classes, config, options.progress)
         source.find([*images, *(image.mirror for image in images)] if config.flip else images)
-        validation = source.validation(held)
-        # New fc layers learn on windows of unit mean square, which is then made part of their weights.
-        factor = 1.0
-        if not has_fc:
-            factor = 1 / float(np.sqrt(np.mean(np.square(validation.features.astype(np.float32)))))
-        source.factor = factor
-        validation = Windows((validation.features * np.float16(factor)).astype(np.float16), validation.labels)
-        optimiser = config.optimiser or ("sgd" if has_fc else "adamw")
-        method = FinetuneConfig(
-            schedule=_schedule(config, len(source.foreground.labels), optimiser),
-            batch=config.batch,
-            optimiser=optimiser,
-            check=config.check,
-            seed=config.seed,
-        )
+        validation = source.validation(held, is_unit=not fc)
+        method = _method(config, len(source.foreground.labels), "sgd" if fc else "adamw")
         keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds)
         if options.force:
             keeper.discard()
+        device = choose_device(options.device)
         checks, best = finetune(
-            model,
-            source,
-            validation,
-            method,
-            device=choose_device(options.device),
-            keeper=keeper,
-            progress=progress,
+            model, source, validation, method, device=device, keeper=keeper, progress=options.progress
         )
-    if factor != 1.0:
-        first = model.fc["fc6"]
-        assert isinstance(first, torch.nn.Linear)
-        with torch.no_grad():
-            first.weight *= factor
+    source.put_factor_into(model)
     facts = {
         "classes": list(classes),
         "images": len(images),
@@ -200,6 +168,48 @@ def run(
     save_network(output, model, {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts})
     keeper.discard()
     return _summary(output, facts)
+
+
+def _fc(network: Network) -> FcHead | None:
+    """The fc layers of the network, if it has any."""
+    return network.head if network.head and network.head.layers else None
+
+
+def _header(
+    data: SplitData, network: Network, config: FinetuneStageConfig, images: Sequence[ImageRef]
+) -> NetworkHeader:
+    """What decides the weights."""
+    fc = _fc(network)
+    return NetworkHeader(
+        {
+            "config": {**asdict(config), "windows": config.windows.to_json()},
+            "proposals": data.proposals.fingerprint,
+            "features": data.features.fingerprint,
+            "annotations": data.dataset.annotation_digest(data.image_id(image) for image in images),
+            "head": head_of(network, list(fc.layers)[-1])[1] if fc else "",
+        }
+    )
+
+
+def _new_model(
+    network: Network, classes: tuple[str, ...], levels: tuple[int, ...], config: FinetuneStageConfig
+) -> SppClassifier:
+    """The network with layers for ``classes``, new weights drawn by the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return with_new_classes(network, classes, levels, config.fc)
+
+
+def _method(config: FinetuneStageConfig, foreground: int, usual: str) -> FinetuneConfig:
+    """How to fine-tune on so many windows of objects; ``usual``: the optimiser where none is asked for."""
+    optimiser = config.optimiser or usual
+    return FinetuneConfig(
+        schedule=_schedule(config, foreground, optimiser),
+        batch=config.batch,
+        optimiser=optimiser,
+        check=config.check,
+        seed=config.seed,
+    )
 
 
 def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> FinetuneSummary:
@@ -285,8 +295,12 @@ class _Source:
         )
         return self._pooled(chosen, rng.integers(0, len(self.reader.scales), len(chosen.labels)))
 
-    def validation(self, images: Sequence[ImageRef]) -> Windows:
-        """Windows of ``images``, each at its best scale."""
+    def validation(self, images: Sequence[ImageRef], is_unit: bool) -> Windows:
+        """Windows of ``images``, each at its best scale.
+
+        ``is_unit``: as new fc layers learn best on windows of unit mean square, these and all that are drawn later are
+        multiplied with one factor that makes them so; see `put_factor_into`.
+        """
         foreground, background = self._candidates(images)
         if not len(foreground.labels):
             raise BadInput(
@@ -294,7 +308,20 @@ class _Source:
             )
         rng = np.random.default_rng((self.config.seed, 1, 1))
         chosen = draw_round(foreground, background, self.config.batch, _VALIDATION, rng, self.config.even_classes)
-        return self._pooled(chosen, None)
+        found = self._pooled(chosen, None)
+        if not is_unit:
+            return found
+        self.factor = 1 / float(np.sqrt(np.mean(np.square(found.features.astype(np.float32)))))
+        return Windows((found.features * np.float16(self.factor)).astype(np.float16), found.labels)
+
+    def put_factor_into(self, model: SppClassifier) -> None:
+        """Make the factor that windows were multiplied with a part of fc6."""
+        if self.factor == 1:
+            return
+        first = model.fc["fc6"]
+        assert isinstance(first, torch.nn.Linear)
+        with torch.no_grad():
+            first.weight *= self.factor
 
     def _candidates(self, images: Sequence[ImageRef]) -> tuple[Candidates, Candidates]:
         """Windows of objects and of the background; they name an image by its place in ``_images``."""

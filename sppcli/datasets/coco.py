@@ -32,8 +32,10 @@ from sppcli.datasets.annotated import (
 )
 from sppcli.datasets.coco_numbers import CocoNumbers, joined
 from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.labelme import is_labelme
 from sppcli.datasets.remarks import Remark
 from sppcli.datasets.roles import role_of
+from sppcli.datasets.via import is_via_json
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
 
@@ -315,7 +317,9 @@ def _both(one: AnnotatedImage, other: AnnotatedImage) -> AnnotatedImage:
 
 def _is_coco(place: Place, path: Path) -> bool:
     """Whether a file whose name says nothing is COCO's: an object with a list of images."""
-    if not place.head(path).lstrip().startswith("{"):
+    head = place.head(path)
+    # labelme and VIA hold images as text, and labelme a file for each: they are not parsed to find out what they are.
+    if not head.lstrip().startswith("{") or is_labelme(head) or is_via_json(head):
         return False
     content = place.json(path)
     return isinstance(content, dict) and isinstance(content.get("images"), list)

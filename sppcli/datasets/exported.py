@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,12 @@ def in_pixels(box: Corners, size: tuple[int, int]) -> Corners:
 
 def split_of_folder(path: Path, root: Path) -> tuple[str, ...]:
     """The first folder between ``root`` and ``path`` that is called as splits are (`roles`), if there is one."""
-    parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    return _split_of(path.parent, root)
+
+
+@lru_cache(maxsize=4096)
+def _split_of(folder: Path, root: Path) -> tuple[str, ...]:
+    parts = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
     return next(((part,) for part in parts if role_of(part)), ())
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sppcli.datasets import open_dataset
-from sppcli.datasets.formats import FORMATS
+from sppcli.datasets.format import Place
+from sppcli.datasets.formats import FORMATS, recognised
 from sppcli.errors import MissingInput
 from tests.conftest import Run
 from tests.datasets.annotated_sets import image_file
@@ -108,3 +109,14 @@ def test_no_image_at_all_is_an_error(tmp_path: Path) -> None:
     image_file(tmp_path / "q/a.jpg")
     with pytest.raises(MissingInput, match=r"image 'a.jpg' is in several folders"):
         open_dataset([tmp_path])
+
+
+def test_files_of_one_image_each_are_not_parsed_to_be_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A labelme file holds its whole image as text: thousands are not read to see that they are not COCO's."""
+    root = LAYOUTS["labelme"].write(tmp_path / "data")
+    asked: list[Path] = []
+    monkeypatch.setattr(Place, "json", lambda _, path: asked.append(path))
+    assert [form.name for form, _ in recognised(Place(root))] == ["labelme"]
+    assert asked == []

@@ -16,6 +16,7 @@ Sources: VIA's documentation and its "Import/Export" source; coordinates are pix
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def _box(shape: Json, export: Export) -> Corners | None:
         turn = shape.get("theta")
         export.enclosed[f"{kind}s"] += 1
         # VIA has theta in radians.
-        return ellipse(cx, cy, rx, ry, turn.number() * 57.29577951308232 if turn else 0.0)
+        return ellipse(cx, cy, rx, ry, math.degrees(turn.number()) if turn else 0.0)
     if kind == "polygon":
         xs, ys = (shape.field(f"all_points_{axis}").numbers() for axis in "xy")
         if not xs or len(xs) != len(ys):

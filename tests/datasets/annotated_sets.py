@@ -18,9 +18,9 @@ NAMES = ("cat", "traffic light", "Müller", "a&b<c>", "x_y", "n01440764", "no", 
 IDS = ("000001", "a", "b.c", "deep/er/9", "images/x", "labels/y", "Ünï", "blank in it", "000000000139", "d.jpg")
 
 
-def image_file(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
+def image_file(path: Path, size: tuple[int, int] = (64, 48), red: int = 120) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (120, 130, 140)).save(path)
+    Image.new("RGB", size, (red, 130, 140)).save(path)
     return path
 
 

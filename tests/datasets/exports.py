@@ -29,8 +29,8 @@ class Layout:
     says: tuple[str, ...] = ()
 
     def write(self, root: Path) -> Path:
-        for name, size in self.images.items():
-            image_file(root / name, size)
+        for number, (name, size) in enumerate(self.images.items()):
+            image_file(root / name, size, 40 * number)
         for name, content in self.files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -244,7 +244,7 @@ _NETWORK = (
         "--weights",
         default="imagenet",
         metavar="imagenet|FILE",
-        help="Weights of the backbone: imagenet (downloaded once by torchvision), or a .safetensors or .pth file.",
+        help="Weights of the backbone: imagenet (downloaded once by torchvision), or a .safetensors or PyTorch file.",
     ),
     click.option(
         "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: the backbone's last]"

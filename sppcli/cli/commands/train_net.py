@@ -68,7 +68,9 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
     help="How pixels are normalised.  [default: the network's own]",
 )
 @click.option(
-    "--init", metavar="imagenet|FILE", help="Weights to start from; every tensor whose name and shape fit is taken."
+    "--init",
+    metavar="imagenet|FILE",
+    help="Weights to start from; every tensor whose name and shape fit is taken.",
 )
 @click.option(
     "--side",

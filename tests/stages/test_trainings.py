@@ -17,6 +17,7 @@ from sppcli.geometry.boxes import iou
 from sppcli.geometry.regression import encode
 from sppcli.learn.ridge import RidgePlan
 from sppcli.stages import train_bbox, train_svm
+from sppcli.structures import Annotations, ImageRef, as_boxes
 from tests.stages.conftest import Run, Work
 
 
@@ -115,3 +116,29 @@ def test_an_example_of_exactly_the_least_overlap_is_used_unless_it_must_be_more(
         found[flag] = {row["name"]: row["found"] for row in json.loads(out)["classes"]}
     assert sum(halves.values()) > 5
     assert found == {"--no-strict-iou": dict(objects + halves), "--strict-iou": dict(objects)}
+
+
+class OneImage:
+    """An image of one class whose boxes are given: objects first, then region proposals."""
+
+    images = (ImageRef(0),)
+
+    def __init__(self, objects: list[list[float]], proposals: list[list[float]]) -> None:
+        self.boxes = as_boxes([*objects, *proposals])
+        self.objects = len(objects)
+
+    def truth(self, image: ImageRef) -> Annotations:
+        return Annotations(self.boxes[: self.objects], ("ant",) * self.objects, np.zeros(self.objects, bool))
+
+    def objects_and_windows(self, image: ImageRef) -> np.ndarray:
+        return self.boxes
+
+
+@pytest.mark.parametrize(("convention", "examples"), [("half-open", [0, 1, 2, 3]), ("inclusive", [1, 3])])
+def test_boxes_of_one_pixel_have_no_inclusive_width(convention: str, examples: list[int]) -> None:
+    """Neither as a window nor as an object: the logarithm of their width is not finite."""
+    one = OneImage([[5, 0, 6, 20], [30, 0, 50, 20]], [[5, 0, 7, 20], [30, 0, 51, 20], [70, 0, 71, 20]])
+    found = train_bbox._Found(one, ("ant",), train_bbox.TrainBboxConfig(box_width=convention))  # type: ignore[arg-type]
+    (image,) = found.passing(found.counts)
+    np.testing.assert_array_equal(image.boxes, one.boxes[examples])
+    assert np.isfinite(image.targets).all()

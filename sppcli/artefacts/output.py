@@ -44,9 +44,12 @@ class Output:
             return recorded_training(self.path).get("fingerprint") == self.header.fingerprint
         try:
             with open_artefact(self.path, self.header.kind) as found:
-                return self._fits(found.header)
+                if not self._fits(found.header):
+                    return False
+                found.verify()
+                return True
         except BadArtefact:
-            # What is there is no file of this kind: it is about to be replaced by one.
+            # What is there is no whole file of this kind: it is about to be replaced by one.
             return False
 
     def _fits(self, found: Header) -> bool:

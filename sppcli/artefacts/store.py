@@ -7,6 +7,7 @@ takes the parts it finds and goes on.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -20,10 +21,12 @@ import h5py
 import hdf5plugin
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from sppcli import __version__
 from sppcli.artefacts.schema import SCHEMAS, Field, Schema
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.runtime.checksums import WHOLE, CheckedFile, WrittenFile, seal
 from sppcli.runtime.files import commit, ensure_folder, replacing
 
 Array = npt.NDArray[Any]
@@ -65,50 +68,83 @@ def canonical_json(value: Any) -> str:
 
 
 class Reader:
-    """Data sets of an open file, by name."""
+    """Data sets of an open file, by name. Every byte has been checked against the file's seal."""
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, path: Path, checked: CheckedFile, file: h5py.File) -> None:
+        self.path = path
+        self._checked = checked
         self._file = file
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file
+        with self._reading(name):
+            return name in self._file
 
     def array(self, name: str) -> Array:
         """A whole data set.
 
         Raises:
-            BadArtefact: its bytes cannot be decoded.
+            BadArtefact: its bytes are not those that were written, or cannot be decoded.
         """
-        try:
-            return np.asarray(self._file[name][()])
-        except OSError as error:
-            raise BadArtefact(
-                f"{self._file.filename}: {name} is damaged ({_brief(error)}); make the file again"
-            ) from None
+        with self._reading(name):
+            return np.asarray(self._data(name)[()])
 
     def strings(self, name: str) -> tuple[str, ...]:
-        return tuple(str(text) for text in self._file[name].asstr()[()])
+        with self._reading(name):
+            return tuple(str(text) for text in self._data(name).asstr()[()])
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._file[name].shape)
+        with self._reading(name):
+            return tuple(self._data(name).shape)
 
     def names(self) -> list[str]:
         """Every data set's full name."""
         found: list[str] = []
-        self._file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        with self._reading("the list of its data sets"):
+            self._file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
         return found
 
     def stored_bytes(self) -> int:
         """Bytes that the data sets take on disk, compressed."""
-        return sum(int(self._file[name].id.get_storage_size()) for name in self.names())
+        names = self.names()
+        with self._reading("the list of its data sets"):
+            return sum(int(self._file[name].id.get_storage_size()) for name in names)
+
+    def copy_to(self, target: h5py.File, source: str, name: str) -> None:
+        """Copy a data set into another file as it is stored."""
+        with self._reading(source):
+            self._file.copy(source, target, name=name)
+
+    def verify(self) -> None:
+        """Check every byte of the file.
+
+        Raises:
+            BadArtefact: some are not those that were written.
+        """
+        with self._reading("the file"):
+            self._checked.verify()
+
+    def _data(self, name: str) -> h5py.Dataset:
+        data = self._file[name]
+        if data.external or data.is_virtual:
+            raise ValueError("its values lie in another file")
+        return data
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """What goes wrong in HDF5's library while it reads ``name`` is the file's fault."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise BadArtefact(
+                f"{self.path}: {name} is damaged ({_damage(self._checked, error)}); make the file again"
+            ) from None
 
 
 class Artefact(Reader):
     """An open file of a known kind: its data sets and what made them."""
 
-    def __init__(self, path: Path, file: h5py.File, schema: Schema) -> None:
-        super().__init__(file)
-        self.path = path
+    def __init__(self, path: Path, checked: CheckedFile, file: h5py.File, schema: Schema) -> None:
+        super().__init__(path, checked, file)
         self.schema = schema
         self.tool_version = str(file.attrs["tool_version"])
         self.fingerprint = str(file.attrs["fingerprint"])
@@ -129,12 +165,35 @@ def open_artefact(path: Path, kind: str | None = None) -> Iterator[Artefact]:
     if not path.exists():
         remedy = f"; run {SCHEMAS[kind].made_by} first" if kind else ""
         raise MissingInput(f"{path}: there is no such file{remedy}")
+    again = f"; run {SCHEMAS[kind].made_by} --force to make it again" if kind else "; make it again"
+    with _open_checked(path, again) as (checked, file):
+        try:
+            artefact = Artefact(path, checked, file, _check(path, file, kind))
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise BadArtefact(f"{path}: its description is damaged ({_damage(checked, error)}){again}") from None
+        yield artefact
+
+
+@contextmanager
+def _open_checked(path: Path, again: str) -> Iterator[tuple[CheckedFile, h5py.File]]:
+    """The sealed file and HDF5's view of it; ``again`` ends the sentence of an error.
+
+    Raises:
+        BadArtefact: not a whole file of spp, or not HDF5.
+    """
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise BadArtefact(f"{path}: not a readable HDF5 file ({_brief(error)}); make it again") from None
-    with file:
-        yield Artefact(path, file, _check(path, file, kind))
+        checked = CheckedFile(path)
+    except (BadArtefact, OSError) as error:
+        raise BadArtefact(f"{path}: not a readable HDF5 file of spp ({_brief(error)}){again}") from None
+    with checked:
+        try:
+            if checked.size <= WHOLE:
+                checked.verify()
+            file = h5py.File(checked, "r")
+        except (OSError, RuntimeError) as error:
+            raise BadArtefact(f"{path}: not a readable HDF5 file of spp ({_damage(checked, error)}){again}") from None
+        with file:
+            yield checked, file
 
 
 def _check(path: Path, file: h5py.File, kind: str | None) -> Schema:
@@ -194,39 +253,104 @@ def described(artefact: Artefact) -> Iterator[None]:
 class Writer:
     """A file being written; see `create`."""
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, target: WrittenFile, file: h5py.File) -> None:
+        self._target = target
         self._file = file
+        self._sums: dict[str, bytes] = {}
 
     def array(self, name: str, values: npt.ArrayLike, compress: bool = False) -> None:
-        """Store an array; compressed means one chunk, Zstandard after bit-shuffling."""
+        """Store an array; compressed means one chunk, Zstandard after bit-shuffling.
+
+        Raises:
+            OSError: it could not be written, as on a full disk.
+        """
         data = np.asarray(values)
         if compress and data.size:
             options: dict[str, Any] = dict(hdf5plugin.Bitshuffle(cname="zstd", clevel=3))
             self._file.create_dataset(name, data=data, chunks=data.shape, **options)
         else:
             self._file.create_dataset(name, data=data)
+            self._sums[name] = _sum_of(data)
+        self._target.check()
 
     def strings(self, name: str, values: Sequence[str]) -> None:
         self._file.create_dataset(name, data=list(values), dtype=h5py.string_dtype(), shape=(len(values),))
+        self._target.check()
 
     def copy_from(self, part: Reader, source: str, target: str) -> None:
         """Copy a data set as it is stored, without decompressing it."""
         self._file.require_group(str(Path(target).parent))
-        part._file.copy(source, self._file, name=target)
+        part.copy_to(self._file, source, target)
+        self._target.check()
+
+    def compare(self, path: Path) -> None:
+        """Whether the finished file ``path`` holds the arrays that were given.
+
+        Compressed ones are not unpacked again: none of their writes failed, and the seal was read from the file.
+
+        Raises:
+            OSError: an array is not what was written.
+        """
+        with _open_checked(path, "") as (checked, file):
+            reader = Reader(path, checked, file)
+            for name, expected in self._sums.items():
+                if _sum_of(reader.array(name)) != expected:
+                    raise OSError(errno.EIO, "what was written reads back otherwise", str(path))
+
+
+def _extents(file: h5py.File) -> dict[str, list[tuple[int, int]]]:
+    """Where in the file the values of each data set lie; those of strings lie among HDF5's own data."""
+    found: dict[str, list[tuple[int, int]]] = {}
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.chunks:
+                chunks = (item.id.get_chunk_info(i) for i in range(item.id.get_num_chunks()))
+                found[name] = [(chunk.byte_offset, chunk.size) for chunk in chunks]
+            elif item.id.get_offset() is not None:
+                found[name] = [(item.id.get_offset(), item.id.get_storage_size())]
+
+    file.visititems(add)
+    return found
+
+
+def _sum_of(data: Array) -> bytes:
+    return xxhash.xxh3_64_digest(np.ascontiguousarray(data).data if data.size else b"")
+
+
+@contextmanager
+def _sealed(temporary: Path) -> Iterator[Writer]:
+    """A new HDF5 file, sealed and compared with what was given when the block ends well.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with WrittenFile(temporary) as target:
+        with h5py.File(target, "w", libver=("earliest", "v112")) as file:
+            writer = Writer(target, file)
+            yield writer
+            file.flush()
+            target.check()
+            extents = _extents(file)
+        target.check()
+    target.check()
+    seal(temporary, extents)
+    writer.compare(temporary)
 
 
 @contextmanager
 def create(path: Path, header: Header) -> Iterator[Writer]:
     """Write a whole file: complete under its final name, or not there at all."""
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver=("earliest", "v112")) as file:
+    with replacing(path) as temporary, _sealed(temporary) as writer:
         schema = SCHEMAS[header.kind]
+        file = writer._file
         file.attrs["kind"] = header.kind
         file.attrs["schema_version"] = schema.version
         file.attrs["tool_version"] = __version__
         file.attrs["fingerprint"] = header.fingerprint
         for name in _JSON_ATTRIBUTES:
             file.attrs[name] = canonical_json(getattr(header, name))
-        yield Writer(file)
+        yield writer
         for item in schema.fields:
             _check_field(path, file, item)
 
@@ -252,26 +376,42 @@ class Parts:
         return self.folder / f"{name}.h5"
 
     def has(self, name: str) -> bool:
-        return self.path(name).exists()
+        """Whether the part is there and whole; a damaged one is removed, to be made again."""
+        path = self.path(name)
+        try:
+            with CheckedFile(path) as part:
+                part.verify()
+        except FileNotFoundError:
+            return False
+        except (BadArtefact, OSError):
+            path.unlink()
+            return False
+        return True
 
     def names(self) -> list[str]:
-        """Every part that is there, in order of name."""
-        return sorted(path.stem for path in self.folder.glob("*.h5"))
+        """Every whole part that is there, in order of name."""
+        return sorted(path.stem for path in self.folder.glob("*.h5") if self.has(path.stem))
 
     @contextmanager
     def create(self, name: str) -> Iterator[Writer]:
         temporary = self.folder / f".{name}.tmp"
-        with h5py.File(temporary, "w", libver=("earliest", "v112")) as file:
-            yield Writer(file)
+        with _sealed(temporary) as writer:
+            yield writer
         commit(temporary, self.path(name))
 
     @contextmanager
     def open(self, name: str) -> Iterator[Reader]:
-        with h5py.File(self.path(name), "r") as file:
-            yield Reader(file)
+        path = self.path(name)
+        with _open_checked(path, "; run the command again, which makes it anew") as (checked, file):
+            yield Reader(path, checked, file)
 
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _damage(checked: CheckedFile, error: Exception) -> str:
+    """What is wrong with the file: bytes that are not those written, or what the library says."""
+    return f"{checked.failed} are not what was written" if checked.failed else _brief(error)
 
 
 def _brief(error: Exception) -> str:

@@ -113,8 +113,7 @@ def test_a_killed_process_leaves_the_file_before(tmp_path: Path):
     run_killed(
         path,
         """
-        import sppcli.artefacts.store as store
-        store.os.fsync = lambda descriptor: die()  # the file is complete, and not yet under its name
+        os.fsync = lambda descriptor: die()  # the file is complete, and not yet under its name
         with create(target, header(config={})) as writer:
             fill(writer, "svm")
         """,

@@ -16,6 +16,7 @@ from sppcli.artefacts.store import (
     open_artefact,
 )
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.runtime.checksums import seal
 from tests.artefacts.written import fill, header, write
 
 
@@ -24,6 +25,7 @@ def damaged(tmp_path: Path, change: Callable[[h5py.File], None]) -> Path:
     write(path)
     with h5py.File(path, "r+") as file:
         change(file)
+    seal(path)  # as if another program, or an older version, had written it so
     return path
 
 
@@ -66,6 +68,7 @@ def test_a_truncated_file(tmp_path: Path):
 def test_hdf5_of_another_program(tmp_path: Path):
     with h5py.File(tmp_path / "svm.h5", "w") as file:
         file["weights"] = np.zeros(3)
+    seal(tmp_path / "svm.h5")
     assert "an HDF5 file, but not one that spp made" in refusal(tmp_path / "svm.h5")
 
 
@@ -154,6 +157,7 @@ def test_damage_inside_a_compressed_data_set(tmp_path: Path):
     data = bytearray(path.read_bytes())
     data[where.byte_offset + 12 : where.byte_offset + where.size] = bytes(where.size - 12)
     path.write_bytes(data)
+    seal(path)  # damaged before it was sealed: only the decoder can tell
     with open_artefact(path, "features") as artefact, pytest.raises(BadArtefact) as caught:
         artefact.array("maps/480/000000")
     assert str(caught.value).startswith(f"{path}: maps/480/000000 is damaged")
@@ -172,3 +176,54 @@ def test_a_description_of_another_form_names_the_file_and_the_command(tmp_path):
         writer.array("sizes", np.zeros((0, 2), np.int64))
     with pytest.raises(BadArtefact, match=r"features\.h5.*spp extract --force"), open_features(path):
         pass
+
+
+def test_a_flipped_bit_names_the_data_set_and_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    noise = np.random.default_rng(0).random((40, 40, 8)).astype(np.float16)
+    with create(path, header("features")) as writer:
+        fill(writer, "features")
+        for index in range(3):
+            writer.array(f"maps/480/{index:06d}", noise, compress=True)
+    with h5py.File(path, "r") as file:
+        where = file["maps/480/000001"].id.get_chunk_info(0)
+    data = bytearray(path.read_bytes())
+    data[where.byte_offset + where.size // 2] ^= 4
+    path.write_bytes(data)
+    text = refusal(path, "features")
+    assert "(maps/480/000001) are not what was written" in text
+    assert text.endswith("run spp extract --force to make it again")
+
+
+def test_of_a_large_file_only_what_is_read_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sppcli.artefacts.store.WHOLE", 0)
+    path = tmp_path / "features.h5"
+    noise = np.random.default_rng(0).random((40, 40, 8)).astype(np.float16)
+    with create(path, header("features")) as writer:
+        fill(writer, "features")
+        for index in range(3):
+            writer.array(f"maps/480/{index:06d}", noise, compress=True)
+    with h5py.File(path, "r") as file:
+        where = file["maps/480/000001"].id.get_chunk_info(0)
+    data = bytearray(path.read_bytes())
+    data[where.byte_offset + where.size // 2] ^= 4
+    path.write_bytes(data)
+    with open_artefact(path, "features") as artefact:
+        np.testing.assert_array_equal(artefact.array("maps/480/000002"), noise)
+        with pytest.raises(BadArtefact, match="maps/480/000001 is damaged"):
+            artefact.array("maps/480/000001")
+        with pytest.raises(BadArtefact, match="the file is damaged"):
+            artefact.verify()
+
+
+def test_values_in_another_file_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(bytes(80))
+
+    def change(file: h5py.File) -> None:
+        del file["biases"]
+        file.create_dataset("biases", shape=(4,), dtype="f4", external=[(str(outside), 0, 16)])
+
+    path = damaged(tmp_path, change)
+    with open_artefact(path, "svm") as artefact, pytest.raises(BadArtefact, match="its values lie in another file"):
+        artefact.array("biases")

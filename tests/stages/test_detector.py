@@ -175,7 +175,7 @@ def test_an_evaluation_that_is_up_to_date_opens_each_artefact_once(
     plain = h5py.File
 
     def counting(path: Any, *arguments: Any, **named: Any) -> Any:
-        opened[Path(path).name] += 1
+        opened[path.path.name] += 1  # a file whose bytes are checked
         return plain(path, *arguments, **named)
 
     monkeypatch.setattr(h5py, "File", counting)

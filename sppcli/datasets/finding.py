@@ -2,7 +2,7 @@
 
 A name may be a bare file name, a path of this or of another machine (``C:\\Users\\…``), percent-encoded or a URL, and
 it may be spelled in another way (`matching`). The file whose path ends most like it is meant; among equals the one
-nearest to the annotation file. Where two are as near, neither is taken: nothing is read by guess.
+whose folders are most like the annotation file's. Where two are as near, neither is taken: nothing is read by guess.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from sppcli.datasets.matching import composed, loose
+from sppcli.datasets.matching import composed, folders_alike, loose
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -64,7 +64,7 @@ def _is_url(name: str) -> bool:
 
 def _rank(
     path: Path, parts: tuple[str, ...], beside: Path, folders: frozenset[str]
-) -> tuple[int, bool, bool, int, int]:
+) -> tuple[int, bool, bool, bool, int, int]:
     """How well a file fits: the end of its path, its spelling, the folders asked for, its way from the annotations."""
     here = path.parts
     # The last part is the same but for spelling and perhaps an extension.
@@ -72,9 +72,4 @@ def _rank(
     while tail < min(len(parts), len(here)) and loose(here[-1 - tail]) == loose(parts[-1 - tail]):
         tail += 1
     exact = composed(parts[-1]) in (composed(path.name), composed(path.stem))
-    shared = 0
-    for one, other in zip(here[:-1], beside.parts[:-1], strict=False):
-        if one != other:
-            break
-        shared += 1
-    return tail, exact, not folders.isdisjoint(here[:-1]), shared, -len(here)
+    return tail, exact, not folders.isdisjoint(here[:-1]), *folders_alike(path, beside), -len(here)

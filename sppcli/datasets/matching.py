@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -103,3 +103,16 @@ def only(found: Iterable[Path]) -> Path | None:
     """The one of ``found``; None of none or several."""
     listed = list(found)
     return listed[0] if len(listed) == 1 and listed[0].is_file() else None
+
+
+def folders_alike(one: Path, other: Path) -> tuple[bool, int]:
+    """How much two files' folders have in common: whether they are the same, and their equal parts from either end."""
+    first, second = one.parent.parts, other.parent.parts
+    return first == second, _common(first, second) + _common(first[::-1], second[::-1])
+
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many parts two paths begin with alike."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )

@@ -21,7 +21,7 @@ from sppcli.datasets import voc
 from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, ids_of, read_text
 from sppcli.datasets.base import find_images
 from sppcli.datasets.format import Format, Place, Recognised
-from sppcli.datasets.matching import loose, same_names
+from sppcli.datasets.matching import folders_alike, loose, same_names
 from sppcli.datasets.remarks import Remark, counted
 from sppcli.datasets.roles import role_of
 from sppcli.datasets.voc_xml import read_record
@@ -115,17 +115,8 @@ def _match(
 
 
 def _likeness(one: Path, other: Path) -> tuple[bool, int, bool]:
-    """How much two files' folders have in common: the same folder, folders from either end, the same exact name."""
-    first, second = one.parent.parts, other.parent.parts
-    ahead, behind = _common(first, second), _common(first[::-1], second[::-1])
-    return first == second, ahead + behind, one.stem == other.stem
-
-
-def _common(first: Sequence[str], second: Sequence[str]) -> int:
-    """How many parts two paths begin with alike."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
-    )
+    """How much two files' folders have in common, and whether they have the same exact name."""
+    return (*folders_alike(one, other), one.stem == other.stem)
 
 
 def _splits(root: Path, items: Iterable[ImageItem], xml: Mapping[str, Path]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -99,6 +100,18 @@ def test_images_are_found_wherever_they_lie(tmp_path: Path) -> None:
     assert annotated == {"deep/er/a", "x/b c", "caf\xe9", "two/d"}
     assert any("'gone.jpg', which is not there" in text for text in dataset.warnings)
     assert any("'twice.jpg', which is there more than once" in text for text in dataset.warnings)
+
+
+def test_annotations_and_images_in_folders_that_answer_each_other(tmp_path: Path) -> None:
+    (content,) = (content for name, content in LAYOUTS["labelme"].files.items() if name == "deep/b.json")
+    for split in ("train", "val"):
+        image_file(tmp_path / "images" / split / "b.jpg")
+        path = tmp_path / "annotations" / split / "b.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+    dataset = open_dataset([tmp_path])
+    assert (dataset.split("train"), dataset.split("val")) == (("train/b",), ("val/b",))
+    assert dataset.warnings == ["read as the upright boxes around them: 2 polygons"]
 
 
 def test_no_image_at_all_is_an_error(tmp_path: Path) -> None:

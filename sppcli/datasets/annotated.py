@@ -128,7 +128,7 @@ class AnnotatedDataset(Dataset):
                 record = replace(record, objects=())
             if record.objects is None:
                 raise MissingInput(f"image {image_id!r} of {self.sources[0]} has no annotation")
-            record, remarks = fitted(record, str(self.sources[0]))
+            record, remarks = used(record, str(self.sources[0]))
             self.warnings += remarks
             self._cut[image_id], skipped = as_annotations(record.objects or (), record.size)
             for thing, why in skipped:
@@ -144,6 +144,34 @@ def fitted(record: AnnotatedImage, where: str) -> tuple[AnnotatedImage, list[str
     if how.orientation != 1 and objects is not None:
         objects = tuple(replace(thing, box=how.box(thing.box)) for thing in objects)
     return replace(record, size=how.size, objects=objects), [how.remark] if how.remark else []
+
+
+def used(record: AnnotatedImage, where: str) -> tuple[AnnotatedImage, list[str]]:
+    """``record`` as training, evaluation and conversion use it: `fitted`, and exchanged corners put in order."""
+    record, remarks = fitted(record, where)
+    objects = record.objects
+    if any(_is_exchanged(thing.box) for thing in objects or ()):
+        said = (_exchanged_remark(thing, record.path, where) for thing in objects or () if _is_exchanged(thing.box))
+        remarks += said
+        objects = tuple(replace(thing, box=in_order(thing.box)) for thing in objects or ())
+    return replace(record, objects=objects), remarks
+
+
+def in_order(box: Corners) -> Corners:
+    """``box`` with its first corner above and left of its second; one without extent on a side as it is."""
+    x0, y0, x1, y1 = box
+    return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) if _is_exchanged(box) else box
+
+
+def _is_exchanged(box: Corners) -> bool:
+    x0, y0, x1, y1 = box
+    return (x1 < x0 and y0 != y1) or (y1 < y0 and x0 != x1)
+
+
+def _exchanged_remark(thing: LabelledBox, image: Path, where: str) -> Remark:
+    text = f"{where}: {thing.label} in {image.name}, box {_shown(thing.box)}, has its corners exchanged; "
+    many = "{n} boxes have their corners exchanged; they were put in order"
+    return Remark("swapped", f"{text}they were put in order", many, image.name)
 
 
 def as_annotations(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, AnnotatedSet, LabelledBox, clipped, fitted
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, AnnotatedSet, LabelledBox, clipped, used
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.coco_write import write_coco
 from sppcli.datasets.remarks import Remark
@@ -38,7 +38,7 @@ def record_of(dataset: Dataset, image_id: str) -> AnnotatedImage:
         BadInput: a data set without annotations, or an annotation that cannot be read.
     """
     if isinstance(dataset, AnnotatedDataset | VocDataset):
-        record, remarks = fitted(dataset.record(image_id), str(dataset.sources[0]))
+        record, remarks = used(dataset.record(image_id), str(dataset.sources[0]))
         dataset.warnings += remarks
         return record
     from sppcli.datasets.formats import WANTED

@@ -145,7 +145,9 @@ def _things(line: Sequence[str], layout: _Layout, where: str) -> Iterator[Labell
 def _half_open(box: Corners, convention: str) -> Corners:
     x0, y0, x1, y1 = box
     if convention == "inclusive":
-        return x0 - 1, y0 - 1, x1, y1
+        # Where the corners are exchanged, the second is the first one: `annotated.fitted` puts them in order.
+        (x0, x1), (y0, y1) = ((a - 1, b) if a <= b else (a, b - 1) for a, b in ((x0, x1), (y0, y1)))
+        return x0, y0, x1, y1
     if convention == "sides":
         return x0, y0, x0 + x1, y0 + y1
     return box

@@ -57,14 +57,14 @@ class YoloDataset(AnnotatedDataset):
         content = read_yaml(names) if names.suffix.lower() in YAML else {}
         folder = _folder(names, content)
         self._format = LabelFormat(class_names(content, names), names, keypoint_numbers(content, names))
-        listed, warnings = listed_splits(content, folder, names)
+        listed, warnings, missing = listed_splits(content, folder, names)
         paths, left_out = _images(folder, listed, names)
         if not paths:
             raise MissingInput(f"{folder} holds no image: a YOLO data set has them in images/")
         root = folder
         if not all(path.is_relative_to(folder) for path in paths):
             root = Path(os.path.commonpath([folder, *(path.parent for path in paths)]))
-        self._labels = LabelFiles(paths, folder)
+        self._labels = LabelFiles(paths, folder, missing)
         self._ids_by_path = ids_of(paths, root)
         # A .yaml says all there is about splits; folders below images/ may then be anything.
         splits = listed if content else folder_splits(folder, paths)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sppcli.datasets.annotated import Corners, LabelledBox, read_text
 from sppcli.datasets.matching import Folders
@@ -35,8 +35,11 @@ def _places(image: Path, folders: Sequence[str]) -> Iterator[Path]:
 class LabelFiles:
     """The label file of each image that has one. ``remarks``: label files that belong to no image."""
 
-    def __init__(self, images: Iterable[Path], root: Path) -> None:
-        """Look for the labels of ``images``: a folder called images counts below ``root``, not above it."""
+    def __init__(self, images: Iterable[Path], root: Path, missing: Iterable[str] = ()) -> None:
+        """Look for the labels of ``images``: a folder called images counts below ``root``, not above it.
+
+        Labels of ``missing`` images, which are reported elsewhere, are no remark.
+        """
         images = list(images)
         places = {image: list(_places(image, _below(image, root))) for image in images}
         self._of: dict[Path, Path] = {}
@@ -52,9 +55,9 @@ class LabelFiles:
                 if (found := next((path for path in spelled if path and path not in taken), None)) is not None:
                     loosely.setdefault(found, []).append(image)
         self._of |= {found[0]: label for label, found in loosely.items() if len(found) == 1}
-        self.remarks = _orphans(
-            {path.parent for tried in places.values() for path in tried}, set(self._of.values()), root
-        )
+        label_folders = {path.parent for tried in places.values() for path in tried}
+        gone = {PurePosixPath(name.replace("\\", "/")).stem for name in missing}
+        self.remarks = _orphans(label_folders, set(self._of.values()), root, gone)
 
     def get(self, image: Path) -> Path | None:
         return self._of.get(image)
@@ -68,14 +71,15 @@ def _below(image: Path, root: Path) -> Sequence[str]:
     return image.relative_to(root).parts[:-1] if image.is_relative_to(root) else image.parts[1:-1]
 
 
-def _orphans(folders: Iterable[Path], used: set[Path], root: Path) -> list[Remark]:
+def _orphans(folders: Iterable[Path], used: set[Path], root: Path, gone: set[str]) -> list[Remark]:
     left = []
     for folder in sorted(folders):
         try:
             paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt" and path.name[0] != ".")
         except OSError:
             continue
-        left += [path for path in paths if path not in used and path.name.lower() not in _OTHERS and _is_label(path)]
+        paths = [path for path in paths if path not in used and path.stem not in gone]
+        left += [path for path in paths if path.name.lower() not in _OTHERS and _is_label(path)]
     if not left:
         return []
     names = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in left]

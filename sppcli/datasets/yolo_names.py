@@ -114,10 +114,13 @@ def keypoint_numbers(content: Mapping[str, Any], path: Path) -> int:
     return int(shape[0]) * int(shape[1])
 
 
-def listed_splits(content: Mapping[str, Any], folder: Path, names: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """Split -> its images, of the .yaml's keys, and what is not there."""
+def listed_splits(
+    content: Mapping[str, Any], folder: Path, names: Path
+) -> tuple[dict[str, list[Path]], list[str], list[str]]:
+    """Split -> its images, of the .yaml's keys; what is not there, in sentences; the names of images that are not."""
     splits: dict[str, list[Path]] = {}
     warnings: list[str] = []
+    missing: list[str] = []
     for key, value in content.items():
         entries = value if isinstance(value, list) else [value]
         if key in NO_SPLITS or not all(isinstance(entry, str) for entry in entries):
@@ -137,6 +140,7 @@ def listed_splits(content: Mapping[str, Any], folder: Path, names: Path) -> tupl
             elif place.suffix == ".txt":
                 listed, gone = _read_list(place, folder)
                 found += listed
+                missing += gone
                 if gone:
                     text = f"{place} lists {len(gone)} images that are not there, the first: {gone[0]}"
                     if "\\" in gone[0]:
@@ -146,7 +150,7 @@ def listed_splits(content: Mapping[str, Any], folder: Path, names: Path) -> tupl
                 continue
             if place is not None:
                 splits[key] = found
-    return splits, warnings
+    return splits, warnings, missing
 
 
 def _place(entry: str, folder: Path, names: Path) -> Path | None:

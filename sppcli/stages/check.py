@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sppcli.datasets import open_dataset
-from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, fitted
+from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, fitted, used
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.check import (
     KINDS,
@@ -103,7 +103,7 @@ def run(
         findings += too_small(upright, seen, MIN_SIZE, config.max_side, dataset.least_side)
     splits = _splits(dataset, looks)
     sizes = {image_id: seen.size for image_id, seen in looks.items() if seen.size}
-    stats = measure([fitted(read, "")[0] for _, read in records], sizes, splits, dataset.least_side)
+    stats = measure([used(read, "")[0] for _, read in records], sizes, splits, dataset.least_side)
     places = {item.id: item.path for item in dataset.images}
     findings += of_splits(splits, places)
     findings += identical(looks, splits, places)

@@ -99,6 +99,7 @@ def _add_tracks(root: ET.Element, export: Export, split: str) -> None:
             thing = _thing(shape, label, f"{where}, frame {frame}", export)
             frames.setdefault(frame, []).extend([thing] if thing else [])
     if frames:
+        export.hint = "a video is read from its frames: export it from CVAT with its images"
         export.notes.append(f"{export.path} is of a video: its frames are looked for as frame_000000 and so on")
     for frame in sorted(frames):
         export.entries.append(Entry((f"frame_{frame:06d}",), tuple(frames[frame]), splits=(split,) if split else ()))

@@ -54,7 +54,8 @@ class Entry:
 @dataclass
 class Export:
     """One file, read. ``enclosed``: shapes that became the box around them, and ``left_out``: what became no object,
-    both by kind; ``classes``: in the file's order, those without objects too; ``notes``: whatever else is to be said.
+    both by kind; ``classes``: in the file's order, those without objects too; ``notes``: whatever else is to be said;
+    ``hint``: what to do where none of the images is there.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Export:
     enclosed: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    hint: str = ""
 
 
 class ExportDataset(AnnotatedDataset):
@@ -225,6 +227,7 @@ def _nothing(
         return (
             f"{path}: none of its {len(missing)} images is there, {name!r} for one; "
             f"{root} and the folders in it hold {images} images, none of that name"
+            + next((f"; {export.hint}" for export in exports if export.path == path and export.hint), "")
         )
     return f"{exports[0].path} lists no image: nothing to work on"
 

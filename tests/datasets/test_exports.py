@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,14 @@ def test_files_of_one_image_each_are_not_parsed_to_be_recognised(
     monkeypatch.setattr(Place, "json", lambda _, path: asked.append(path))
     assert [form.name for form, _ in recognised(Place(root))] == ["labelme"]
     assert asked == []
+
+
+def test_a_video_without_its_frames_is_refused(tmp_path: Path, run: Run) -> None:
+    layout = LAYOUTS["cvat-video"]
+    root = layout.write(tmp_path / "data")
+    shutil.rmtree(root / "images")
+    code, _, err = run("convert", str(root), str(tmp_path / "out"), "--to", "csv")
+    assert code == 3
+    said = " ".join(err.split())
+    assert "none of its 3 images is there, 'frame_000000' for one" in said
+    assert "a video is read from its frames: export it from CVAT with its images" in said

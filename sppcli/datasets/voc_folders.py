@@ -21,6 +21,7 @@ from sppcli.datasets import voc
 from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, ids_of, read_text
 from sppcli.datasets.base import find_images
 from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.ilsvrc import tasks_of
 from sppcli.datasets.matching import folders_alike, loose, same_names
 from sppcli.datasets.remarks import Remark, counted
 from sppcli.datasets.roles import role_of
@@ -155,7 +156,8 @@ def _lists(root: Path, items: Sequence[ImageItem]) -> dict[str, list[str]]:
 def _recognise(place: Place) -> Recognised | None:
     if found := voc.recognise(place):
         return found
-    if not place.is_folder:
+    # ILSVRC's XML has the same elements, its corners another origin.
+    if not place.is_folder or tasks_of(place.path):
         return None
     seen: set[Path] = set()
     # The first file of each folder tells; those of the folders that are VOC's are then looked at one by one.

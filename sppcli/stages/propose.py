@@ -70,11 +70,12 @@ def run(
     dataset.split_seed, dataset.unlabelled = split_seed, unlabelled
     images = ListedImages.of(dataset.images, dataset.root)
     dataset.digests.update(zip(images.ids, images.digests, strict=True))
-    _say_what_is_there(dataset, options)
+    # A file that cannot be used is reported before anything is said of the images.
     files = [open_import(path, dataset.images, dataset.root, images.digests) for path in imports]
     if config.edge_model:
         open_forest(config.edge_model)
         config = replace(config, edge_model_digest=digest(read_bytes(Path(config.edge_model))))
+    _say_what_is_there(dataset, options)
     config = replace(config, imports=tuple(file.digest for file in files))
     header = Header("proposals", config.settings(), {"images": images.fingerprint()}, _source(dataset, config, files))
     if Output(output, header, [item.path for item in dataset.images], same_source=True).is_current(options.force):

@@ -30,6 +30,10 @@ class BadArtefact(SppError):
     """A file of ours that is not what its name says: another kind, another version, damaged."""
 
 
+class Busy(SppError):
+    """Another process works on the same output."""
+
+
 class StaleArtefact(SppError):
     """Artefacts that do not belong together."""
 

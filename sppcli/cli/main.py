@@ -1,16 +1,18 @@
 """The ``spp`` command: finds commands by name, and is the one place where an exception becomes an exit code.
 
 0 done · 1 a bug of ours, with its traceback · 2 usage · 3 missing or bad input, or a machine out of memory or disk ·
-4 artefacts that do not belong together · 130 interrupted.
+4 artefacts that do not belong together · 130 interrupted · 143 terminated.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 import click
@@ -149,7 +151,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _wait_briefly()
     context: list[click.Context] = []
     try:
-        with spp.make_context("spp", arguments) as opened:
+        with _sigterm_ends_cleanly(), spp.make_context("spp", arguments) as opened:
             context.append(opened)
             spp.invoke(opened)
         sys.stdout.flush()
@@ -172,6 +174,28 @@ def _wait_briefly() -> None:
         os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
+class Terminated(BaseException):
+    """SIGTERM came: `kill`, a scheduler or a shutdown asks the process to end."""
+
+
+@contextmanager
+def _sigterm_ends_cleanly() -> Iterator[None]:
+    """Meanwhile SIGTERM ends a command as Ctrl-C does: what is unfinished is taken away, and workers end."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may decide, and a program that calls us from another has its own ways.
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _exit_code(error: BaseException, command: str) -> int:
     """Say what there is to say about ``error`` on standard error, and return the exit code."""
     if isinstance(error, SystemExit | GeneratorExit):
@@ -184,6 +208,9 @@ def _exit_code(error: BaseException, command: str) -> int:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         _say(f"\n{command}: interrupted; nothing is left half-written, run it again to go on")
         return 130
+    if isinstance(error, Terminated):
+        _say(f"{command}: terminated; nothing is left half-written, run it again to go on")
+        return 143
     if isinstance(error, BrokenPipeError) and _reader_left():
         return 0
     sentence, code = _explain(error)

@@ -203,7 +203,15 @@ def split(default: str) -> Decorator[Any]:
 
 
 svm = _input("svm", "svm.h5", "train-svm")
-force = click.option("--force", is_flag=True, help="Make the output again even if it is up to date.")
+_again = click.option("--force", is_flag=True, help="Make the output again even if it is up to date.")
+_wait = click.option("--wait", is_flag=True, help="Wait for another run that works on the same output, then go on.")
+
+
+def force(function: F) -> F:
+    """``--force`` and ``--wait``: every stage that makes a file has them."""
+    return _again(_wait(function))
+
+
 dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 strict = click.option(

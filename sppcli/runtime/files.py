@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,8 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
         MissingInput: the folder does not exist.
     """
     ensure_folder(path)
-    _sweep(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     # Libraries that make the file themselves may keep others from reading it; the usual permissions are taken here.
     temporary.touch()
     mode = temporary.stat().st_mode
@@ -44,6 +45,24 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside ``path`` for what will become it: a file or a folder.
+
+    What processes of this computer that have ended left behind under such a name is removed; what other computers write
+    here, on a shared disk, is left alone.
+    """
+    host = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in socket.gethostname())
+    stem = f".{path.name}.{host}."
+    for leftover in path.parent.iterdir():
+        writer = leftover.name.removeprefix(stem).removesuffix(".tmp")
+        if leftover.name == f"{stem}{writer}.tmp" and writer.isdigit() and not _alive(int(writer)):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+    return path.with_name(f"{stem}{os.getpid()}.tmp")
+
+
 def commit(temporary: Path, path: Path) -> None:
     """Give a finished file its name, its content safe on the disk."""
     descriptor = os.open(temporary, os.O_RDONLY)
@@ -52,14 +71,6 @@ def commit(temporary: Path, path: Path) -> None:
     finally:
         os.close(descriptor)
     temporary.replace(path)
-
-
-def _sweep(path: Path) -> None:
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        writer = leftover.name.removesuffix(".tmp").rpartition(".")[2]
-        if writer.isdigit() and not _alive(int(writer)):
-            with suppress(FileNotFoundError):
-                leftover.unlink()
 
 
 def _alive(process: int) -> bool:

@@ -17,6 +17,7 @@ class RunOptions:
     |---|---|
     | force | make the output again even if it is there and current, and take nothing over |
     | strict | stop at the first input that cannot be used, in place of skipping it |
+    | wait | wait for another run that works on the same output, in place of ending |
     | dry_run | say what would be done, and do nothing |
     | jobs | processes to work with |
     | device | where networks run: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` |
@@ -25,6 +26,7 @@ class RunOptions:
 
     force: bool = False
     strict: bool = False
+    wait: bool = False
     dry_run: bool = False
     jobs: int = 1
     device: str = "auto"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +16,22 @@ from sppcli.errors import SppError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker process end when ``parent``, which started it, has, however that ended.
+
+    A worker waits on a queue; nobody tells it when the other end was killed.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+    # Ctrl-C reaches the whole group of processes; the parent decides how the run ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_many(
@@ -32,7 +52,9 @@ def run_many(
             yield index, function(item)
         return
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(min(jobs, len(items)), mp_context=context)
+    executor = ProcessPoolExecutor(
+        min(jobs, len(items)), mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
+    )
     try:
         # A bounded queue: results are taken as they come and memory does not grow with the number of items.
         waiting: dict[Future[Result], int] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from sppcli.datasets.formats import WANTED
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
 from sppcli.datasets.writable import check_writable
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.runtime.files import temporary_name
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 
 
@@ -36,6 +37,7 @@ class ConvertSummary:
     losses: tuple[str, ...]
 
 
+@one_at_a_time
 def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunOptions = USUAL) -> ConvertSummary:
     """Write ``source`` to the new folder ``destination``, which is there complete or not at all.
 
@@ -59,7 +61,7 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
     for text in lost:
         progress.warn(f"{text} ({config.to})")
     names = {image.id: f"{image.id}{image.path.suffix}" for image in data.images}
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(destination)
     try:
         check_writable(config.to, data, names)
         temporary.mkdir()

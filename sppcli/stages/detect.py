@@ -25,6 +25,7 @@ from sppcli.errors import BadInput, SppError
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
@@ -100,6 +101,7 @@ class DetectSummary:
     up_to_date: bool = False
 
 
+@one_at_a_time
 @kept_memory()
 @announces_compiling
 def run(

@@ -30,6 +30,7 @@ from sppcli.paper import DEFAULT, RECIPES
 from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
@@ -88,6 +89,7 @@ class ExtractSummary:
     layer: str = ""
 
 
+@one_at_a_time
 @kept_memory()
 @announces_compiling
 def run(

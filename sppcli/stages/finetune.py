@@ -29,6 +29,7 @@ from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.files import ensure_folder
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
@@ -99,6 +100,7 @@ class FinetuneSummary:
     up_to_date: bool = False
 
 
+@one_at_a_time
 @kept_memory()
 @announces_compiling
 def run(

@@ -14,6 +14,7 @@ from sppcli.caffe.prototxt import decoded
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.weights import save_network
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 
 
@@ -50,6 +51,7 @@ class ImportSummary:
     notes: tuple[str, ...]
 
 
+@one_at_a_time
 def run(
     models: Sequence[Path],
     prototxts: Sequence[Path],

@@ -22,6 +22,7 @@ from sppcli.proposals.edges import open_forest
 from sppcli.proposals.imports import Imported, open_import
 from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, Windows, propose_image
 from sppcli.proposals.union import unite
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.processes import run_many
 from sppcli.structures import ImageItem, Skipped
@@ -45,6 +46,7 @@ class ProposeSummary:
     imported: dict[str, int] = field(default_factory=dict)
 
 
+@one_at_a_time
 def run(
     sources: Sequence[Path],
     output: Path,

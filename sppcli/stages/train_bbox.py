@@ -23,6 +23,7 @@ from sppcli.learn.budget import for_samples
 from sppcli.learn.ridge import MINIMUM_EXAMPLES, Moments, Whitening, plan_ridge
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
@@ -82,6 +83,7 @@ class Examples:
     labels: Int64
 
 
+@one_at_a_time
 @announces_compiling
 def run(
     proposals_path: Path,

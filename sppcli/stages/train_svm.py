@@ -27,6 +27,7 @@ from sppcli.learn.svm import SvmSettings, fit_svms
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
@@ -107,6 +108,7 @@ class ImageWindows:
     features: UniqueWindows
 
 
+@one_at_a_time
 @announces_compiling
 def run(
     proposals_path: Path,

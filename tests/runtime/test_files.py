@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sppcli.errors import MissingInput
-from sppcli.runtime.files import replacing
+from sppcli.runtime.files import replacing, temporary_name
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -39,7 +39,8 @@ def test_permissions_are_the_usual_ones_whoever_makes_the_file(tmp_path: Path) -
 def test_what_a_killed_process_left_is_swept_and_what_a_running_one_writes_is_not(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    leftover, living = tmp_path / f".a.bin.{dead.pid}.tmp", tmp_path / f".a.bin.{os.getppid()}.tmp"
+    name = temporary_name(tmp_path / "a.bin").name
+    leftover, living = (tmp_path / name.replace(str(os.getpid()), str(pid)) for pid in (dead.pid, os.getppid()))
     leftover.touch()
     living.touch()
     with replacing(tmp_path / "a.bin") as temporary:

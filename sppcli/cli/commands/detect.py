@@ -113,6 +113,7 @@ def command(
     dataset: Path | None,
     strict: bool,
     force: bool,
+    wait: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -140,7 +141,9 @@ def command(
     target = output if kind == "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
     with console.progress("detect") as progress, results as sink:
-        run = RunOptions(force=force, strict=strict, jobs=jobs or cpu_threads(), device=device, progress=progress)
+        run = RunOptions(
+            force=force, wait=wait, strict=strict, jobs=jobs or cpu_threads(), device=device, progress=progress
+        )
         if images:
             summary = detect.run_on_images(
                 expand(images), paths, config, output=target, sink=sink, weights=weights, options=run

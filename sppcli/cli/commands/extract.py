@@ -82,6 +82,7 @@ def command(
     flip: bool,
     strict: bool,
     force: bool,
+    wait: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -114,7 +115,7 @@ def command(
         batch=batch,
     )
     with console.progress("extract") as progress:
-        run = RunOptions(force=force, strict=strict, dry_run=dry_run, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, strict=strict, dry_run=dry_run, device=device, progress=progress)
         summary = extract.run(proposals, output, config, options=run)
     if as_json:
         console.print_json(asdict(summary))

@@ -67,6 +67,7 @@ def command(
     batch: int,
     strict: bool,
     force: bool,
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Compute one feature vector for each whole image.
@@ -96,7 +97,7 @@ def command(
         batch=batch,
     )
     with console.progress("features") as progress:
-        run = RunOptions(force=force, strict=strict, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, strict=strict, device=device, progress=progress)
         summary = features.run(sources, output, config, options=run)
     if as_json:
         console.print_json(asdict(summary))

@@ -88,6 +88,7 @@ def command(
     dataset: Path | None,
     device: str,
     force: bool,
+    wait: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -115,7 +116,7 @@ def command(
         **given,
     )
     with console.progress("finetune") as progress:
-        run = RunOptions(force=force, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, device=device, progress=progress)
         summary = finetune.run(proposals, features, output, config, dataset=dataset, weights=weights, options=run)
     if as_json:
         console.print_json(asdict(summary))

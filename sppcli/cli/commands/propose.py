@@ -127,6 +127,7 @@ def command(
     jobs: int | None,
     strict: bool,
     force: bool,
+    wait: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -158,7 +159,9 @@ def command(
         edge_model=model,
     )
     with console.progress("propose") as progress:
-        run = RunOptions(force=force, strict=strict, dry_run=dry_run, jobs=jobs or cpu_threads(), progress=progress)
+        run = RunOptions(
+            force=force, wait=wait, strict=strict, dry_run=dry_run, jobs=jobs or cpu_threads(), progress=progress
+        )
         summary = propose.run(
             expand(sources),
             output,

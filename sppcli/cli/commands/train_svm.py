@@ -89,6 +89,7 @@ def command(
     dataset: Path | None,
     device: str,
     force: bool,
+    wait: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -114,7 +115,7 @@ def command(
             config,
             dataset=dataset,
             weights=weights,
-            options=RunOptions(force=force, device=device, progress=progress),
+            options=RunOptions(force=force, wait=wait, device=device, progress=progress),
         )
     if as_json:
         console.print_json(asdict(summary))

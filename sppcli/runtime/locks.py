@@ -43,6 +43,9 @@ def held(output: Path, options: RunOptions = USUAL) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     path = lock_file(output)
+    if not path.parent.is_dir():
+        yield
+        return
     lock = FileLock(path, timeout=-1 if options.wait else 0)
     try:
         if options.wait:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from safetensors import SafetensorError, safe_open
-
 from sppcli.artefacts.store import Json, digest_of
+from sppcli.errors import BadArtefact
+from sppcli.runtime.tensor_files import read_metadata
 
 NETWORK_KEY = "spp_network"
 """Where `nets.weights` keeps its description in the metadata of a safetensors file."""
@@ -30,17 +30,18 @@ class NetworkHeader:
 def describes_itself(path: Path) -> bool:
     """Whether ``path`` is a network that spp wrote: it says itself how its pixels are normalised."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return NETWORK_KEY in (file.metadata() or {})
-    except (SafetensorError, OSError):
+        return NETWORK_KEY in read_metadata(path, tensors=False).values
+    except (BadArtefact, OSError):
         return False
 
 
 def recorded_training(path: Path) -> dict[str, Any]:
-    """What `nets.weights.save_network` was told of the training that made ``path``; empty if it is not such a file."""
+    """What `nets.weights.save_network` was told of the training that made ``path``; empty if it is not such a file.
+
+    Every byte of the file is checked: a damaged one was made by nobody.
+    """
     try:
-        with safe_open(path, framework="numpy") as file:
-            training = json.loads((file.metadata() or {})[NETWORK_KEY])["training"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        training = json.loads(read_metadata(path).values[NETWORK_KEY])["training"]
+    except (BadArtefact, OSError, KeyError, TypeError, ValueError):
         return {}
     return training if isinstance(training, dict) else {}

@@ -56,7 +56,7 @@ class SvdCache:
         if not path.exists():
             return None
         try:
-            tensors, metadata = read_tensors(path)
+            tensors, metadata = read_tensors(path, "it is made again", ours=True)
         except BadInput as error:
             self._progress.warn(f"{error}; the fc layers are truncated anew")
             return None

@@ -61,7 +61,7 @@ class Checkpoints:
         """
         if not self.path.exists():
             return None
-        tensors, metadata = read_tensors(self.path)
+        tensors, metadata = read_tensors(self.path, "start anew with --force", ours=True)
         try:
             kept = json.loads(metadata[_KEY])
             position = dict(kept["position"])

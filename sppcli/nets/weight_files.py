@@ -19,12 +19,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from sppcli.errors import BadInput
+from sppcli.errors import BadArtefact, BadInput
+from sppcli.runtime.tensor_files import read_metadata
 
 Tensors = dict[str, torch.Tensor]
 
 SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".pkl", ".pickle", ".model", ".weights")
 """Of the files that ``torch.save`` writes; .tar is .pth.tar. Others are looked into."""
+
+WRITTEN_BY = "make it again with the command that wrote it (spp train-net, spp finetune or spp import-caffe)"
+"""What to do about a damaged network."""
 
 _MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19")
 _UNKNOWN_GLOBAL = re.compile(r"Unsupported global: GLOBAL (\S+) was not")
@@ -61,18 +65,28 @@ def read_weights(path: Path) -> tuple[Tensors, dict[str, str]]:
     return tensors, metadata
 
 
-def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Tensors and metadata of a safetensors file, whatever its name.
+def read_tensors(path: Path, again: str = WRITTEN_BY, ours: bool = False) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and metadata of a safetensors file, whatever its name; every byte of one that spp wrote is checked.
+
+    Args:
+        again: how a damaged file is made again: the end of the error's sentence.
+        ours: whether a file without checksums is refused, as all that spp writes have them.
 
     Raises:
-        BadInput: the file cannot be read.
+        BadInput: the file cannot be read, or is damaged; names the tensor.
     """
     try:
+        metadata = read_metadata(path)
         with safe_open(path, framework="pt") as file:
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in names}
+    except BadArtefact as error:
+        raise BadInput(f"{error}; {again}") from None
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path}: not a readable weights file ({reason(error)})") from None
+        raise BadInput(f"{path}: not a readable weights file ({reason(error)}); make or fetch it again") from None
+    if ours and not metadata.checked:
+        raise BadInput(f"{path}: has no checksums, as all files of spp have; {again}")
+    return tensors, metadata.values
 
 
 def reason(error: Exception) -> str:

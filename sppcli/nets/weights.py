@@ -6,19 +6,22 @@ ever runs on random ones (`bench` makes its own).
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.errors import BadArtefact, BadInput, MissingInput, UsageProblem
 from sppcli.nets.backbones import (
     SPECS,
     FcHead,
@@ -31,7 +34,8 @@ from sppcli.nets.backbones import (
 )
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.fitting import Fit, Wanted, fit
-from sppcli.nets.weight_files import read_weights, reason
+from sppcli.nets.weight_files import WRITTEN_BY, read_weights, reason
+from sppcli.runtime import tensor_files
 from sppcli.runtime.files import replacing
 
 METADATA_KEY = "spp_network"
@@ -89,9 +93,32 @@ def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> 
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Write ``tensors`` as one safetensors file, or nothing."""
+    """Write ``tensors`` as one safetensors file with checksums, or nothing; equal tensors make equal files.
+
+    The file is read again and compared with what was given before it gets its name.
+
+    Raises:
+        OSError: it could not be written, as on a full disk.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    sums = {name: tensor_files.checksum(value.reshape(-1).view(torch.uint8).numpy()) for name, value in plain.items()}
     with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+        try:
+            save_file(plain, temporary, metadata=tensor_files.with_checksums(metadata, sums))
+        except SafetensorError as error:
+            raise _system_error(error, temporary) from None
+        tensor_files.finish(temporary)
+        try:
+            tensor_files.read_metadata(temporary)
+        except BadArtefact:
+            raise OSError(errno.EIO, "what was written reads back otherwise", str(temporary)) from None
+
+
+def _system_error(error: SafetensorError, path: Path) -> OSError:
+    """What the system told the library, which tells it in words."""
+    found = re.search(r"os error (\d+)", str(error))
+    code = int(found[1]) if found else errno.EIO
+    return OSError(code, os.strerror(code), str(path))
 
 
 def fetch_imagenet(backbone: str) -> tuple[Path, int]:
@@ -330,10 +357,11 @@ def with_new_classes(
 def describes_itself(weights: str) -> bool:
     """Whether ``weights`` is a network that spp wrote: its file says which backbone, cut and input it has."""
     try:
-        with safe_open(weights, framework="pt") as file:
-            return METADATA_KEY in (file.metadata() or {})
-    except (SafetensorError, OSError):
+        return METADATA_KEY in tensor_files.read_metadata(Path(weights), tensors=False).values
+    except OSError:
         return False
+    except BadArtefact as error:
+        raise BadInput(f"{error}; {WRITTEN_BY}") from None
 
 
 def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> SppClassifier:

@@ -16,6 +16,7 @@ from sppcli.artefacts.networks import NETWORK_KEY
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.runtime.tensor_files import read_metadata
 from sppcli.structures import Skipped
 
 # The files that stages make by default, in the order of the work.
@@ -69,8 +70,8 @@ def default_files() -> list[Path]:
     return found
 
 
-def describe(path: Path) -> Description:
-    """Look into one file.
+def describe(path: Path, verify: bool = False) -> Description:
+    """Look into one file; with ``verify``, every byte of it is checked.
 
     Raises:
         MissingInput: neither the file nor an unfinished run of it is there.
@@ -85,10 +86,12 @@ def describe(path: Path) -> Description:
         size = sum(part.stat().st_size for part in path.with_name(path.name + PARTS).iterdir())
         return Description(path, "unfinished", size, "", unfinished=unfinished)
     if path.suffix == ".safetensors":
-        return _network(path)
+        return _network(path, verify)
     if path.is_file() and not _is_hdf5(path):
         raise BadArtefact(f"{path}: not a file that spp made; its files are HDF5 (.h5) and safetensors")
     with open_artefact(path) as artefact:
+        if verify:
+            artefact.verify()
         header = artefact.header
         return Description(
             path,
@@ -206,15 +209,20 @@ _FACTS: dict[str, Callable[[Artefact], Facts]] = {
 }
 
 
-def _network(path: Path) -> Description:
+_NETWORKS_MADE_BY = "make it again with the command that wrote it (spp train-net, spp finetune or spp import-caffe)"
+
+
+def _network(path: Path, verify: bool) -> Description:
     """A network's weights: ours say what they are; of others the tensors are counted."""
     if not path.exists():
         raise MissingInput(f"{path}: there is no such file")
     try:
+        metadata = read_metadata(path, tensors=verify).values
         with safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
             slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 (safe_open is no dict)
             shapes = [(tuple(item.get_shape()), str(item.get_dtype())) for item in slices]
+    except BadArtefact as error:
+        raise BadArtefact(f"{error}; {_NETWORKS_MADE_BY}") from None
     except (SafetensorError, OSError) as error:
         raise BadArtefact(f"{path}: not a readable safetensors file ({error}); make or fetch it again") from None
     facts: Facts = {

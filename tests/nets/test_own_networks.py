@@ -15,7 +15,7 @@ from sppcli.geometry.projection import CellGrid
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
-from sppcli.nets.weights import METADATA_KEY, load_network, read_classifier, save_network
+from sppcli.nets.weights import METADATA_KEY, load_network, read_classifier, save_network, save_tensors
 from tests.nets.weight_files import BACKBONE
 
 ARCHITECTURE = Architecture(
@@ -106,7 +106,7 @@ def test_damaged_descriptions(own: tuple[SppClassifier, Path], tmp_path: Path):
         json.dumps({"architecture": {**architecture, "fc": [-4]}}),
     ]
     for description in damaged:
-        save_file(tensors, path, metadata={METADATA_KEY: description})
+        save_tensors(path, tensors, {METADATA_KEY: description})
         with pytest.raises(BadInput, match=r"small.safetensors: the description of the network is damaged"):
             load_network(str(path))
 
@@ -115,7 +115,7 @@ def test_own_weights_that_do_not_fit(own: tuple[SppClassifier, Path]):
     path = own[1]
     tensors = load_file(path)
     description = json.dumps({"architecture": replace(ARCHITECTURE, fc=(16, 13)).to_json()})
-    save_file(tensors, path, metadata={METADATA_KEY: description})
+    save_tensors(path, tensors, {METADATA_KEY: description})
     with pytest.raises(BadInput, match=r"do not fit the network it describes \(fc.fc7.weight has shape"):
         read_classifier(path)
 

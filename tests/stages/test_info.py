@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from sppcli import __version__
 from sppcli.artefacts.store import Parts
 from sppcli.cli.main import main
+from sppcli.nets.weights import save_tensors
 from sppcli.stages import info
 from sppcli.stages.info import describe, lines
 from tests.conftest import Voc
@@ -123,7 +125,11 @@ ARCHITECTURE = {"name": "tiny", "classes": ["0", "1"], "pyramid": [3, 2, 1], "la
 
 def write_network(path: str, description: Any) -> None:
     tensors = {"conv1.weight": np.zeros((4, 3, 3, 3), dtype=np.float32), "conv1.bias": np.zeros(4, dtype=np.float32)}
-    save_file(tensors, path, metadata={info.NETWORK_KEY: json.dumps(description)} if description else {"by": "them"})
+    if description:
+        ours = {name: torch.from_numpy(values) for name, values in tensors.items()}
+        save_tensors(Path(path), ours, {info.NETWORK_KEY: json.dumps(description)})
+    else:
+        save_file(tensors, path, metadata={"by": "them"})
 
 
 def test_our_networks(here: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.models import read_bbox, read_svm
@@ -16,7 +16,7 @@ from sppcli.detection.networks import load_head, window_reader
 from sppcli.detection.split import open_split
 from sppcli.nets import compression
 from sppcli.nets.backbones import FcHead
-from sppcli.nets.weights import load_network
+from sppcli.nets.weights import load_network, save_tensors
 from tests.stages.conftest import Run, Work, write_network
 
 FC = ("--layer", "fc6", "-q", "--precision", "fp32")
@@ -118,7 +118,7 @@ def test_factors_are_computed_once_for_a_model(work: Work, run: Run, monkeypatch
     tensors = {name: tensor.clone() for name, tensor in load_file(kept).items()}
     with safe_open(kept, "pt") as file:
         metadata = file.metadata()
-    save_file({"fc6.left": tensors["fc6.left"][:, :7].contiguous()}, "wrong.safetensors", metadata)
+    save_tensors(Path("wrong.safetensors"), {"fc6.left": tensors["fc6.left"][:, :7].contiguous()}, metadata)
     for wrong in (whole[:40], Path("wrong.safetensors").read_bytes()):
         ranks.clear()
         kept.write_bytes(wrong)
@@ -129,7 +129,7 @@ def test_factors_are_computed_once_for_a_model(work: Work, run: Run, monkeypatch
         assert ranks == [(8,)]
         assert kept.read_bytes() == whole
     # Factors of other fc layers are not taken.
-    save_file(tensors, kept, {"digest": "another"})
+    save_tensors(kept, tensors, {"digest": "another"})
     assert detect("8") == first
     assert kept.read_bytes() == whole
 
@@ -184,7 +184,7 @@ def test_other_fc_layers_are_refused(work: Work, run: Run) -> None:
         metadata = file.metadata()
     tensors = load_file(other)
     tensors["fc.fc6.weight"] *= 2
-    save_file(tensors, other, metadata)
+    save_tensors(other, tensors, metadata)
     image = str(work.voc.image(work.voc.splits["test"][0]))
     code, _, err = run("detect", "-q", "--no-bbox", image, "--weights", "other.safetensors")
     assert code == 4

@@ -12,13 +12,15 @@ from sppcli.errors import BadArtefact, SppError
 
 @click.command("info")
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=options.FilePath)
+@click.option("--verify", is_flag=True, help="Check every byte of each file against its checksums.")
 @options.as_json
 @options.verbosity
-def command(files: tuple[Path, ...], as_json: bool) -> None:
+def command(files: tuple[Path, ...], verify: bool, as_json: bool) -> None:
     """Show what a file holds and what made it.
 
     FILE is any file that spp makes, or a network in safetensors. Without a FILE, everything in the current folder is
     shown: sizes, counts and options, what each file was made from, what was left out, and runs that have not ended yet.
+    With --verify the exit code is 3 if a file is damaged.
     """
     from sppcli.cli import console
     from sppcli.stages import info
@@ -27,7 +29,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     found, problems = [], []
     for path in paths:
         try:
-            found.append(info.describe(path))
+            found.append(info.describe(path, verify))
         except SppError as error:
             if len(paths) == 1:
                 raise

@@ -73,7 +73,7 @@ class SvdCache:
         return FcHead(head.levels, layers, {name: tensors[f"{name}.right"] for name in names})
 
     def _make(self, head: FcHead, layer: str, ranks: tuple[int, ...], digest: str) -> FcHead:
-        from sppcli.nets.weights import save_tensors
+        from sppcli.nets.weight_files import save_tensors
 
         path = self.path(ranks)
         self._progress.note("truncating fc layers")

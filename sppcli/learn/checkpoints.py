@@ -11,8 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from sppcli.errors import BadInput, UsageProblem
-from sppcli.nets.weight_files import read_tensors
-from sppcli.nets.weights import save_tensors
+from sppcli.nets.weight_files import read_tensors, save_tensors
 
 Tensors = dict[str, torch.Tensor]
 

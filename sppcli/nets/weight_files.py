@@ -9,18 +9,22 @@ of Python's own functions is refused.
 from __future__ import annotations
 
 import builtins
+import errno
+import os
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from sppcli.errors import BadArtefact, BadInput
-from sppcli.runtime.tensor_files import read_metadata
+from sppcli.runtime.files import replacing
+from sppcli.runtime.tensor_files import checksum, finish, read_metadata, with_checksums
 
 Tensors = dict[str, torch.Tensor]
 
@@ -87,6 +91,35 @@ def read_tensors(path: Path, again: str = WRITTEN_BY, ours: bool = False) -> tup
     if ours and not metadata.checked:
         raise BadInput(f"{path}: has no checksums, as all files of spp have; {again}")
     return tensors, metadata.values
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write ``tensors`` as one safetensors file with checksums, or nothing; equal tensors make equal files.
+
+    The file is read again and compared with what was given before it gets its name.
+
+    Raises:
+        OSError: it could not be written, as on a full disk.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    sums = {name: checksum(value.reshape(-1).view(torch.uint8).numpy()) for name, value in plain.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata=with_checksums(metadata, sums))
+        except SafetensorError as error:
+            raise _system_error(error, temporary) from None
+        finish(temporary)
+        try:
+            read_metadata(temporary)
+        except BadArtefact:
+            raise OSError(errno.EIO, "what was written reads back otherwise", str(temporary)) from None
+
+
+def _system_error(error: SafetensorError, path: Path) -> OSError:
+    """What the system told the library, which tells it in words."""
+    found = re.search(r"os error (\d+)", str(error))
+    code = int(found[1]) if found else errno.EIO
+    return OSError(code, os.strerror(code), str(path))
 
 
 def reason(error: Exception) -> str:

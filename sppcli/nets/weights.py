@@ -6,19 +6,14 @@ ever runs on random ones (`bench` makes its own).
 
 from __future__ import annotations
 
-import errno
 import http.client
 import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from sppcli.errors import BadArtefact, BadInput, MissingInput, UsageProblem
@@ -34,9 +29,8 @@ from sppcli.nets.backbones import (
 )
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.fitting import Fit, Wanted, fit
-from sppcli.nets.weight_files import WRITTEN_BY, read_weights, reason
+from sppcli.nets.weight_files import WRITTEN_BY, read_weights, reason, save_tensors
 from sppcli.runtime import tensor_files
-from sppcli.runtime.files import replacing
 
 METADATA_KEY = "spp_network"
 DEFAULT_BACKBONE = "alexnet"
@@ -90,35 +84,6 @@ def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> 
     """Write ``model``, its architecture and ``training`` (what made it) as one safetensors file, or nothing."""
     metadata = {METADATA_KEY: json.dumps({"architecture": model.architecture.to_json(), "training": training})}
     save_tensors(path, model.state_dict(), metadata)
-
-
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Write ``tensors`` as one safetensors file with checksums, or nothing; equal tensors make equal files.
-
-    The file is read again and compared with what was given before it gets its name.
-
-    Raises:
-        OSError: it could not be written, as on a full disk.
-    """
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    sums = {name: tensor_files.checksum(value.reshape(-1).view(torch.uint8).numpy()) for name, value in plain.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, metadata=tensor_files.with_checksums(metadata, sums))
-        except SafetensorError as error:
-            raise _system_error(error, temporary) from None
-        tensor_files.finish(temporary)
-        try:
-            tensor_files.read_metadata(temporary)
-        except BadArtefact:
-            raise OSError(errno.EIO, "what was written reads back otherwise", str(temporary)) from None
-
-
-def _system_error(error: SafetensorError, path: Path) -> OSError:
-    """What the system told the library, which tells it in words."""
-    found = re.search(r"os error (\d+)", str(error))
-    code = int(found[1]) if found else errno.EIO
-    return OSError(code, os.strerror(code), str(path))
 
 
 def fetch_imagenet(backbone: str) -> tuple[Path, int]:

@@ -15,7 +15,8 @@ from sppcli.geometry.projection import CellGrid
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.classifier import Architecture, Layer, SppClassifier
-from sppcli.nets.weights import METADATA_KEY, load_network, read_classifier, save_network, save_tensors
+from sppcli.nets.weight_files import save_tensors
+from sppcli.nets.weights import METADATA_KEY, load_network, read_classifier, save_network
 from tests.nets.weight_files import BACKBONE
 
 ARCHITECTURE = Architecture(

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from sppcli import __version__
 from sppcli.artefacts.store import Parts
 from sppcli.cli.main import main
-from sppcli.nets.weights import save_tensors
+from sppcli.nets.weight_files import save_tensors
 from sppcli.stages import info
 from sppcli.stages.info import describe, lines
 from tests.conftest import Voc

@@ -16,7 +16,8 @@ from sppcli.detection.networks import load_head, window_reader
 from sppcli.detection.split import open_split
 from sppcli.nets import compression
 from sppcli.nets.backbones import FcHead
-from sppcli.nets.weights import load_network, save_tensors
+from sppcli.nets.weight_files import save_tensors
+from sppcli.nets.weights import load_network
 from tests.stages.conftest import Run, Work, write_network
 
 FC = ("--layer", "fc6", "-q", "--precision", "fp32")

@@ -30,10 +30,11 @@ from sppcli.datasets.annotated import (
     read_text,
     unfound,
 )
+from sppcli.datasets.base import Problem, find_images
 from sppcli.datasets.coco_numbers import CocoNumbers, joined
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.datasets.labelme import is_labelme
-from sppcli.datasets.remarks import Remark
+from sppcli.datasets.remarks import Remark, counted
 from sppcli.datasets.roles import role_of
 from sppcli.datasets.via import is_via_json
 from sppcli.errors import BadInput, MissingInput
@@ -147,6 +148,7 @@ class CocoDataset(AnnotatedDataset):
         classes = dict.fromkeys(name for named in categories.values() for name in named.values())
         splits = {split: [ids[place] for place in places] for split, places in members.items() if split}
         items = [ImageItem(name, record.path) for name, record in self._records.items()]
+        warnings += _unnamed(source, {item.path for item in items}) if images_needed and source.is_dir() else []
         super().__init__("coco", source, root, items, splits, tuple(classes), warnings)
         if not items:
             raise MissingInput(f"{source} lists no image: nothing to work on")
@@ -169,6 +171,16 @@ class CocoDataset(AnnotatedDataset):
     def every_number(self) -> list[CocoNumbers]:
         """The ids in each file."""
         return list(self._numbers.values())
+
+
+def _unnamed(folder: Path, named: set[Path]) -> list[str]:
+    """What is said of images in ``folder`` that no annotation file names, and of those that are not read."""
+    images, warnings = find_images(folder)
+    others = [path.relative_to(folder).as_posix() for path in images if path not in named]
+    if others:
+        text = counted("{n} images are named by no annotation file and were left out", others)
+        warnings = [*warnings, Problem("unlisted", text)]
+    return warnings
 
 
 def _split_of(path: Path) -> str:

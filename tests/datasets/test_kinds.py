@@ -388,9 +388,18 @@ def test_unread_image_formats_and_dangling_links_are_counted(tmp_path: Path, run
     (folder / "d.jpg").symlink_to("nowhere.jpg")
     code, _, err = run("propose", str(root), "--dry-run")
     assert code == 0
-    if form not in ("coco", "csv"):  # there the annotation file says which images there are
+    if form != "csv":
         assert "2 images are left out, in formats that are not read (.HEIC .avif" in err
         assert "1 image is a link to something that is not there" in err
+
+
+def test_images_that_a_coco_file_does_not_name_are_counted(tmp_path: Path, run: Run) -> None:
+    root = annotate(tmp_path / "set", "coco")
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        image_file(root / "images" / name)
+    rows, err = converted(run, root, tmp_path / "out")
+    assert len(rows) == 1
+    assert "2 images are named by no annotation file and were left out: images/b.jpg, images/c.jpg" in err
 
 
 @pytest.mark.parametrize("ending", [".jfif", ".jpe", ".JPE"])

@@ -94,7 +94,7 @@ from sppcli.runtime.cpus import cpu_threads
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Of the division into train, val and test, by the content of each image, of a data set that has no splits.",
+    help="Seed that divides a data set without splits into train, val and test, by the content of each image.",
 )
 @click.option(
     "--unlabelled",

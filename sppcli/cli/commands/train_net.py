@@ -129,8 +129,8 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
     metavar="EPOCHS",
     help="Number of epochs without a lower validation error before the learning rate falls.",
 )
-@click.option("--momentum", type=Fraction(0.9), default=0.9, help="Of SGD.")
-@click.option("--weight-decay", type=Number(0.0005), default=0.0005, help="Of SGD.")
+@click.option("--momentum", type=Fraction(0.9), default=0.9, help="Momentum of SGD.")
+@click.option("--weight-decay", type=Number(0.0005), default=0.0005, help="Weight decay of SGD.")
 @click.option(
     "--held-out",
     type=Fraction(0.1),

@@ -1,25 +1,42 @@
-"""Images in: decoded to RGB uint8 (H, W, 3), resized, normalised. The rest of the package sees arrays only."""
+"""Images in: decoded to RGB uint8 (H, W, 3), resized, normalised. The rest of the package sees arrays only.
+
+Files come from strangers: only the decoders of `DECODERS` see them, sizes are read before pixels, and whatever a
+decoder raises is "damaged image" of that one image.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import threading
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import BadInput, MissingInput, SppError
+from sppcli.runtime.inputs import check_regular, read_regular
 from sppcli.structures import ByteImage, FloatArray
 
-# Above this many pixels a file is refused as a decompression bomb (32 times a 24-megapixel photograph).
-MAX_PIXELS = 768_000_000
+DECODERS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+"""Pillow's names of the formats that are read. None of them starts a program, as EPS does Ghostscript."""
+
+MAX_PIXELS = 178_956_970
+"""Pixels of an image, seven 24-megapixel photographs: beyond it Pillow too takes a file for a decompression bomb."""
+
+MAX_SCALED_PIXELS = 64_000_000
+"""Pixels of an image resized for a network. 1200 x 53,000; the first conv map of more than that fills the memory."""
+
+MAX_BYTES = 2 << 30
+"""Bytes of an image file."""
+
+_DEFLATE = 1032
+"""What deflate can make of one byte, at most."""
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
@@ -99,13 +116,15 @@ _quiet = _Quiet()
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, or one sentence on why not."""
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such image") from None
     except IsADirectoryError:
         raise BadInput(f"{path}: a folder, where an image file is expected") from None
     except PermissionError:
         raise BadInput(f"{path}: not readable; check the file's permissions") from None
+    except OSError as error:
+        raise BadInput(f"{path}: not readable ({error.strerror}); replace it or remove it") from None
 
 
 def digest(data: bytes) -> str:
@@ -129,18 +148,31 @@ def read_image(path: Path) -> ByteImage:
 def decode(data: bytes, name: str) -> ByteImage:
     """As `read_image`, from the bytes of a file; ``name`` appears in errors."""
     try:
-        with _quiet, Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadInput(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; shrink it")
+        with _quiet, Image.open(io.BytesIO(data), formats=DECODERS) as image:
+            _check_size(image.size, name)
+            if image.format == "PNG" and image.width * image.height > 8 * _DEFLATE * len(data):
+                raise ValueError(f"{len(data):,} bytes cannot hold {image.width}x{image.height} pixels")
             image.load()
             return _upright_rgb(image)
     except UnidentifiedImageError:
         if not data:
             raise BadInput(f"{name}: the file is empty; replace it or remove it") from None
         return _decode_with_opencv(data, name)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow raises SyntaxError for broken PNGs and ValueError for broken TIFFs and palettes.
-        raise BadInput(f"{name}: damaged image ({error}); replace it or remove it") from None
+    except SppError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from None
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise BadInput(f"{name}: {size[0]}x{size[1]} pixels, more than {MAX_PIXELS:,}; shrink it")
+
+
+def _damaged(name: str, error: Exception) -> BadInput:
+    """Decoders raise what the damage leads them to: OSError, SyntaxError, RuntimeError, struct.error, cv2.error …"""
+    why = "it needs more memory than there is" if isinstance(error, MemoryError) else " ".join(str(error).split())
+    return BadInput(f"{name}: damaged image ({why[:200] or type(error).__name__}); replace it or remove it")
 
 
 def from_pillow(image: Image.Image) -> ByteImage:
@@ -149,26 +181,34 @@ def from_pillow(image: Image.Image) -> ByteImage:
     Raises:
         BadInput: its file is damaged, or its samples are of a type that has no bytes.
     """
+    _check_size(image.size, f"the Pillow image of mode {image.mode}")
     try:
         with _quiet:
             return _upright_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise BadInput(f"the Pillow image of mode {image.mode} cannot be read: {error}") from error
 
 
-def problem_with(path: Path) -> str:
-    """Why a file is not an image, by its first bytes alone; empty if they look right. Damage further on is not seen."""
+def problem_with(path: Path, side: int | None = None) -> str:
+    """Why a file is not an image, by its first bytes alone; empty if they look right. Damage further on is not seen.
+
+    ``side``: length of the shorter side at which it will be used, if that is known.
+    """
     try:
-        with _quiet, Image.open(path):
+        check_regular(path)
+        with _quiet, Image.open(path, formats=DECODERS) as image:
+            _check_size(image.size, str(path))
+            if side is not None:
+                check_scales(image.height, image.width, (side,), str(path))
             return ""
-    except UnidentifiedImageError:
+    except SppError as error:
+        return str(error)
+    except Exception:
         try:
             decode(read_bytes(path), str(path))
         except (BadInput, MissingInput) as error:
             return str(error)
         return ""
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{path}: damaged image ({error}); replace it or remove it"
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -189,9 +229,11 @@ def stored_frame(path: Path) -> tuple[tuple[int, int], int]:
         MissingInput, BadInput: as `upright_size`.
     """
     try:
-        with _quiet, Image.open(path) as image:
+        check_regular(path)
+        with _quiet, Image.open(path, formats=DECODERS) as image:
             return image.size, _orientation(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Exception:
+        # What is wrong, decoding it will say.
         height, width = read_image(path).shape[:2]
         return (width, height), 1
 
@@ -202,7 +244,7 @@ def _orientation(image: Image.Image) -> int:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
         value = value[0] if isinstance(value, tuple) and value else value
         return int(value) if int(value) in (1, *_TURNS) else 1
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error, OverflowError):
+    except Exception:
         return 1
 
 
@@ -213,15 +255,34 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
-    """Formats that Pillow does not know, above all TIFFs of three 16-bit channels."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    """TIFFs that Pillow does not know: those of three 16-bit channels, above all."""
+    refused = BadInput(f"{name}: not an image that can be decoded; replace it or remove it")
+    if data[:4] not in TiffImagePlugin.PREFIXES:
+        raise refused
+    try:
+        _check_size(_tiff_size(data), name)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except SppError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from None
     if pixels is None:
-        raise BadInput(f"{name}: not an image that can be decoded; replace it or remove it")
+        raise refused
     if pixels.dtype == np.uint16:
         pixels = (pixels // 256).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise BadInput(f"{name}: samples of type {pixels.dtype}; convert the image to 8 or 16 bits")
     return np.ascontiguousarray(pixels[:, :, ::-1])
+
+
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the first page, from its directory."""
+    stream = io.BytesIO(data)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if data[2] == 43 or data[3] == 43 else 8))
+    stream.seek(directory.next)
+    with _quiet:
+        directory.load(stream)
+        return int(directory[TiffImagePlugin.IMAGEWIDTH]), int(directory[TiffImagePlugin.IMAGELENGTH])
 
 
 def _upright_rgb(image: Image.Image) -> ByteImage:
@@ -250,6 +311,21 @@ def size_at(height: int, width: int, short_side: int) -> tuple[int, int]:
     if height <= width:
         return short_side, max(1, int(width * short_side / height + 0.5))
     return max(1, int(height * short_side / width + 0.5)), short_side
+
+
+def check_scales(height: int, width: int, sides: Iterable[int], name: str) -> None:
+    """Refuse an image that has too many pixels once its shorter side has the length of one of ``sides``.
+
+    Raises:
+        BadInput: it has more than `MAX_SCALED_PIXELS`; ``name`` and the side are named.
+    """
+    for side in sides:
+        rows, columns = size_at(height, width, side)
+        if rows * columns > MAX_SCALED_PIXELS:
+            raise BadInput(
+                f"{name}: {width}x{height} pixels would be {columns}x{rows} at scale {side}, more than "
+                f"{MAX_SCALED_PIXELS:,} in all; cut it into less oblong parts or use a smaller scale"
+            )
 
 
 def resize(image: ByteImage, height: int, width: int) -> ByteImage:

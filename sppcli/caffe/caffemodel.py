@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.errors import BadInput, MissingInput
+from sppcli.runtime.inputs import check_regular, open_regular
 from sppcli.structures import FloatArray
 
 # (field of the network's layers, field of the name, field of the blobs), newest first.
@@ -103,11 +104,15 @@ def read_mean(path: Path) -> FloatArray:
 
 def _mean_of_npy(path: Path) -> FloatArray:
     try:
-        values = np.load(path, allow_pickle=False)
+        check_regular(path)
+        # Mapped, so that a size that is not there is not asked for.
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such .npy file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BadInput(f"{path}: not a readable .npy file of numbers ({str(error).splitlines()[0]})") from None
+    except Exception as error:
+        # numpy raises whatever a damaged header leads it to.
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(f"{path}: not a readable .npy file of numbers ({why})") from None
     image = np.asarray(values)
     shape = image.shape
     if image.ndim == 4 and len(image) == 1:
@@ -124,7 +129,7 @@ def _mean_of_npy(path: Path) -> FloatArray:
 
 def _map(path: Path, kind: str) -> memoryview:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such {kind} file") from None

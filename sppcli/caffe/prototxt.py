@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sppcli.errors import BadInput, MissingInput
+from sppcli.runtime.inputs import read_regular
 
 # Deeper than any description of a network; below Python's own limit of recursion.
 _DEPTH = 50
@@ -85,7 +86,7 @@ def read_prototxt(path: Path) -> Block:
         MissingInput, BadInput: no such file, or not the text format; names the line.
     """
     try:
-        text = decoded(path.read_bytes())
+        text = decoded(read_regular(path))
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such prototxt file") from None
     except UnicodeDecodeError:

@@ -20,6 +20,7 @@ import click
 
 from sppcli.cli.meter import Meter, duration, rate
 from sppcli.cli.options import VERBOSITY
+from sppcli.cli.printable import printable, printable_json
 
 if TYPE_CHECKING:
     import rich.progress
@@ -39,23 +40,28 @@ def level() -> int:
     return int(context.meta.get(VERBOSITY, 0)) if context else 0
 
 
+def echo(text: object = "", err: bool = False) -> None:
+    """A line on standard output or error. Whatever is printed comes through here, control characters as escapes."""
+    click.echo(printable(str(text)), err=err)
+
+
 def say(text: str) -> None:
     """A line on standard error; not with ``-q``."""
     if level() >= 0:
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def detail(text: str) -> None:
     """A line on standard error, only with ``-v``."""
     if level() > 0:
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def warn(text: str) -> None:
     """A warning on standard error, with ``-q`` too: it is about the result."""
     coloured = _is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
     label = click.style("warning:", fg="yellow", bold=True) if coloured else "warning:"
-    click.echo(f"{label} {text}", err=True, color=coloured)
+    click.echo(f"{label} {printable(text)}", err=True, color=coloured)
 
 
 def print_json(value: Any) -> None:
@@ -63,7 +69,7 @@ def print_json(value: Any) -> None:
 
     NaN and infinities, which JSON does not know, become null; paths become text.
     """
-    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(printable_json(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], footer: Sequence[object] | None = None) -> None:
@@ -87,7 +93,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], footer: Sequ
             " " * (width - _width(text)) + text if to_right else text + " " * (width - _width(text))
             for text, width, to_right in zip(line, widths, right, strict=True)
         ]
-        click.echo("  ".join(padded).rstrip())
+        echo("  ".join(padded).rstrip())
 
 
 def sheet(title: str, rows: Sequence[tuple[str, str]], apart: bool = False) -> None:
@@ -99,18 +105,21 @@ def sheet(title: str, rows: Sequence[tuple[str, str]], apart: bool = False) -> N
         apart: set off by an empty line from what was printed before.
     """
     width = max((_width(name) for name, _ in rows), default=0)
-    bold = _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
-    click.echo(("\n" if apart else "") + (click.style(title, bold=True) if bold else title))
+    click.echo(("\n" if apart else "") + _heading(title))
     for name, text in rows:
-        click.echo(f"  {name}{' ' * (width - _width(name))}  {text}")
+        echo(f"  {name}{' ' * (width - _width(name))}  {text}")
 
 
 def section(heading: str, lines: Sequence[str], apart: bool = False) -> None:
     """A heading with lines below it on standard output, as they are; ``apart`` as in `sheet`."""
-    bold = _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
-    click.echo(("\n" if apart else "") + (click.style(heading, bold=True) if bold else heading))
+    click.echo(("\n" if apart else "") + _heading(heading))
     for line in lines:
-        click.echo(f"  {line}".rstrip())
+        echo(f"  {line}".rstrip())
+
+
+def _heading(text: str) -> str:
+    bold = _is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
+    return click.style(printable(text), bold=True) if bold else printable(text)
 
 
 def has_blocks() -> bool:
@@ -209,12 +218,12 @@ class _Plain:
 
     def note(self, text: str) -> None:
         if text != self._note and text and self._says_notes:
-            click.echo(f"{self.label}: {text}", err=True)
+            echo(f"{self.label}: {text}", err=True)
         self._note = text
         self._draw()
 
     def say(self, text: str) -> None:
-        click.echo(f"{self.label}: {text}", err=True)
+        echo(f"{self.label}: {text}", err=True)
 
     def warn(self, text: str) -> None:
         warn(text)
@@ -226,7 +235,7 @@ class _Plain:
             return
         found = f", {meter.found} of them found already done" if meter.found else ""
         speed = f" ({rate(meter.mean_rate)} {self.unit}/s)" if meter.mean_rate and meter.seconds >= 1 else ""
-        click.echo(f"{self.label}: {meter.done} {self.unit} in {duration(meter.seconds)}{speed}{found}", err=True)
+        echo(f"{self.label}: {meter.done} {self.unit} in {duration(meter.seconds)}{speed}{found}", err=True)
 
     def _draw(self) -> None:
         meter = self.meter
@@ -237,7 +246,7 @@ class _Plain:
         if waited < LINE_GAP or (waited < LINE_SECONDS and moved < LINE_FRACTION):
             return
         self._line_time, self._line_done = self._clock(), meter.done
-        click.echo(f"{self.label}: {self._state(meter)}", err=True)
+        echo(f"{self.label}: {self._state(meter)}", err=True)
 
     def _state(self, meter: Meter) -> str:
         if meter.total:
@@ -249,7 +258,7 @@ class _Plain:
         if meter.remaining is not None:
             parts.append(f"{duration(meter.remaining)} left")
         if self._note:
-            parts.append(self._note)
+            parts.append(printable(self._note))
         return ", ".join(parts)
 
 
@@ -315,7 +324,7 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else " ".join(str(value).split())
+    return "-" if value is None else printable(" ".join(str(value).split()))
 
 
 def _width(text: str) -> int:

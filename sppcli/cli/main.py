@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -203,7 +204,9 @@ def _exit_code(error: BaseException, command: str) -> int:
     if isinstance(error, click.exceptions.Exit):
         return _flushed(error.exit_code)
     if isinstance(error, click.UsageError):
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _say(shown.getvalue().rstrip())
         return 2
     if isinstance(error, KeyboardInterrupt | click.Abort):
         _say(f"\n{command}: interrupted; nothing is left half-written, run it again to go on")
@@ -247,8 +250,10 @@ def _one_line(text: str) -> str:
 
 def _say(text: str) -> None:
     """A line on standard error, if anyone still reads it."""
+    from sppcli.cli.printable import printable
+
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
 
 def _flushed(code: int) -> int:

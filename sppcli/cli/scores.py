@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import click
-
 from sppcli.cli import console
 
 if TYPE_CHECKING:
@@ -22,9 +20,9 @@ def print_coco(summary: CocoSummary, as_json: bool) -> None:
         return
     rows = [(name, _shown(ap), result.npos[name], result.n_detections[name]) for name, ap in result.ap.items()]
     console.table(("class", "AP", "objects", "detections"), rows, footer=("mean", _shown(result.stats["AP"]), "", ""))
-    click.echo()
+    console.echo()
     console.table(tuple(result.stats), [tuple(map(_shown, result.stats.values()))])
-    click.echo(f"coco, IoU 0.50:0.95, {summary.images:,} images of {summary.split}")
+    console.echo(f"coco, IoU 0.50:0.95, {summary.images:,} images of {summary.split}")
 
 
 def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
@@ -34,7 +32,7 @@ def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
         return
     _table(summary)
     blacklist = f", {summary.blacklisted} pairs blacklisted" if summary.blacklisted else ""
-    click.echo(f"ilsvrc (area), IoU by object size, {summary.images:,} images of {summary.split}{blacklist}")
+    console.echo(f"ilsvrc (area), IoU by object size, {summary.images:,} images of {summary.split}{blacklist}")
 
 
 def print_localisation(result: LocalisationErrors, split: str, as_json: bool) -> None:
@@ -47,14 +45,14 @@ def print_localisation(result: LocalisationErrors, split: str, as_json: bool) ->
     ]
     console.table(("error", "top-1", "top-5"), rows)
     none = f", {result.without_localisation:,} without a guess" if result.without_localisation else ""
-    click.echo(f"IoU 0.5, {result.images:,} images of {split}{none}")
+    console.echo(f"IoU 0.5, {result.images:,} images of {split}{none}")
 
 
 def print_voc(summary: EvaluateSummary) -> None:
     result = summary.result
     _table(summary)
     rule = {"voc2007": " (11-point)", "voc2010": " (area)"}.get(result.protocol, "")
-    click.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {summary.images:,} images of {summary.split}")
+    console.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {summary.images:,} images of {summary.split}")
 
 
 def _table(summary: EvaluateSummary | IlsvrcSummary) -> None:
@@ -89,11 +87,11 @@ def print_recall(summary: RecallSummary, as_json: bool) -> None:
             values = (*one.recall()[:, -1], one.average_recall()[-1])
             per_class.append((file.path, name, len(one.labels), *(f"{value:.3f}" for value in values)))
     console.table(("file", "windows", *ious, "AR"), rows)
-    click.echo()
+    console.echo()
     console.table(("file", "class", "objects", *ious, "AR"), per_class)
-    click.echo()
+    console.echo()
     for file in summary.files:
-        click.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} proposals per image")
-    click.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
+        console.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} proposals per image")
+    console.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
     if summary.plot:
         console.say(f"curves drawn into {summary.plot}")

@@ -19,6 +19,7 @@ from sppcli.datasets.base import ALL, Dataset, Problem, did_you_mean
 from sppcli.datasets.matching import Folders, spellings
 from sppcli.datasets.remarks import Remark
 from sppcli.errors import BadInput, MissingInput
+from sppcli.runtime.inputs import LARGEST_FILE, read_regular
 from sppcli.structures import Annotations, ImageItem, as_boxes
 
 Corners = tuple[float, float, float, float]
@@ -264,14 +265,14 @@ def memoised_size() -> Callable[[Path], tuple[int, int]]:
     return size
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, limit: int = LARGEST_FILE) -> str:
     """The text of a file of an annotation format.
 
     Raises:
         BadInput: not there, not readable or neither UTF-8 nor marked as UTF-16; ``what`` it should be is in the text.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, limit)
     except OSError as error:
         raise BadInput(f"{path} cannot be read as {what}: {error}") from error
     return decoded(data, f"{path} cannot be read as {what}")

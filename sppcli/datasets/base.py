@@ -14,6 +14,7 @@ from sppcli.datasets.remarks import Problem as Problem
 from sppcli.datasets.remarks import counted, grouped
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, asked_for, division, parts_of, role_of
 from sppcli.errors import BadInput, MissingInput
+from sppcli.runtime.inputs import read_regular
 from sppcli.structures import Annotations, ImageItem
 
 IMAGE_EXTENSIONS = (
@@ -180,7 +181,7 @@ class Dataset(ABC):
         """SHA-256 (hex) of the image's file."""
         if item.id not in self.digests:
             try:
-                data = item.path.read_bytes()
+                data = read_regular(item.path)
             except OSError as error:
                 raise MissingInput(
                     f"{item.path} cannot be read: the data set has no splits and is divided by its images' contents"

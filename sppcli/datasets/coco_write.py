@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sppcli.datasets.annotated import AnnotatedSet, LabelledBox
+from sppcli.runtime.files import inside
 
 
 def bbox_of(thing: LabelledBox) -> list[float]:
@@ -61,7 +62,7 @@ def write_coco(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> No
             ]
         content["categories"] = [{"id": number, "name": name} for name, number in category.items()]
         name = f"{'instances' if annotated or not images else 'image_info'}_{split}.json"
-        (folder / "annotations" / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        inside(folder / "annotations", name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _sides(size: tuple[int, int] | None) -> dict[str, int]:

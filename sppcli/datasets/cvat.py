@@ -24,6 +24,7 @@ from sppcli.datasets.annotated import Corners, LabelledBox
 from sppcli.datasets.exported import Entry, Export, by_head, each, export_format
 from sppcli.datasets.shapes import Point, around, ellipse, ordered, turned_box
 from sppcli.datasets.tables import number_of
+from sppcli.datasets.xml_files import parse_xml, read_xml
 from sppcli.errors import BadInput
 
 _CUBOID = ("tl1", "bl1", "tr1", "br1", "tl2", "bl2", "tr2", "br2")
@@ -42,9 +43,10 @@ def read_cvat(path: Path) -> Export:
         BadInput: not CVAT's XML, or an element that is wrong; the text names it.
     """
     try:
-        root = ET.parse(path).getroot()
-    except (OSError, ET.ParseError, ValueError, LookupError) as error:
+        data = read_xml(path)
+    except OSError as error:
         raise BadInput(f"{path} is not readable XML: {error}") from error
+    root = parse_xml(data, path, "readable XML")
     if root.tag != "annotations":
         raise BadInput(f"{path} is not CVAT's: its root element is <{root.tag}>, not <annotations>")
     export = Export(path)

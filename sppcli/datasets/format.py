@@ -18,6 +18,7 @@ from typing import Any
 from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import Dataset
 from sppcli.errors import BadInput
+from sppcli.runtime.inputs import open_regular
 
 _HEAD = 4096
 
@@ -72,7 +73,7 @@ class Place:
         """The first 4,096 bytes of a file as text, for marks at its beginning; "" where it cannot be read."""
         if path not in self._heads:
             try:
-                with path.open("rb") as stream:
+                with open_regular(path) as stream:
                     data = stream.read(_HEAD)
             except OSError:
                 data = b""

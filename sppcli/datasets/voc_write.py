@@ -12,6 +12,7 @@ import numpy as np
 from sppcli.datasets.annotated import AnnotatedImage, AnnotatedSet, Corners, LabelledBox
 from sppcli.datasets.voc import to_voc
 from sppcli.errors import BadInput
+from sppcli.runtime.files import inside
 
 
 def write_voc(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> None:
@@ -29,20 +30,20 @@ def write_voc(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> Non
     by_id = {image.id: image for image in data.images}
     for image in data.images:
         if image.objects is not None:
-            path = folder / "Annotations" / f"{image.id}.xml"
+            path = inside(folder / "Annotations", f"{image.id}.xml")
             path.parent.mkdir(parents=True, exist_ok=True)
             tree = _annotation(image, names[image.id])
             ET.indent(tree)
             ET.ElementTree(tree).write(path, encoding="utf-8")
     with_classes = can_list_classes(data)
     for split, ids in data.lists().items():
-        (lists / f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
+        inside(lists, f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
         annotated = [by_id[image_id] for image_id in ids if by_id[image_id].objects is not None]
         for name in data.classes if with_classes else ():
             if "/" in name or name.startswith("."):
                 raise BadInput(f"class {name!r} cannot be part of a file name, as VOC's class lists need; rename it")
             lines = (f"{image.id} {_shows(image.objects or (), name):2d}\n" for image in annotated)
-            (lists / f"{name}_{split}.txt").write_text("".join(lines), encoding="utf-8")
+            inside(lists, f"{name}_{split}.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def can_list_classes(data: AnnotatedSet) -> bool:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
 from sppcli.datasets.at_hand import Fit, fit
 from sppcli.datasets.remarks import Remark
+from sppcli.datasets.xml_files import parse_xml, read_xml
 from sppcli.errors import BadInput
 from sppcli.structures import Annotations, Boxes, as_boxes
 
@@ -174,9 +175,10 @@ def _remark(thing: _Object, what: str, why: str = "") -> Remark:
 
 def _root(path: Path) -> ET.Element:
     try:
-        root = ET.fromstring(_NOT_UTF8.sub(rb"\g<1>utf-8\g<2>", path.read_bytes()))
-    except (OSError, ET.ParseError, ValueError, LookupError) as error:
+        data = read_xml(path)
+    except OSError as error:
         raise BadInput(f"{path} is not a readable annotation: {error}") from error
+    root = parse_xml(_NOT_UTF8.sub(rb"\g<1>utf-8\g<2>", data), path, "a readable annotation")
     if root.tag != "annotation":
         raise BadInput(f"{path} is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
     return root

@@ -1,5 +1,7 @@
 """Names that a format of annotations can hold: what its own reader would read back as another name is refused.
 
+So is what cannot be a file's name where the format makes one of it: of images and splits, in VOC of classes too.
+
 Lists of images and classes are lines of text, of which readers drop the blanks around a name; XML and YAML have no way
 to write control characters, or one that differs from reader to reader. COCO's JSON holds every name.
 """
@@ -11,8 +13,19 @@ from collections.abc import Iterator, Mapping
 
 from sppcli.datasets.annotated import AnnotatedSet
 from sppcli.datasets.remarks import counted
+from sppcli.datasets.voc_write import can_list_classes
 from sppcli.errors import BadInput
+from sppcli.runtime.files import path_fault
 
+_FILES: Mapping[str, Mapping[str, str]] = {
+    "voc": {"the image": "{}", "the split": "{}.txt", "the class": "{}.txt"},
+    "yolo": {"the image": "{}", "the split": "{}.txt"},
+    "coco": {"the image": "{}", "the split": "image_info_{}.json"},
+    "csv": {"the image": "{}"},
+}
+"""What of a format's names becomes a file, and its name."""
+
+_SHOWN = 60
 _BYTE_ORDER_MARK = "\ufeff"
 _NO_XML = "\ufffe\uffff"
 
@@ -23,17 +36,47 @@ def check_writable(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Non
     Raises:
         BadInput: says which name, and what is wrong with it.
     """
-    if to == "coco":
-        return
-    found = [(what, shown, _fault(to, what, name)) for what, name, shown in _names(to, data, names)]
-    faulty = [entry for entry in found if entry[2]]
-    if faulty:
-        what, shown, fault = faulty[0]
-        others = counted("; {n} more names cannot either", [repr(name) for _, name, _ in faulty[1:]])
+    found = [(what, name, fault) for what, name, fault in _faults(to, data, names) if fault]
+    found += [] if found else _same_files(to, data)
+    if found:
+        what, shown, fault = found[0]
+        others = counted("; {n} more names cannot either", [_shown(name) for _, name, _ in found[1:]])
+        elsewhere = "" if to == "coco" else ", or convert --to coco"
         raise BadInput(
-            f"{what} {shown!r} cannot be written as {to}: {fault}; rename it, or convert --to coco"
-            f"{others if len(faulty) > 1 else ''}"
+            f"{what} {_shown(shown)} cannot be written as {to}: {fault}; rename it{elsewhere}"
+            f"{others if len(found) > 1 else ''}"
         )
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
+
+
+def _faults(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for what, name, shown in _names(to, data, names):
+        fault = _fault(to, what, name) if to != "coco" else ""
+        file = _FILES[to].get(what, "")
+        if not fault and what != "the image" and file and "/" in name:
+            fault = "it is part of a file's name, and has a slash in it"
+        yield what, shown, fault or (path_fault(file.format(shown)) if file else "")
+    if to == "voc" and can_list_classes(data):
+        for name in data.classes:
+            longest = max(data.lists(), key=lambda split: len(split.encode("utf-8", "replace")))
+            yield "the class", name, path_fault(_FILES["voc"]["the class"].format(f"{name}_{longest}"))
+
+
+def _same_files(to: str, data: AnnotatedSet) -> list[tuple[str, str, str]]:
+    """Splits and classes whose lists would be one file."""
+    taken: dict[str, tuple[str, str]] = {}
+    found = []
+    files = [(split, "the split", split) for split in data.lists()]
+    if to == "voc" and can_list_classes(data):
+        files += [(f"{name}_{split}", "the class", name) for split in data.lists() for name in data.classes]
+    for file, what, name in files if to != "csv" else ():
+        other = taken.setdefault(file, (what, name))
+        if other != (what, name):
+            found.append((what, name, f"its list and that of {other[0]} {_shown(other[1])} would be one file"))
+    return found
 
 
 def _names(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from sppcli.datasets.annotated import Corners, LabelledBox, read_text
 from sppcli.datasets.matching import Folders
 from sppcli.datasets.remarks import Remark, counted
 from sppcli.errors import BadInput
+from sppcli.runtime.inputs import open_regular
 
 _LINE = re.compile(rb"\s*\d+(\s+[-+.\deE]+){4,}\s*(\n|\r|$)")
 _OTHERS = ("classes.txt", "readme.txt", "notes.txt", "labels.txt")
@@ -89,7 +90,7 @@ def _orphans(folders: Iterable[Path], used: set[Path], root: Path, gone: set[str
 
 def _is_label(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return bool(_LINE.match(stream.read(4096)))
     except OSError:
         return False

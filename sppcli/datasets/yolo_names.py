@@ -17,6 +17,7 @@ from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import Problem, find_images, is_image_name
 from sppcli.datasets.matching import Folders, spellings
 from sppcli.errors import BadInput
+from sppcli.runtime.inputs import is_there, read_regular
 
 NO_SPLITS = ("path", "names", "nc", "download", "channels", "kpt_shape", "flip_idx", "yaml_file")
 """Keys of a .yaml that are no split."""
@@ -24,6 +25,8 @@ NO_SPLITS = ("path", "names", "nc", "download", "channels", "kpt_shape", "flip_i
 YAML = (".yaml", ".yml")
 _NAMES = re.compile(rb"""^(\xef\xbb\xbf)?\s*["']?names["']?\s*:""", re.MULTILINE)
 _NONE = ("", "~", "null", "none")
+_LARGEST = 4 << 20
+"""Bytes of a .yaml: PyYAML reads some hundred kilobytes a second."""
 
 
 def names_file(folder: Path) -> Path | None:
@@ -51,12 +54,21 @@ def _labels_beside(folder: Path, below: Iterable[str]) -> bool:
 def _has_names(path: Path) -> bool:
     # Not parsed: this is asked of folders that may be anything. What is not UTF-8 is refused when it is read.
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _LARGEST)
     except OSError:
         return False
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", errors="ignore").encode()
     return bool(_NAMES.search(data))
+
+
+class _Loader(yaml.BaseLoader):
+    """Texts alone, and no aliases: a few lines of them can stand for more than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "it has an alias (*); write out what it stands for")
+        return super().compose_node(parent, index)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -65,11 +77,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: not YAML, not UTF-8, or without names.
     """
-    text = read_text(path, "YAML")
+    text = read_text(path, "YAML", _LARGEST)
     try:
-        content = yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        content = yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise BadInput(f"{path} is not YAML that can be read: it nests too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(content, dict) or "names" not in content:
         raise BadInput(f"{path} has no names: list the classes there, as names: [cat, dog]")
     return content
@@ -90,7 +104,7 @@ def class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
     elif isinstance(listed, list) and all(isinstance(name, str) for name in listed):
         names = dict(enumerate(listed))
     elif isinstance(listed, dict) and all(
-        isinstance(key, str) and key.isdecimal() and isinstance(name, str) for key, name in listed.items()
+        isinstance(key, str) and re.fullmatch(r"\d{1,9}", key) and isinstance(name, str) for key, name in listed.items()
     ):
         names = {int(key): name for key, name in sorted(listed.items(), key=lambda pair: int(pair[0]))}
     else:
@@ -109,7 +123,7 @@ def keypoint_numbers(content: Mapping[str, Any], path: Path) -> int:
     shape = content.get("kpt_shape")
     if shape is None:
         return 0
-    if not isinstance(shape, list) or len(shape) != 2 or not all(str(side).isdecimal() for side in shape):
+    if not isinstance(shape, list) or len(shape) != 2 or not all(re.fullmatch(r"\d{1,4}", str(side)) for side in shape):
         raise BadInput(f"{path}: kpt_shape is {shape!r}, not a number of points and 2 or 3, the numbers of each")
     return int(shape[0]) * int(shape[1])
 
@@ -161,14 +175,14 @@ def _place(entry: str, folder: Path, names: Path) -> Path | None:
     tried += [folder / plain.removeprefix("../")]
     if plain.startswith("/") or re.match(r"[A-Za-z]:/", plain):
         tried += [folder / tail for tail in spellings(entry)]
-    return next((Path(os.path.normpath(path)) for path in tried if path.exists()), None)
+    return next((Path(os.path.normpath(path)) for path in tried if is_there(path)), None)
 
 
 def _read_list(path: Path, folder: Path) -> tuple[list[Path], list[str]]:
     found, gone = [], []
     beside = Folders()
     for line in read_text(path, "a list of images").split("\n"):
-        name = line if is_image_name(line.rstrip()) and (path.parent / line).is_file() else line.strip()
+        name = line if is_image_name(line.rstrip()) and is_there(path.parent / line) else line.strip()
         if not name:
             continue
         tails = dict.fromkeys((name, *spellings(name)))

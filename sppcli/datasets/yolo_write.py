@@ -12,6 +12,7 @@ from sppcli.datasets.annotated import AnnotatedSet, Corners, clipped
 from sppcli.datasets.yolo_labels import label_path
 from sppcli.datasets.yolo_names import NO_SPLITS
 from sppcli.errors import UsageProblem
+from sppcli.runtime.files import inside
 
 
 def write_yolo(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> None:
@@ -25,7 +26,7 @@ def write_yolo(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> No
     number = {name: i for i, name in enumerate(data.classes)}
     for image in data.images:
         assert image.size is not None
-        path = label_path(folder / "images" / names[image.id])
+        path = label_path(inside(folder / "images", names[image.id]))
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
             f"{number[thing.label]} {' '.join(shares)}\n"
@@ -42,7 +43,7 @@ def write_yolo(folder: Path, data: AnnotatedSet, names: Mapping[str, str]) -> No
             )
         content[split] = f"{split}.txt"
         text = "".join(f"./images/{names[image_id]}\n" for image_id in ids)
-        (folder / f"{split}.txt").write_text(text, encoding="utf-8")
+        inside(folder, f"{split}.txt").write_text(text, encoding="utf-8")
     content["names"] = dict(enumerate(data.classes))
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sppcli.errors import BadInput, UsageProblem
-from sppcli.images import Normalisation, resize, size_at
+from sppcli.images import Normalisation, check_scales, resize, size_at
 from sppcli.nets.backbones import Network, run_trunk
 from sppcli.nets.local import for_inference
 from sppcli.nets.pixels import to_input
@@ -104,8 +104,10 @@ class Extractor:
         Which images share a batch does not change their maps beyond rounding.
 
         Raises:
-            BadInput: an activation beyond what float16 holds; the first image's of ``names`` is named.
+            BadInput: an activation beyond what float16 holds; the first image's of ``names`` is named. Or more pixels
+                at a scale than `check_scales` allows.
         """
+        check_scales(images[0].shape[0], images[0].shape[1], scales, names[0])
         # A GPU has all scales before the first map is waited for.
         running = [self._run(images, scale) for scale in scales]
         found: list[FloatArray] = [maps.cpu().numpy() for maps in running]

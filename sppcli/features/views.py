@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 
 from sppcli.errors import UsageProblem
-from sppcli.images import CENTRE, crop_start, shorter_side
+from sppcli.images import CENTRE, crop_start, shorter_side, size_at
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.classifier import SppClassifier
 from sppcli.nets.pixels import to_input
@@ -123,7 +123,7 @@ class Viewer:
         """Number of distinct views of an image of this size."""
         total = 0
         for scale in self.scales:
-            sides = shorter_side(np.zeros((height, width, 3), dtype=np.uint8), scale.side).shape[:2]
+            sides = size_at(height, width, scale.side)
             total += (1 + scale.flip) * (len(self._corners(scale, *sides)) or 1)
         return total
 

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 
 from sppcli.errors import BadArtefact, BadInput
 from sppcli.runtime.files import replacing
+from sppcli.runtime.inputs import check_regular, open_regular
 from sppcli.runtime.tensor_files import checksum, finish, read_metadata, with_checksums
 
 Tensors = dict[str, torch.Tensor]
@@ -132,7 +133,7 @@ def _kind(path: Path) -> str:
     """Which reader the file wants: by its first bytes, and by its ending where those say nothing."""
     suffix = path.suffix.lower()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(16)
     except OSError:
         start = b""
@@ -194,6 +195,10 @@ def _harmless(name: str) -> bool:
 
 
 def _read_torch(path: Path) -> Any:
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise BadInput(f"{path}: not a readable weights file ({error.strerror})") from None
     foreign: dict[str, _Foreign] = {}
     while True:
         allowed: list[Any] = [(value, name) for name, value in foreign.items()]

@@ -17,6 +17,7 @@ from sppcli.errors import BadInput
 from sppcli.geometry.boxes import clip
 from sppcli.proposals.union import falling
 from sppcli.proposals.window_files import Rows, read_windows
+from sppcli.runtime.inputs import read_regular
 from sppcli.structures import Boxes, FloatArray, ImageItem
 
 
@@ -138,7 +139,7 @@ def open_import(path: Path, images: Sequence[ImageItem], root: Path, digests: Se
             f"{path}: none of its {len(found)} images is in the data set: it has {unknown[0]!r}, ids here are "
             f"as {images[0].id!r}{did_you_mean(unknown[0], [item.id for item in images])}"
         )
-    return Imported(path, hashlib.sha256(path.read_bytes()).hexdigest(), "", rows, tuple(unknown))
+    return Imported(path, hashlib.sha256(read_regular(path)).hexdigest(), "", rows, tuple(unknown))
 
 
 def _names(images: Sequence[ImageItem], root: Path) -> dict[str, tuple[int, ...]]:

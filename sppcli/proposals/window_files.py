@@ -30,9 +30,12 @@ from typing import Any
 import numpy as np
 
 from sppcli.errors import BadInput, MissingInput
+from sppcli.proposals.mat_files import read_mat
+from sppcli.runtime.inputs import read_regular
 from sppcli.structures import Boxes, FloatArray
 
 COLUMNS = ("image", "x0", "y0", "x1", "y1")
+_LARGEST = 1e9
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -71,7 +74,7 @@ def read_windows(path: Path) -> dict[str, Rows]:
     if reader is None:
         raise BadInput(f"{path}: proposals are imported from {', '.join(readers)} and .h5 files; rename or convert it")
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such file to import") from None
     except OSError as error:
@@ -83,41 +86,16 @@ def read_windows(path: Path) -> dict[str, Rows]:
 
 
 def _read_mat(path: Path, data: bytes) -> dict[str, Rows]:
-    import scipy.io
-
     # MATLAB puts 512 bytes of its own before the HDF5 file.
     if data[:8] == _HDF5 or data[512:520] == _HDF5:
         raise BadInput(f"{path}: a MATLAB 7.3 file; save it again in MATLAB with save(name, 'boxes', 'images', '-v7')")
-    try:
-        content = scipy.io.loadmat(io.BytesIO(data), variable_names=["boxes", "images"])
-    except Exception as error:
-        # scipy raises whatever a damaged file leads it to.
-        raise BadInput(f"{path}: not a readable MATLAB file ({error})") from None
-    for name in ("boxes", "images"):
-        if name not in content:
-            raise BadInput(f"{path}: has no variable {name!r}; Selective Search's files hold 'boxes' and 'images'")
-        if content[name].dtype != object:
-            raise BadInput(
-                f"{path}: {name!r} is not a cell array; Selective Search's files hold two, 'boxes' and 'images'"
-            )
-    images, boxes = content["images"].ravel(), content["boxes"].ravel()
-    if len(images) != len(boxes):
-        raise BadInput(f"{path}: {len(images)} images but boxes of {len(boxes)}")
+    content = read_mat(path, data)
     found: dict[str, Rows] = {}
-    for number, (name, corners) in enumerate(zip(images, boxes, strict=True), start=1):
-        text = np.asarray(name)
-        if text.dtype.kind != "U" or text.size != 1:
-            raise BadInput(f"{path}: images{{{number}}} is not a text")
-        key = str(text.ravel()[0])
+    for number, (key, corners) in enumerate(zip(content.names, content.corners, strict=True), start=1):
         if key in found:
             raise BadInput(f"{path}: image {key!r} stands twice")
-        values = np.asarray(corners)
-        if values.size == 0:
-            values = np.zeros((0, 4))
-        if values.ndim != 2 or values.shape[1] != 4 or values.dtype.kind not in "iuf":
-            raise BadInput(f"{path}: boxes{{{number}}} (image {key!r}) is not an array of four columns, y0 x0 y1 x1")
         # y x y x, 1-based inclusive: the same shift as VOC's corners, whose columns are x y x y.
-        values = values.astype(np.float64)[:, [1, 0, 3, 2]] - [1, 1, 0, 0]
+        values = corners[:, [1, 0, 3, 2]] - [1, 1, 0, 0]
         where = f"{path}: boxes{{{number}}} (image {key!r})"
         found[key] = Rows(_checked(values, lambda row, where=where: f"{where}, row {row + 1}"), None)  # type: ignore[misc]
     return found
@@ -128,6 +106,9 @@ def _checked(values: np.ndarray[Any, Any], where: Callable[[int], str]) -> Boxes
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise BadInput(f"{where(int(np.argmin(finite)))}: a coordinate is not a finite number")
+    huge = (np.abs(values) > _LARGEST).any(axis=1)
+    if huge.any():
+        raise BadInput(f"{where(int(np.argmax(huge)))}: a coordinate is larger than any image")
     # A box of no extent is not wrong: it is dropped and counted by who imports it.
     backwards = (values[:, 2:] < values[:, :2]).any(axis=1)
     if backwards.any():
@@ -184,7 +165,10 @@ def _read_coco(path: Path, data: bytes) -> dict[str, Rows]:
     items = content
     if isinstance(content, dict):
         items = content.get("annotations")
-        for image in content.get("images", []):
+        listed = content.get("images", [])
+        if not isinstance(listed, list):
+            raise BadInput(f"{path}: 'images' is not a list")
+        for image in listed:
             if not isinstance(image, dict) or "id" not in image or "file_name" not in image:
                 raise BadInput(f"{path}: an entry of 'images' has no 'id' or no 'file_name'")
             names[_name(image["id"], str(path))] = _name(image["file_name"], str(path))
@@ -243,12 +227,12 @@ def _text(path: Path, data: bytes) -> str:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{where}: not JSON ({error})") from None
 
 
 def _name(value: Any, where: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int) or (isinstance(value, int) and abs(value) >= 2**63):
         raise BadInput(f"{where}: {value!r} is not an image's id or file name")
     return str(value)
 
@@ -269,6 +253,6 @@ def _number(value: Any, where: str, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         raise BadInput(f"{where}: {name} is not a number but {str(value)[:40]!r}") from None
     # What does not fit float32 is no pixel coordinate either.
-    if not math.isfinite(number) or abs(number) > 1e9:
+    if not math.isfinite(number) or abs(number) > _LARGEST:
         raise BadInput(f"{where}: {name} is not a finite number of pixels but {value!r}")
     return number

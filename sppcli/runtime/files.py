@@ -9,7 +9,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sppcli.errors import MissingInput
+from sppcli.errors import BadInput, MissingInput
+
+LONGEST_NAME = 255
+"""Bytes of a file name on Linux and macOS."""
+
+
+def path_fault(name: str) -> str:
+    """Why ``name`` cannot be that of a file in a folder, or in folders below it (``a/b``); "" if it can.
+
+    Whatever a file of others names is asked about here before it becomes part of a path that is written to.
+    """
+    try:
+        parts = [part.encode("utf-8") for part in name.split("/")]
+    except UnicodeEncodeError:
+        return "it is no Unicode text"
+    if "\0" in name:
+        return "it has a zero byte in it"
+    if name.startswith("/"):
+        return "it is a path from the root of the file system"
+    if any(part in (b".", b"..") for part in parts):
+        return "it leads to another folder"
+    if not all(parts):
+        return "it is empty, or a folder in it is"
+    if max(map(len, parts)) > LONGEST_NAME:
+        return f"it has more than {LONGEST_NAME} bytes"
+    return ""
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file ``name`` in ``folder`` or in a folder below it.
+
+    Raises:
+        BadInput: it would lie elsewhere, or cannot be the name of a file.
+    """
+    if fault := path_fault(name):
+        raise BadInput(f"{name[:100]!r} cannot be the name of a file: {fault}; rename it")
+    return folder / name
 
 
 def ensure_folder(path: Path) -> None:

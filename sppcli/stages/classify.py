@@ -18,7 +18,7 @@ from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.evaluation.topk import top_k_error
 from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.features.views import Viewer, top_classes
-from sppcli.images import read_image
+from sppcli.images import check_scales, read_image
 from sppcli.nets.weights import read_classifier
 from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
@@ -104,8 +104,9 @@ def run(sources: Sequence[Path], config: ClassifyConfig, *, options: RunOptions 
     seconds, views = [0.0] * len(viewers), [0] * len(viewers)
     skipped: list[str] = []
     good = np.ones(len(paths), dtype=np.bool_)
+    sides = sorted({scale.side for viewer in viewers for scale in viewer.scales})
     progress.start(len(paths), "images")
-    for rows, images in _groups(paths, options.strict, good, skipped, progress):
+    for rows, images in _groups(paths, sides, options.strict, good, skipped, progress):
         for i, viewer in enumerate(viewers):
             began = time.monotonic()
             scores[i, rows] = viewer.probabilities(images)
@@ -170,13 +171,20 @@ def _images(
 
 
 def _groups(
-    paths: Sequence[Path], strict: bool, good: npt.NDArray[np.bool_], skipped: list[str], progress: Progress
+    paths: Sequence[Path],
+    sides: Sequence[int],
+    strict: bool,
+    good: npt.NDArray[np.bool_],
+    skipped: list[str],
+    progress: Progress,
 ) -> Iterator[tuple[IntArray, list[ByteImage]]]:
-    """Images of one size together, with their rows; those that cannot be read are marked and named."""
+    """Images of one size together, with their rows; those that cannot be used are marked and named."""
 
     def load(row: int) -> tuple[int, ByteImage | SppError]:
         try:
-            return row, read_image(paths[row])
+            image = read_image(paths[row])
+            check_scales(image.shape[0], image.shape[1], sides, str(paths[row]))
+            return row, image
         except SppError as error:
             return row, error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sppcli.datasets.formats import WANTED
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
 from sppcli.datasets.writable import check_writable
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.runtime.files import temporary_name
+from sppcli.runtime.files import inside, temporary_name
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 
@@ -64,11 +65,13 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
     temporary = temporary_name(destination)
     try:
         check_writable(config.to, data, names)
+        if not config.link:
+            _check_sources(dataset.root, [image.path for image in data.images])
         temporary.mkdir()
         WRITERS[config.to](temporary, data, names)
         progress.start(len(data.images), "images")
         for image in data.images:
-            place = temporary / IMAGE_FOLDERS[config.to] / names[image.id]
+            place = inside(temporary / IMAGE_FOLDERS[config.to], names[image.id])
             place.parent.mkdir(parents=True, exist_ok=True)
             if config.link:
                 place.symlink_to(image.path.resolve())
@@ -81,3 +84,25 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
     objects = sum(len(image.objects or ()) for image in data.images)
     splits = {name: len(ids) for name, ids in data.splits.items()}
     return ConvertSummary(destination, config.to, len(data.images), objects, data.classes, splits, tuple(lost))
+
+
+def _check_sources(root: Path, paths: Sequence[Path]) -> None:
+    """Refuse to copy what a data set only leads to: a link in it may name any file that its user can read.
+
+    Raises:
+        BadInput: an image reached by a link that leads out of the data set, or one elsewhere that is no image.
+    """
+    from sppcli.images import problem_with
+
+    base = root.resolve()
+    for path in paths:
+        real = path.resolve()
+        if real.is_relative_to(base):
+            continue
+        if path.absolute().is_relative_to(root.absolute()):
+            raise BadInput(
+                f"{path} is a link to {real}, outside the data set, and is not copied; put the image itself there, or "
+                "use --link"
+            )
+        if problem := problem_with(path):
+            raise BadInput(problem)

@@ -23,7 +23,7 @@ from sppcli.detection.split import reopen_dataset
 from sppcli.errors import BadArtefact, BadInput, MissingInput, UsageProblem
 from sppcli.features.conv_maps import Extractor, choose_device, choose_precision
 from sppcli.features.rcnn import RcnnReader
-from sppcli.images import INPUTS, decode, digest, read_bytes
+from sppcli.images import INPUTS, check_scales, decode, digest, read_bytes
 from sppcli.nets.backbones import Network
 from sppcli.nets.weights import load_network
 from sppcli.paper import DEFAULT, RECIPES
@@ -258,7 +258,9 @@ def _extract(proposals: Proposals, method: Extraction, work: PerImage, rows: Seq
         data = read_bytes(path)
         if digest(data) != proposals.images.digests[row]:
             raise BadInput(f"{path} has changed since {proposals.path} was made; run spp propose again")
-        return decode(data, str(path))
+        image = decode(data, str(path))
+        check_scales(image.shape[0], image.shape[1], method.settings["scales"], str(path))
+        return image
 
     def save(done: Sequence[int], found: Sequence[Arrays]) -> None:
         for row, arrays in zip(done, found, strict=True):

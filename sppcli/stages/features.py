@@ -25,7 +25,7 @@ from sppcli.errors import BadArtefact, BadInput
 from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.features.normalise import Normaliser
 from sppcli.features.whole_images import WholeImageReader, centre_square
-from sppcli.images import Normalisation, decode, digest, read_bytes, resize, size_at
+from sppcli.images import Normalisation, check_scales, decode, digest, read_bytes, resize, size_at
 from sppcli.nets.weights import load_network
 from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
@@ -287,6 +287,7 @@ def _loader(
             raise BadInput(f"{path} has changed while it was being read; run spp features again")
         image = decode(content, str(path))
         height, width = image.shape[:2]
+        check_scales(height, width, (config.side,), str(path))
         view = resize(image, *size_at(height, width, config.side))
         if config.views == "crop":
             view = centre_square(view)

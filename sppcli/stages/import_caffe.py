@@ -14,6 +14,7 @@ from sppcli.caffe.prototxt import decoded
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.weights import save_network
+from sppcli.runtime.inputs import read_regular
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 
@@ -157,7 +158,7 @@ def _mean(text: str) -> tuple[float, float, float]:
 
 def _names(path: Path) -> tuple[str, ...]:
     try:
-        names = decoded(path.read_bytes()).splitlines()
+        names = decoded(read_regular(path)).splitlines()
     except FileNotFoundError:
         raise MissingInput(f"{path}: there is no such file of class names") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from sppcli.artefacts.networks import NETWORK_KEY
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.runtime.inputs import open_regular
 from sppcli.runtime.tensor_files import read_metadata
 from sppcli.structures import Skipped
 
@@ -110,7 +111,7 @@ def describe(path: Path, verify: bool = False) -> Description:
 
 
 def _is_hdf5(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(_HDF5)) == _HDF5
 
 

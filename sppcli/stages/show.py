@@ -19,6 +19,7 @@ from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
 from sppcli.report.fonts import missing_letters
 from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
+from sppcli.runtime.files import inside
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, ByteImage, Detections, Skipped
@@ -27,6 +28,7 @@ DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "groun
 # More pictures than this on one sheet cannot be made out.
 MAX_ON_SHEET = 200
 _TILE_SIDE = 480
+_LONGEST = 200  # bytes of a picture's name
 # Pictures in a folder are as large as the image, within these bounds of the longer side.
 _PICTURE_SIDES = (640, 2000)
 
@@ -312,11 +314,12 @@ def _names(folder: Path, ids: Sequence[str] | dict[str, Tile]) -> dict[str, Path
     names: dict[str, Path] = {}
     taken: set[str] = set()
     for image_id in ids:
-        name = base = image_id.replace("/", "__").replace("\\", "__").lstrip(".") or "image"
+        plain = image_id.replace("/", "__").replace("\\", "__").lstrip(".") or "image"
+        name = base = plain.encode("utf-8", "replace")[:_LONGEST].decode("utf-8", "ignore")
         number = 1
         while name.lower() in taken:
             number += 1
             name = f"{base}-{number}"
         taken.add(name.lower())
-        names[image_id] = folder / f"{name}.png"
+        names[image_id] = inside(folder, f"{name}.png")
     return names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,24 +250,24 @@ def _images(
 ) -> tuple[LabelledImages, LabelledImages | None, tuple[str, ...]]:
     """Images to train on, images to validate on, and what was left out."""
     splits = splits_of(source)
-    images, skipped = _usable(open_labelled(source, "train" if splits else None), options)
+    images, skipped = _usable(open_labelled(source, "train" if splits else None), config.resized, options)
     if "val" in splits:
-        held, also = _usable(open_labelled(source, "val", images.classes), options)
+        held, also = _usable(open_labelled(source, "val", images.classes), config.resized, options)
         return images, held, (*skipped, *also)
     if not config.held_out:
         return images, None, skipped
     return *divide(images, config.held_out, config.training.seed), skipped
 
 
-def _usable(images: LabelledImages, options: RunOptions) -> tuple[LabelledImages, tuple[str, ...]]:
-    """Those images that begin as images do, and what is wrong with the others."""
+def _usable(images: LabelledImages, side: int, options: RunOptions) -> tuple[LabelledImages, tuple[str, ...]]:
+    """Those images that begin as images do and are usable at ``side``, and what is wrong with the others."""
     progress = options.progress
     for warning in images.warnings:
         progress.warn(warning)
     progress.start(len(images), "files")
     problems = []
     with ThreadPoolExecutor(cpu_threads()) as pool:
-        for problem in pool.map(problem_with, images.paths, chunksize=64):
+        for problem in pool.map(partial(problem_with, side=side), images.paths, chunksize=64):
             problems.append(problem)
             progress.advance()
     bad = tuple(problem for problem in problems if problem)

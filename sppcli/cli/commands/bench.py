@@ -55,7 +55,7 @@ command.add_command(rcnn)
 def _print(report: BenchReport) -> None:
     from sppcli.cli import console
 
-    click.echo(_rates(report.machine) + "\n")
+    console.echo(_rates(report.machine) + "\n")
     rows = [(item, item.row) for item in report.measurements]
     console.table(
         ("stage", "on", "took", "floor", "over", "against", "theirs", "faster"),

@@ -158,12 +158,14 @@ def rcnn(
 
 
 def _print(summary: BenchSummary) -> None:
+    from sppcli.cli import console
+
     _print_seconds(summary)
-    click.echo()
+    console.echo()
     _print_operations(summary)
-    click.echo()
+    console.echo()
     _print_quotients(summary)
-    click.echo(f"\n{_legend(summary)}")
+    console.echo(f"\n{_legend(summary)}")
 
 
 def _print_seconds(summary: BenchSummary) -> None:

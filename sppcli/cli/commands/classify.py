@@ -97,7 +97,7 @@ def command(sources: tuple[Path, ...], device: str, strict: bool, as_json: bool,
         named = "  ".join(
             f"{name} {value:.3f}" for name, value in zip(prediction.classes, prediction.probabilities, strict=True)
         )
-        click.echo(f"{prediction.image}: {named}")
+        console.echo(f"{prediction.image}: {named}")
     if summary.labelled:
         console.table(
             ["network", "views", "from", "top-1 error %", "top-5 error %", "images/s"],

@@ -44,7 +44,7 @@ def command(source: Path, destination: Path, to: Format, link: bool, as_json: bo
         console.print_json(asdict(summary))
     else:
         splits = ", ".join(f"{name} {count:,}" for name, count in summary.splits.items()) or "none"
-        click.echo(
+        console.echo(
             f"{destination}: {to}, {summary.images:,} images, {summary.objects:,} objects of "
             f"{len(summary.classes)} classes; splits: {splits}"
         )

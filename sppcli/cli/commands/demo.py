@@ -48,18 +48,18 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
     with console.progress("demo") as progress:
         summary = demo.run(folder, config, options=RunOptions(progress=progress))
     shares = ", ".join(f"{share:.1%} at {size} pixels" for size, share in summary.right.items())
-    click.echo(f"{folder / demo.DATASET}: {scenes} scenes{'' if summary.composed else ' (there already)'}")
+    console.echo(f"{folder / demo.DATASET}: {scenes} scenes{'' if summary.composed else ' (there already)'}")
     state = "" if summary.trained else " (there already)"
-    click.echo(f"{folder / demo.NETWORK}: {shares} of unseen crops right{state}")
-    click.echo(f"$ cd {shlex.quote(str(folder))}")
+    console.echo(f"{folder / demo.NETWORK}: {shares} of unseen crops right{state}")
+    console.echo(f"$ cd {shlex.quote(str(folder))}")
     for step in demo.COMMANDS:
-        click.echo(f"\n$ spp {shlex.join(step)}")
+        console.echo(f"\n$ spp {shlex.join(step)}")
         sys.stdout.flush()
         code = run_spp([*step, *_verbosity()], folder)
         if code:
             console.warn(f"spp {step[0]} failed, so the demonstration stops here; run it again to go on")
             raise click.exceptions.Exit(code)
-    click.echo()
+    console.echo()
     rows = [(name, files, f"{size / 1e6:,.2f} MB") for name, files, size in demo.made(folder)]
     console.table((f"in {folder}", "files", "size"), rows)
 

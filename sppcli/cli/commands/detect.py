@@ -190,7 +190,7 @@ def _say(summary: DetectSummary, output: Path | None, as_json: bool) -> None:
         state = " (up to date)" if summary.up_to_date else ""
         corrected = "boxes corrected" if summary.corrected else "boxes as proposed"
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-        click.echo(
+        console.echo(
             f"{output}: {summary.detections:,} detections of {len(summary.classes)} classes "
             f"in {summary.images:,} images, {corrected}{skipped}{state}"
         )

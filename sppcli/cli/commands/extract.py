@@ -120,13 +120,13 @@ def command(
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:
-        click.echo(f"would extract {summary.extracted:,} of {summary.images:,} images and write {output}")
+        console.echo(f"would extract {summary.extracted:,} of {summary.images:,} images and write {output}")
     else:
         network = summary.network
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
         what = f"each proposal by itself, {summary.layer}" if summary.layer else f"at {len(summary.scales)} scales"
-        click.echo(
+        console.echo(
             f"{output}: {summary.images:,} images {what}, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
         )

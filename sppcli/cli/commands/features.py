@@ -106,7 +106,7 @@ def command(
     splits = f", splits {', '.join(summary.splits)}" if summary.splits else ""
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     state = " (up to date)" if summary.up_to_date else ""
-    click.echo(
+    console.echo(
         f"{output}: {summary.images:,} images of {summary.features:,} features ({summary.network.backbone}, "
         f"{summary.layer}), {labels}{splits}{skipped}{state}"
     )

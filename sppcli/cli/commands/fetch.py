@@ -47,4 +47,4 @@ def command(name: str, output: Path, as_json: bool) -> None:
         console.print_json(asdict(summary))
     else:
         came = f"{summary.downloaded / 1e6:,.1f} MB downloaded" if summary.downloaded else "there already"
-        click.echo(f"{summary.path}: {name}, {came}")
+        console.echo(f"{summary.path}: {name}, {came}")

@@ -122,7 +122,7 @@ def command(
         console.print_json(asdict(summary))
         return
     state = " (up to date)" if summary.up_to_date else ""
-    click.echo(
+    console.echo(
         f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.foreground:,} proposals of "
         f"objects and {summary.background:,} of background, step {summary.best:,} of {summary.steps:,}{state}"
     )

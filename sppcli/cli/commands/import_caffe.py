@@ -99,7 +99,7 @@ def command(
     else:
         widths = ", ".join(map(str, summary.fc))
         levels = ", ".join(f"{n} x {n}" for n in summary.levels)
-        click.echo(
+        console.echo(
             f"{output}: {summary.name}, {summary.convs} conv layers, {levels} bins, "
             f"fc {widths}; {summary.input_size} pixels give {summary.input_cells} cells; "
             f"{summary.bytes / 1e6:,.1f} MB"

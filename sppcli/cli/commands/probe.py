@@ -134,4 +134,4 @@ def _print_table(summary: ProbeSummary) -> None:
         footer = ("mAP" if summary.protocol == "voc2007" else "top-1", summary.train, summary.test, value)
         console.table(("class", "train", "test", name), shown, footer=footer)
         spread = f", C {summary.rounds[0].c:g}"
-    click.echo(f"{summary.protocol}: {summary.measure} {value}{spread}")
+    console.echo(f"{summary.protocol}: {summary.measure} {value}{spread}")

@@ -174,12 +174,12 @@ def command(
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:
-        click.echo(f"would search {summary.found:,} of {summary.images:,} images and write {output}")
+        console.echo(f"would search {summary.found:,} of {summary.images:,} images and write {output}")
     else:
         each = summary.windows / max(1, summary.images)
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-        click.echo(
+        console.echo(
             f"{output}: {summary.images:,} images, {summary.windows:,} proposals "
             f"({each:,.0f} per image){skipped}{state}"
         )

@@ -96,6 +96,6 @@ def command(
         console.print_json(summary)
         return
     for path in summary.files:
-        click.echo(path)
+        console.echo(path)
     left_out = f", {len(summary.skipped)} left out" if summary.skipped else ""
     console.say(f"{summary.what.replace('-', ' ')} on {len(summary.pictures)} of {summary.of} images{left_out}")

@@ -72,7 +72,7 @@ def command(
         return
     state = " (up to date)" if summary.up_to_date else ""
     levels = ",".join(map(str, summary.levels))
-    click.echo(
+    console.echo(
         f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.layer}, "
         f"pyramid {levels}{state}"
     )

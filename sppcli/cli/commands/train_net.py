@@ -194,7 +194,7 @@ def command(source: Path, output: Path, sizes: tuple[bool, tuple[int, ...]], as_
         return
     error = summary.validation_error
     state = " (up to date)" if summary.up_to_date else ""
-    click.echo(
+    console.echo(
         f"{output}: {summary.net}, {summary.parameters:,} parameters, {summary.classes} classes, {summary.images:,} "
         f"images, {summary.epochs} epochs, loss {summary.loss:.3f}"
         + (f", validation error {100 * error:.2f}%" if error is not None else "")

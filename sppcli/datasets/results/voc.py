@@ -19,6 +19,7 @@ from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import did_you_mean, is_image_name, siblings
 from sppcli.datasets.voc import from_voc, to_voc
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.runtime.files import inside
 from sppcli.structures import Detections, as_boxes
 
 _COMPETITIONS = ("comp4", "comp3")  # with and without outside training data; the first is taken where both are there
@@ -121,7 +122,7 @@ def write_results(folder: Path, detections: Detections, split: str, *, competiti
         lines[label].append(f"{detections.image_ids[image]} {score:.6f} {box}\n")
     paths = []
     for name, rows in zip(detections.classes, lines, strict=True):
-        path = folder / _file_name(competition, split, name)
+        path = inside(folder, _file_name(competition, split, name))
         path.write_text("".join(rows), encoding="utf-8", newline="\n")
         paths.append(path)
     return paths

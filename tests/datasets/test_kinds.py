@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import struct
 import unicodedata
@@ -13,75 +12,7 @@ from PIL import Image
 
 from tests.conftest import Run
 from tests.datasets.annotated_sets import image_file
-
-FORMATS = ("voc", "voc beside", "coco", "csv", "yolo")
-BOX = (10, 20, 30, 40)
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def annotate(
-    root: Path,
-    form: str,
-    *,
-    size: tuple[int, int] | None = (64, 48),
-    name: str = "a.jpg",
-    box: tuple[float, float, float, float] = BOX,
-    label: str = "cat",
-    encoding: str = "utf-8",
-) -> Path:
-    """One object in one image ``name`` of which ``form`` states ``size``; YOLO's shares are of (64, 48)."""
-    x0, y0, x1, y1 = box
-    if form.startswith("voc"):
-        stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
-        corners = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
-        text = f"<annotation>{stated}<object><name>{label}</name><bndbox>{corners}</bndbox></object></annotation>"
-        folder = root / "Annotations" if form == "voc" else images_of(root, form)
-        # An XML file says its encoding itself.
-        write(folder / f"{Path(name).stem}.xml", text)
-    elif form == "coco":
-        sides = dict(zip(("width", "height"), size, strict=True)) if size else {}
-        content = {
-            "images": [{"id": 1, "file_name": name, **sides}],
-            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}],
-            "categories": [{"id": 1, "name": label}],
-        }
-        write(root / "annotations/instances_train.json", json.dumps(content, ensure_ascii=False), encoding)
-    elif form == "csv":
-        sides = size or ("", "")
-        head = "image,x0,y0,x1,y1,class,width,height\n"
-        row = f"{name},{x0},{y0},{x1},{y1},{label},{sides[0]},{sides[1]}\n"
-        write(root / "annotations.csv", head + row, encoding)
-    else:
-        shares = ((x0 + x1) / 128, (y0 + y1) / 96, (x1 - x0) / 64, (y1 - y0) / 48)
-        write(root / f"labels/{Path(name).stem}.txt", f"0 {' '.join(map(str, shares))}\n", encoding)
-        write(root / "classes.txt", f"{label}\n", encoding)
-    return root
-
-
-def images_of(root: Path, form: str) -> Path:
-    return root / {"voc": "JPEGImages", "voc beside": "."}.get(form, "images")
-
-
-def converted(run: Run, root: Path, out: Path) -> tuple[list[list[str]], str]:
-    """Rows of the data set as CSV (image, box, class, …), and what was said."""
-    code, _, err = run("convert", str(root), str(out), "--to", "csv")
-    assert code == 0, err
-    with (out / "annotations.csv").open(encoding="utf-8") as stream:
-        return list(csv.reader(stream))[1:], err
-
-
-def turned_photo(path: Path, orientation: int) -> None:
-    """A photograph stored 64 x 48 with an EXIF orientation."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.new("RGB", (64, 48), (90, 120, 150)).save(path, exif=exif)
-
+from tests.datasets.kinds import BOX, FORMATS, annotate, converted, images_of, turned_photo, write
 
 # --- the image at hand decides
 
@@ -259,118 +190,6 @@ def test_a_yaml_that_is_not_utf8_is_named(tmp_path: Path, run: Run) -> None:
     assert code == 3
     assert "data.yaml" in err
     assert "save it as UTF-8" in err
-
-
-# --- YOLO
-
-
-@pytest.mark.parametrize("shape", ["[2, 2]", "[2, 3]"])
-def test_pose_labels_are_boxes(tmp_path: Path, run: Run, shape: str) -> None:
-    root = tmp_path / "set"
-    image_file(root / "images/a.jpg", (200, 100))
-    points = " .42 .32 2 .58 .68 1" if shape.endswith("3]") else " .42 .32 .58 .68"
-    write(root / "labels/a.txt", f"0 .5 .5 .2 .4{points}\n")
-    write(root / "data.yaml", f"train: images\nkpt_shape: {shape}\nnames: [plate]\n")
-    ((_, *box, _, _, _, _, _, _, _),), _ = converted(run, root, tmp_path / "out")
-    assert box == ["80", "30", "120", "70"]
-
-
-def test_pose_labels_of_another_shape_are_refused(tmp_path: Path, run: Run) -> None:
-    root = tmp_path / "set"
-    image_file(root / "images/a.jpg")
-    write(root / "labels/a.txt", "0 .5 .5 .2 .4 .1 .1\n")
-    write(root / "data.yaml", "train: images\nkpt_shape: [17, 3]\nnames: [plate]\n")
-    code, _, err = run("convert", str(root), str(tmp_path / "out"), "--to", "csv")
-    assert code == 3
-    assert "a.txt, line 1 has 6 numbers behind the class: pose labels" in err
-
-
-def test_a_yolo_set_reads_the_same_below_a_folder_called_images(tmp_path: Path, run: Run) -> None:
-    for above in ("images", "pictures"):
-        root = tmp_path / above / "holiday"
-        image_file(root / "a.jpg")
-        write(root / "a.txt", "0 .5 .5 .5 .5\n")
-        write(root / "classes.txt", "cat\n")
-        ((*_, label, _, _, _, _, _, _),), _ = converted(run, root, tmp_path / f"out-{above}")
-        assert label == "cat"
-
-
-def test_equal_lines_and_labels_of_no_image_are_said(tmp_path: Path, run: Run) -> None:
-    root = annotate(tmp_path / "set", "yolo")
-    image_file(root / "images/a.jpg")
-    write(root / "labels/a.txt", "0 .5 .5 .5 .5\n" * 2)
-    write(root / "labels/gone.txt", "0 .5 .5 .5 .5\n")
-    write(root / "labels/readme.txt", "five by five words\n")
-    _, err = converted(run, root, tmp_path / "out")
-    assert "a.txt, line 2 is equal to a line above it" in err
-    assert "1 label file belongs to no image: labels/gone.txt" in err
-
-
-def test_images_that_a_yaml_does_not_list_are_counted(tmp_path: Path, run: Run) -> None:
-    root = tmp_path / "set"
-    for folder in ("train", "old"):
-        image_file(root / folder / "images/a.jpg")
-    write(root / "train/labels/a.txt", "0 .5 .5 .5 .5\n")
-    write(root / "old/labels/a.txt", "3 .5 .5 .5 .5\n")
-    write(root / "data.yaml", "train: ../train/images\nnames: [cup]\n")
-    rows, err = converted(run, root, tmp_path / "out")
-    assert [row[5] for row in rows] == ["cup"]
-    assert "1 images are not listed in data.yaml and were left out: old/images/a.jpg" in err
-
-
-# --- COCO
-
-
-def coco_set(root: Path, images: list[dict], annotations: list[dict], categories: list[dict]) -> Path:
-    image_file(root / "images/a.jpg")
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    write(root / "annotations/instances_train.json", json.dumps(content))
-    return root
-
-
-def test_an_image_that_stands_twice_has_the_objects_of_both(tmp_path: Path, run: Run) -> None:
-    things = [
-        {"id": i, "image_id": image, "category_id": 1, "bbox": [5 * i, 5, 10, 10]} for i, image in ((1, 1), (2, 3))
-    ]
-    images = [{"id": i, "file_name": "a.jpg"} for i in (1, 3)]
-    rows, err = converted(run, coco_set(tmp_path / "set", images, things, [{"id": 1, "name": "cat"}]), tmp_path / "out")
-    assert [row[1] for row in rows] == ["5", "10"]
-    assert "image 'a.jpg' stands twice there, with ids 1 and 3" in err
-
-
-def test_one_category_id_with_two_names_is_refused(tmp_path: Path, run: Run) -> None:
-    root = coco_set(
-        tmp_path / "set", [{"id": 1, "file_name": "a.jpg"}], [], [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]
-    )
-    code, _, err = run("convert", str(root), str(tmp_path / "out"), "--to", "csv")
-    assert code == 3
-    assert "two categories have the id 1, 'cat' and 'dog'" in err
-
-
-def test_two_category_ids_with_one_name_are_one_class(tmp_path: Path, run: Run) -> None:
-    things = [{"id": i, "image_id": 1, "category_id": i, "bbox": [5 * i, 5, 10, 10]} for i in (1, 2)]
-    categories = [{"id": i, "name": "cat"} for i in (1, 2)]
-    rows, _ = converted(
-        run, coco_set(tmp_path / "set", [{"id": 1, "file_name": "a.jpg"}], things, categories), tmp_path / "out"
-    )
-    assert [row[5] for row in rows] == ["cat", "cat"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_id": [1]},
-        {"category_id": {}},
-        {"bbox": [1, 2, 10**400, 3]},
-        {"bbox": [1, 2, None, 3]},
-    ],
-)
-def test_coco_of_wrong_types_is_refused_by_name(tmp_path: Path, run: Run, change: dict) -> None:
-    thing = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], **change}
-    root = coco_set(tmp_path / "set", [{"id": 1, "file_name": "a.jpg"}], [thing], [{"id": 1, "name": "cat"}])
-    code, _, err = run("convert", str(root), str(tmp_path / "out"), "--to", "csv")
-    assert code == 3
-    assert "instances_train.json: annotation 1" in err
 
 
 # --- never fewer images without a word

@@ -1,4 +1,4 @@
-"""Images in: decoded to RGB uint8 (H, W, 3), resized, normalised. The rest of the package sees arrays only.
+"""Images are decoded to RGB uint8 (H, W, 3), resized and normalised here; the rest of the package sees arrays only.
 
 Files come from strangers: only the decoders of `DECODERS` see them, sizes are read before pixels, and whatever a
 decoder raises is "damaged image" of that one image.
@@ -54,7 +54,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What a network expects: ``(pixel / divisor - mean) / std`` per channel, in RGB or BGR order."""
+    """What a network expects of pixels: ``(pixel / divisor - mean) / std`` per channel, in RGB or BGR order."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -68,14 +68,15 @@ class Normalisation:
 
     @cached_property
     def _table(self) -> FloatArray:
-        """(1, 256, 3) float32: what each byte becomes in each channel. Looking it up takes a tenth of computing it."""
+        """(1, 256, 3) float32: what each byte becomes in each channel. A look-up takes a tenth of the computation's
+        time."""
         mean = np.asarray(self.mean, dtype=np.float32)
         scale = 1 / np.asarray(self.std, dtype=np.float32)
         values = np.arange(256, dtype=np.float32)[None, :, None]
         return np.asarray((values / np.float32(self.divisor) - mean) * scale, dtype=np.float32)
 
 
-# What trained weights expect. The release's nets: BGR, 0..255, minus 128 on every channel; Caffe's: minus a mean pixel.
+# What trained weights expect: the release's BGR from 0 to 255 minus 128 on every channel, Caffe's minus a mean pixel.
 INPUTS = {
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "inception": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -85,7 +86,7 @@ INPUTS = {
 
 
 class _Quiet:
-    """Pillow's warnings, about large images (we have a limit of our own) and odd EXIF or palettes (harmless), unsaid.
+    """Silences Pillow's warnings about large images (we have a limit of our own) and odd EXIF or palettes (harmless).
 
     The filters are the whole process's, so threads that decode at once share one change of them.
     """
@@ -114,7 +115,7 @@ _quiet = _Quiet()
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes, or one sentence on why not."""
+    """Return the file's bytes, or raise one sentence that says why they cannot be read."""
     try:
         return read_regular(path, MAX_BYTES)
     except FileNotFoundError:
@@ -344,7 +345,7 @@ def shorter_side(image: ByteImage, side: int) -> ByteImage:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
 
 
-# Share of the room at which a crop is in the middle; where the room is odd, above the middle rather than below.
+# Share of the room at which a crop is in the middle; where the room is odd, it lies above the middle.
 CENTRE = 0.5 - 1e-6
 
 
@@ -354,9 +355,10 @@ def crop_start(share: float, room: int) -> int:
 
 
 def shrink(image: ByteImage, max_side: int) -> tuple[ByteImage, float, float]:
-    """The image with its longer side at most ``max_side``, and the (x, y) factors that map its boxes back.
+    """Shrink the image to a longer side of at most ``max_side``; returns it with the (x, y) factors that map boxes
+    back.
 
-    Antialiased (area averaging): this is for searching, where aliasing would become segments.
+    Pixels are averaged over areas: the search for proposals would take aliasing for segments.
     """
     height, width = image.shape[:2]
     if max(height, width) <= max_side:

@@ -16,7 +16,7 @@ class Recipe:
 
     name: str
 
-    # Windows (section 4.1): Selective Search in "fast" mode, about 2,000 an image.
+    # Region proposals (section 4.1): Selective Search in "fast" mode, about 2,000 per image.
     mode: str = "fast"
     max_proposals: int = 2000
     # Not in the paper: larger images are searched at this length of the longer side, in pixels.
@@ -28,9 +28,9 @@ class Recipe:
     # Conv maps (section 4.1): lengths of the image's shorter side, in pixels.
     scales: tuple[int, ...] = (480, 576, 688, 864, 1200)
 
-    # Reading windows (sections 2.2, 4.1; Appendix A).
+    # Features of regions (sections 2.2, 4.1; Appendix A).
     pyramid: tuple[int, ...] = (6, 3, 2, 1)
-    # "pixels": the scale at which the window's pixel count is nearest to window_side squared (paper).
+    # "pixels": the scale at which the region's pixel count is nearest to window_side squared (paper).
     # "side": the scale nearest to the rounded one that would give it just that size (release).
     scale_rule: str = "pixels"
     # "input": the side of the network's training input, 224. "map": that of its map times the stride, 13 * 16 = 208.
@@ -39,7 +39,8 @@ class Recipe:
     slack: float = 0.0
 
     # SVMs (section 4.1).
-    # "none", "l2" or "sqrt-l2", of each vector; afterwards all are scaled to a mean length of feature_norm.
+    # How each feature vector is normalised: "none", "l2" or "sqrt-l2"; then all are scaled to a mean length of
+    # feature_norm.
     normalize: str = "none"
     feature_norm: float = 20.0
     c: float = 0.001
@@ -47,9 +48,10 @@ class Recipe:
     positive_weight: float = 2.0
     # The constant feature that learns the bias (liblinear's -B); regularised with the rest.
     bias_feature: float = 10.0
-    # A window is a negative of a class when its IoU with every object of it is strictly below this.
+    # A proposal is a negative of a class when its IoU with every object of the class is strictly below this.
     negative_iou: float = 0.3
-    # Of an image's hard negatives with an IoU strictly above this, the best-scoring one is kept; 1 keeps all.
+    # Of an image's hard negatives that overlap by an IoU strictly above this, the best-scoring one is kept; 1 keeps
+    # all.
     duplicate_iou: float = 0.7
     # "rounds": random negatives first, then passes over all images that train at their end.
     # "single-pass": all negatives of the first image, then one pass that trains whenever retrain_after is exceeded.
@@ -59,21 +61,21 @@ class Recipe:
     # that one image adds to a class in a round at most, the best-scoring ones. A single pass takes all.
     first_negatives: int = 3000
     hard_per_image: int = 100
-    # Mining takes windows that score strictly above hard_score; after a training those strictly below evict_score go.
+    # Mining adds negatives that score strictly above hard_score; each training drops those strictly below evict_score.
     hard_score: float = -1.0
     evict_score: float = -1.2
-    # Strictly more new negatives than this make a single pass train the class at once.
+    # In a single pass, a class is trained as soon as it has strictly more new negatives than this.
     retrain_after: int = 2000
 
-    # Fine-tuning (section 4.1): (mini-batches, learning rate), one after the other; () for what the data call for.
+    # Fine-tuning (section 4.1): (mini-batches, learning rate) in turn; () for a schedule made for the data.
     finetune_schedule: tuple[tuple[int, float], ...] = ((250_000, 1e-4), (50_000, 1e-5))
     # "sgd", "adamw", or None: adamw for new fc layers, sgd for those that are tuned.
     finetune_optimiser: str | None = "sgd"
-    # Whether windows of each class are drawn as often; else each window is, and rare classes are seldom seen.
+    # Whether each class is drawn equally often; otherwise each proposal is, and rare classes are seldom seen.
     finetune_even_classes: bool = False
 
-    # Box regression (section 4.1, after R-CNN).
-    # Windows whose IoU with their object is at least this are examples; strictly above it with strict_iou.
+    # Bounding-box regression (section 4.1, after R-CNN).
+    # Proposals whose IoU with their object is at least this are examples; strictly above it with strict_iou.
     min_iou: float = 0.5
     strict_iou: bool = False
     # Weight of the squared norm of the regressor, its bias included.
@@ -82,12 +84,12 @@ class Recipe:
     box_width: str = "half-open"
 
     # Detection (section 4.1).
-    # Of two detections of a class with an IoU strictly above this the worse goes.
+    # Of two detections of one class with an IoU strictly above this, the worse is dropped.
     nms: float = 0.3
     # Whether that is done once more on the regressed boxes.
     nms_again: bool = False
     max_per_image: int = 100
-    # Windows that score at or below this are dropped before suppression.
+    # Proposals that score at or below this are dropped before suppression.
     min_score: float = -1.5
 
 

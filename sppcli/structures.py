@@ -1,4 +1,4 @@
-"""Values that travel between modules, validated on construction.
+"""Values that modules exchange, validated on construction.
 
 Boxes are float32, ``(N, 4)``, ``x0 y0 x1 y1``, 0-based and half-open, in pixels of the original image.
 """

@@ -1,1 +1,1 @@
-"""From images and regions to the features that classifiers read: conv maps, pooling, R-CNN crops, views, scaling."""
+"""Makes the features that classifiers read of images and regions: conv maps, pooling, R-CNN's crops, views, scaling."""

@@ -18,10 +18,10 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is a GPU if there is one.
+    """Return the device ``name``; ``auto`` is a GPU if there is one.
 
     Raises:
-        UsageProblem: a device this machine does not have.
+        UsageProblem: this machine does not have the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,12 +33,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def gpu(device: torch.device) -> torch.device | None:
-    """``device``; None for the CPU, which has kernels of its own."""
+    """Return ``device``; None for the CPU, which has kernels of its own."""
     return None if device.type == "cpu" else device
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """``auto`` is bf16 where the processor has instructions for it, else fp32; others are taken as they are.
+    """Return the precision ``name``; ``auto`` is bf16 where the processor has instructions for it, else fp32.
 
     Raises:
         UsageProblem: no such precision.
@@ -58,7 +58,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 def prepare(
     images: Sequence[ByteImage], scale: int, normalisation: Normalisation, device: torch.device
 ) -> torch.Tensor:
-    """N images of one size, their shorter sides at ``scale``, as the network reads them.
+    """Resize N images of one size to shorter sides of ``scale``, and normalise them for the network.
 
     Returns (N, 3, H, W) float32 on ``device``, channels last in memory.
     """
@@ -68,11 +68,11 @@ def prepare(
         pixels = [normalisation.apply(image) for image in resized]
         batch = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
         return torch.from_numpy(batch).permute(0, 3, 1, 2)
-    # Bytes travel, a quarter of the floats, and are normalised there.
+    # The images are transferred as bytes, a quarter of the floats' size, and normalised on the device.
     whole = torch.from_numpy(np.stack(resized))
     if device.type != "cuda":
         return to_input(whole.to(device), normalisation)
-    # From pinned memory the copy runs by itself: this thread resizes for the next scale while the GPU works on this.
+    # From pinned memory the copy runs by itself: this thread resizes for the next scale while the GPU works.
     return to_input(whole.pin_memory().to(device, non_blocking=True), normalisation)
 
 
@@ -92,7 +92,7 @@ class Extractor:
         """Conv map (h, w, C), float16, of ``image`` (H, W, 3) uint8 with its shorter side at ``scale``.
 
         Raises:
-            BadInput: an activation beyond what float16 holds; ``name`` is named.
+            BadInput: an activation is beyond what float16 holds; the text names ``name``.
         """
         values: FloatArray = self.batch([image], [scale], [name])[0][0]
         return values
@@ -104,18 +104,18 @@ class Extractor:
         Which images share a batch does not change their maps beyond rounding.
 
         Raises:
-            BadInput: an activation beyond what float16 holds; the first image's of ``names`` is named. Or more pixels
-                at a scale than `check_scales` allows.
+            BadInput: an activation is beyond what float16 holds, or an image has more pixels at a scale than
+                `check_scales` allows; the text names the first such image of ``names``.
         """
         check_scales(images[0].shape[0], images[0].shape[1], scales, names[0])
-        # A GPU has all scales before the first map is waited for.
+        # A GPU is given all scales before the first map is waited for.
         running = [self._run(images, scale) for scale in scales]
         found: list[FloatArray] = [maps.cpu().numpy() for maps in running]
         for values, scale in zip(found, scales, strict=True):
             for one, name in zip(values, names, strict=True):
                 if not np.isfinite(one).all():
                     raise BadInput(
-                        f"{name}: an activation at scale {scale} is beyond float16; is the normalisation right?"
+                        f"{name}: an activation at scale {scale} is beyond float16; does --input suit the weights?"
                     )
         return found
 

@@ -15,10 +15,11 @@ NORMALISATIONS = ("none", "l2", "sqrt-l2")
 
 @dataclass(frozen=True)
 class Normaliser:
-    """``kind``: none; l2 (each vector to length 1); sqrt-l2 (square root of each number first). Then times ``factor``.
+    """``kind``: none; l2 (each vector to length 1); sqrt-l2 (the same after a square root of each number).
 
-    The factor brings the mean length to 20, the release's, so that a C means the same for every kind. The square
-    root of max-pooled activations evens out the few large ones (the Hellinger map of histogram features).
+    Vectors are then multiplied by ``factor``, which brings their mean length to 20, as in the release, so that a value
+    of C means the same for every kind. The square root of max-pooled activations evens out the few large ones (the
+    Hellinger map of histogram features).
     """
 
     kind: str
@@ -29,7 +30,7 @@ class Normaliser:
             raise ValueError(f"unknown normalisation {self.kind!r}; choose one of {', '.join(NORMALISATIONS)}")
 
     def apply(self, features: FloatArray) -> FloatArray:
-        """``features`` (N, D) float32, normalised in place and returned. sqrt-l2 takes what is below 0 as 0."""
+        """``features`` (N, D) float32, normalised in place and returned; sqrt-l2 takes negative numbers as 0."""
         _shape(features, self.kind)
         features *= np.float32(self.factor)
         return features
@@ -38,9 +39,9 @@ class Normaliser:
 def fit_normaliser(
     kind: str, sample: FloatArray | Iterable[FloatArray], norm: float = DEFAULT.feature_norm
 ) -> Normaliser:
-    """The normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of ``norm`` (release: 20).
+    """Return the normaliser that gives ``sample`` (N, D), not yet normalised, a mean length of ``norm`` (release: 20).
 
-    A sample may come in parts, of which one is held at a time.
+    The sample may come in parts, of which one is held in memory at a time.
     """
     Normaliser(kind, 1.0)
     total, count = 0.0, 0

@@ -1,8 +1,8 @@
-"""Pyramid pooling of many windows from one conv map, compiled: what detection spends its pooling time in.
+"""Compiled pyramid pooling of many regions from one conv map: what detection spends its pooling time in.
 
-Counting for 2,000 windows, 50 bins, 256 channels: the result alone is 2,000 * 12,800 * 4 = 102 MB to write. Reading
-is kept below that: maps stay float16, in which a maximum of numbers of one sign is one of 16-bit integers, and a bin
-is read from a map of 2 x 2 maxima, a quarter of its cells.
+For 2,000 regions, 50 bins and 256 channels, the result alone is 2,000 * 12,800 * 4 = 102 MB to write. Less than that is
+read: maps stay float16, where the maximum of numbers of one sign is a maximum of 16-bit integers, and a bin is read
+from a map of 2 x 2 maxima, so that only a quarter of its cells is read.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _quads(conv_map: Any) -> Any:
 def _pool_one(
     conv_map: Any, quads: Any, window: Any, levels: Any, sources: Any, starts: Any, sides: Any, out: Any
 ) -> None:
-    """Pool one window into ``out`` (bins, C); ``sides`` (finest level, 2) is room to work in."""
+    """Pool one region into ``out`` (bins, C); ``sides`` (finest level, 2) is room to work in."""
     x0, y0 = window[0], window[1]
     width, height = window[2] - x0, window[3] - y0
     for a in range(levels.shape[0]):
@@ -120,7 +120,7 @@ def _pool(
 def _pool_and_widen(
     conv_map: Any, quads: Any, cells: Int64, rows: Int64, levels: Int64, sources: Int64, starts: Int64, out: Any
 ) -> None:
-    """From the bits of float16 numbers, finite and not below 0, to float32."""
+    """Pool bits of float16 numbers, finite and not below 0, and widen them to float32."""
     bits = np.empty(out.shape[1:], np.int16)
     flat = bits.reshape(-1)
     sides = np.empty((levels.max(), 2), np.int64)
@@ -140,23 +140,23 @@ def pool_windows(
     out: Floats | None = None,
     rows: Int64 | None = None,
 ) -> Any:
-    """Max-pool each window of a conv map into the pyramid's bins.
+    """Max-pool each region of a conv map into the pyramid's bins.
 
     | name | shape | dtype | meaning |
     |---|---|---|---|
     | conv_map | (H, W, C) | float16 or float32 | channels last; float16 without numbers below 0 is the fastest |
     | cells | (N, 4) | int64 | x0 y0 x1 y1 in cells, half-open, inside the map, not empty |
-    | levels | (L,) | | bins a side: 6, 3, 2, 1 |
+    | levels | (L,) | | bins per side: 6, 3, 2, 1 |
     | out | (M, bins * C) | float16 or float32 | optional, contiguous: filled and returned |
-    | rows | (N,) | int64 | optional: the row of ``out`` that each window goes to; by default 0, 1, 2 … |
+    | rows | (N,) | int64 | optional: the row of ``out`` that each region goes to; by default 0, 1, 2 … |
     | returns | (N, bins * C) | float32 | layout as in `pyramid`; ``out`` if given |
 
     Bins are those of Appendix A (golden cases ``bins`` and ``pooling``; the release starts its maximum at 0, which
     is the same on maps after a ReLU). A level that divides a finer level is pooled from it, which gives the
-    same bins exactly: floor(i H / n) = floor(i k H / (n k)). Windows sorted by y0 are the fastest.
+    same bins exactly: floor(i H / n) = floor(i k H / (n k)). Regions sorted by y0 are the fastest.
 
     Raises:
-        ValueError: a window that is empty or leaves the map, levels that are not positive, or an ``out`` or ``rows``
+        ValueError: a region that is empty or leaves the map, levels that are not positive, or an ``out`` or ``rows``
             that does not fit.
     """
     levels = tuple(int(n) for n in levels)
@@ -170,7 +170,7 @@ def pool_windows(
         return out
     bits = _plain_bits(conv_map)
     if bits is None and out.dtype == np.float16:
-        # Rare (a network without a ReLU at its cut), so that it is not worth a kernel.
+        # This is rare (a network without a ReLU at its cut) and not worth a kernel.
         out[rows] = pool_windows(conv_map, cells, levels).astype(np.float16)
         return out
     # Finest level first, so that coarser ones can be pooled from it.
@@ -217,7 +217,7 @@ def _check(conv_map: Floats, cells: Int64, levels: tuple[int, ...], out: Floats,
 
 
 def _plain_bits(conv_map: Floats) -> npt.NDArray[np.int16] | None:
-    """The bits of a float16 map if they order as its numbers do: all finite, none with a minus sign."""
+    """Return the bits of a float16 map if they sort as its numbers do: all are finite, and none has a minus sign."""
     if conv_map.dtype != np.float16:
         return None
     bits = np.ascontiguousarray(conv_map).view(np.int16)
@@ -225,6 +225,6 @@ def _plain_bits(conv_map: Floats) -> npt.NDArray[np.int16] | None:
 
 
 def _finer(sizes: Int64, a: int) -> int:
-    """The coarsest level before ``a`` that ``sizes[a]`` divides, or -1: the fewest bins to read."""
+    """Return the coarsest level before ``a`` that ``sizes[a]`` divides, which has the fewest bins to read; or -1."""
     candidates = [b for b in range(a) if sizes[b] % sizes[a] == 0]
     return min(candidates, key=lambda b: int(sizes[b]), default=-1)

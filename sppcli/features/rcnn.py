@@ -1,4 +1,4 @@
-"""R-CNN's features: each window warped to the network's input and run through it by itself."""
+"""R-CNN's features: each region is warped to the network's input and goes through the network by itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from sppcli.structures import ByteImage, FloatArray
 
 
 def warped(image: ByteImage, box: Sequence[float], side: int, context: int, normalisation: Normalisation) -> FloatArray:
-    """The window as the network reads it, (side, side, 3) float32; 0, which is the mean pixel, outside the image.
+    """Warp a region to the network's input, (side, side, 3) float32; outside the image it is 0, which is the mean
+    pixel.
 
     See `geometry.warp.warp_of`. Bilinear without antialiasing, as R-CNN.
     """
@@ -31,10 +32,10 @@ def warped(image: ByteImage, box: Sequence[float], side: int, context: int, norm
 
 
 class RcnnReader:
-    """Features of windows, one forward pass a window.
+    """Computes features of regions, with one forward pass for each region.
 
-    ``layer``: pool5 (the map of the whole warped window, pooled by ``levels``) or a layer of ``head``. ``batch``:
-    windows that go through the network at once; it does not change a window's features beyond rounding.
+    ``layer``: pool5 (the map of the whole warped region, pooled by ``levels``) or a layer of ``head``. ``batch``:
+    regions that go through the network at once; it does not change a region's features beyond rounding.
 
     Raises:
         UsageProblem: a side that leaves nothing after the network's layers.
@@ -62,7 +63,7 @@ class RcnnReader:
     def __call__(
         self, image: ByteImage, boxes: npt.NDArray[np.floating], name: str = "image"
     ) -> npt.NDArray[np.float16]:
-        """Features (N, D) of the windows ``boxes`` (N, 4) of ``image`` (H, W, 3) uint8.
+        """Features (N, D) of the regions ``boxes`` (N, 4) of ``image`` (H, W, 3) uint8.
 
         Raises:
             BadInput: an activation beyond what float16 holds; ``name`` is named.
@@ -74,19 +75,19 @@ class RcnnReader:
             return [warped(image, box, self._side, self._context, self._normalisation) for box in part]
 
         starts = range(0, len(boxes), self._batch)
-        # The next batch is cut while this one is in the network.
+        # The next batch is warped while this one is in the network.
         for start, crops in zip(starts, prefetch(cut, starts, ahead=1), strict=True):
             vectors = self._whole(crops)
             if not (np.abs(vectors) <= np.finfo(np.float16).max).all():
-                raise BadInput(f"{name}: an activation of a region is beyond float16; is the normalisation right?")
+                raise BadInput(f"{name}: an activation of a region is beyond float16; check --input")
             features[start : start + len(crops)] = vectors
         return features
 
 
 class RcnnVectors:
-    """Windows of one image, computed when asked for: `windows.Vectors` of a new image.
+    """Features of one new image's regions, computed when asked for: an implementation of `windows.Vectors`.
 
-    ``size``: the height and width that the windows refer to.
+    ``size``: the height and width that the regions refer to.
     """
 
     def __init__(self, reader: RcnnReader, image: ByteImage, size: tuple[int, int], name: str) -> None:

@@ -1,16 +1,16 @@
-"""The views of an image that a classifier is tested with, and the mean of what it says of them (paper, section 3).
+"""The views of an image that a classifier is tested with, and the mean of their scores (paper, section 3).
 
 | protocol | views |
 |---|---|
 | center | the centre crop of the image at shorter side 256 |
-| ten | the four corners and the centre of it, and their mirror images |
-| full | the whole image at shorter side 256, as one view |
+| ten | its four corner crops and its centre crop, and their mirror images |
+| full | the whole image at shorter side 256 as one view |
 | multi | at six scales, centre, corners and middles of the sides; the whole image; all of them mirrored too |
 
 Crops that coincide count once: at scale 224 three of nine are left, so that multi has 96 views and 2. Sizes are for
 networks trained at 224 and scale with the size that a network was trained at. Views are crops that go through the
-network one by one, or windows of the conv maps of the whole image, which are computed once a scale and mirror image. A
-crop and its window differ in what lies around them: zeros for the one, the image for the other.
+network one by one, or regions of the conv maps of the whole image, which are computed once for each scale and mirror
+image. A crop and its region differ in what surrounds them: zeros for the crop, the image for the region.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SIDES = ((0.0, CENTRE), (CENTRE, 0.0), (CENTRE, 1.0), (1.0, CENTRE))
 
 @dataclass(frozen=True)
 class Scale:
-    """What is looked at with the image at shorter side ``side``.
+    """The views of the image at shorter side ``side``.
 
     Crops at ``places`` (y, x as shares of the room), or, with none, the whole image; with ``flip`` mirrored too.
     """
@@ -78,7 +78,7 @@ def scales_of(protocol: str, trained: int, sides: Sequence[int] | None = None) -
 
 
 class Viewer:
-    """A network, and the views it judges an image by.
+    """Classifies images by several views with one network.
 
     Args:
         model: in evaluation mode.
@@ -143,7 +143,7 @@ class Viewer:
         return mean
 
     def _corners(self, scale: Scale, height: int, width: int) -> list[tuple[int, int]]:
-        """Top left pixels of the crops, each once; none for the whole image."""
+        """Top left pixels of the crops, without duplicates; none for the whole image."""
         places = [(crop_start(y, height - self.crop), crop_start(x, width - self.crop)) for y, x in scale.places]
         return list(dict.fromkeys(places))
 

@@ -1,4 +1,4 @@
-"""Vectors of whole images: the trunk's map pooled by a pyramid over all of it, then fc layers if asked for."""
+"""Vectors of whole images: a pyramid pools the whole conv map, and fc layers follow if asked for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sppcli.structures import ByteImage, FloatArray
 
 
 class WholeImageReader:
-    """One vector a whole image, as in sections 3.1.4 and 3.2 of the paper: the map is of any size, the vector is not.
+    """Computes one vector per whole image (paper, sections 3.1.4 and 3.2): maps of any size give vectors of one length.
 
     ``layer``: pool5 (the pyramid's vector itself) or a layer of ``head``. ``flip``: the mean of the vectors of the
     image and its mirror image.

@@ -1,10 +1,9 @@
-"""Features of windows: from the conv maps of an image to one vector a window.
+"""Features of regions: from the conv maps of an image to one vector per region.
 
-Two windows of an image are the same window when they are read off the same cells at the same scale, that is when their
-cells as `geometry.projection.project` gives them, inside the map and never empty, are equal: then, and only then, their
-features are equal whatever the maps hold. Reading, mining and measuring all count windows so. (The release compares
-`response_windows`, before ends that cross are mended and cells are clamped to the map, so that it holds a few windows
-with equal features twice.)
+Two regions of an image are duplicates when `geometry.projection.project` gives them the same scale and the same cells
+(inside the map, never empty): then, and only then, their features are equal whatever the maps hold. Pooling, mining and
+measuring all count regions in this way. (The release compares `response_windows`, before crossed ends are mended and
+cells are clamped to the map, so that it keeps a few regions with equal features twice.)
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from sppcli.nets.backbones import FcHead
 
-# Windows that go through fc layers together: enough for their weights (4096 x 12,800) to be read seldom.
+# Regions that go through fc layers together: enough of them for the weights (4096 x 12,800) to be read seldom.
 BLOCK = 512
 
 
@@ -43,7 +42,7 @@ class Maps(Protocol):
 
 @runtime_checkable
 class Vectors(Protocol):
-    """Features of one image's windows that come without maps, as R-CNN's do: ``of`` (N, 4) boxes (N, D) float32."""
+    """Features of one image's regions without maps, as R-CNN's are; ``of`` boxes (N, 4) gives (N, D) float32."""
 
     @property
     def size(self) -> tuple[int, int]: ...
@@ -68,10 +67,10 @@ class HeldMaps:
 
 @dataclass(frozen=True)
 class UniqueWindows:
-    """Features of windows, of those that are the same once.
+    """Features of regions, computed once for duplicates.
 
-    ``values`` (M, D): one row for each different window; ``rows`` (N,) int64: which of them is each window's;
-    ``firsts`` (M,) int64: the first window that has each row.
+    ``values`` (M, D): one row for each distinct region; ``rows`` (N,) int64: the row of each region; ``firsts`` (M,)
+    int64: the first region of each row.
     """
 
     values: Floats
@@ -79,23 +78,24 @@ class UniqueWindows:
     firsts: npt.NDArray[np.int64]
 
     def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """``values`` (M, ...) of the different windows -> (N, ...) of all; itself where it is the same."""
+        """``values`` (M, ...) of the distinct regions -> (N, ...) of all regions; without duplicates, ``values``
+        itself."""
         if len(self.rows) == len(values) and (self.rows == np.arange(len(values))).all():
             return values
         return np.asarray(values[self.rows])
 
     def of(self, windows: npt.NDArray[np.int64]) -> Floats:
-        """Features (n, D) of the windows with these indices."""
+        """Features (n, D) of the regions with these indices."""
         return self.values[self.rows[windows]]
 
 
 @dataclass(frozen=True)
 class WindowReader:
-    """How windows are read off the maps: at which of ``scales``, which cells, pooled how, through which layer.
+    """Turns regions into features: chooses the scale and the cells of each, pools them, and runs fc layers.
 
-    ``layer``: pool5 (the pooled vector itself) or a layer of ``head``. `Vectors` are features already: they are read as
-    they are. ``device``: where windows are pooled for the ``head``, which is there; None for the compiled pooling, that
-    of pool5.
+    ``layer``: pool5 (the pooled vector itself) or a layer of ``head``. `Vectors` are features already and are taken as
+    they are. ``device``: where the ``head`` is and regions are pooled for it; None for the compiled pooling, which
+    pool5 always takes.
     """
 
     scales: tuple[int, ...]
@@ -111,7 +111,7 @@ class WindowReader:
     def features(
         self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
     ) -> FloatArray:
-        """One row a box, float32: (N, bins * C) for pool5, else (N, units of the layer).
+        """One row per box, float32: (N, bins * C) for pool5, else (N, units of the layer).
 
         ``which`` (N,): indices of the scales to read the boxes at, in place of their best.
         """
@@ -125,26 +125,26 @@ class WindowReader:
         which: npt.NDArray[np.int64] | None = None,
         dtype: type[np.float16 | np.float32] = np.float32,
     ) -> UniqueWindows:
-        """As `features`, each different window computed once. ``dtype``: float16 for pooled vectors to be stored."""
+        """As `features`, each distinct region computed once. ``dtype``: float16 for pooled vectors to be stored."""
         keys = self.keys(maps, boxes, which)
         firsts, rows = _unique(keys)
         if isinstance(maps, Vectors):
             order = np.argsort(firsts)
             firsts, rows = firsts[order], np.argsort(order)[rows]
             return UniqueWindows(maps.of(boxes[firsts]).astype(dtype, copy=False), rows, firsts)
-        # They are sorted by scale and then from the top: each map is gone through once, in order.
+        # Regions are sorted by scale and then from the top, so that each map is read once, in order.
         which, cells = keys[firsts, 0], keys[firsts][:, [2, 1, 4, 3]]
         if self.layer != "pool5":
             return UniqueWindows(self._through_head(maps, which, cells).astype(dtype, copy=False), rows, firsts)
         return UniqueWindows(self._compiled(maps, which, cells, dtype), rows, firsts)
 
     def dimensions(self, maps: Maps | Vectors) -> int:
-        """Numbers of a window's features."""
+        """Length of a region's feature vector."""
         return int(self.features(maps, np.zeros((0, 4), np.float32)).shape[1])
 
     @property
     def head_bytes(self) -> int:
-        """Of the fc layers; 0 without."""
+        """Bytes of the fc layers; 0 without any."""
         if self.head is None:
             return 0
         whole = sum(weight.nbytes + bias.nbytes for weight, bias in self.head.layers.values())
@@ -152,15 +152,15 @@ class WindowReader:
 
     @property
     def pooled(self) -> int:
-        """Numbers that pooling gives a window, before any fc layer."""
+        """Length of a region's pooled vector, before any fc layer."""
         return sum(n * n for n in self.levels) * self.channels
 
     def keys(
         self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating], which: npt.NDArray[np.int64] | None = None
     ) -> npt.NDArray[np.int64]:
-        """(N, 5): index of the scale and cells y0 x0 y1 x1. Windows with equal rows are the same window.
+        """(N, 5): index of the scale and cells y0 x0 y1 x1. Regions with equal rows are duplicates.
 
-        Of `Vectors` (N, 4): the boxes' own bits.
+        For `Vectors`, (N, 4): the bits of the boxes.
         """
         if isinstance(maps, Vectors):
             return np.ascontiguousarray(boxes, dtype=np.float32).view(np.int32).astype(np.int64)
@@ -171,11 +171,11 @@ class WindowReader:
         return np.concatenate([which[:, None], cells[:, [1, 0, 3, 2]]], axis=1)
 
     def firsts(self, maps: Maps | Vectors, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        """Indices, ascending, of the windows that are the same as none before them."""
+        """Ascending indices of the regions that are no duplicate of an earlier one."""
         return np.sort(_unique(self.keys(maps, boxes))[0])
 
     def _through_head(self, maps: Maps, which: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]) -> FloatArray:
-        """Output (M, units) of the layer. A block of windows after the other, so that what is pooled stays small."""
+        """Output (M, units) of the layer, computed in blocks of regions so that the pooled vectors stay small."""
         import torch
 
         assert self.head is not None
@@ -210,7 +210,7 @@ class WindowReader:
         dtype: type[np.float16 | np.float32],
     ) -> Floats:
         """Pooled vectors (n, bins * C) by the compiled kernel; ``which`` is sorted."""
-        # Brings numba, which nobody waits for who pools no windows.
+        # This import brings numba, which takes time and is needed for pooling alone.
         from sppcli.features.pooling import pool_windows
 
         pooled = np.empty((len(cells), self.pooled), dtype=dtype)
@@ -220,7 +220,7 @@ class WindowReader:
 
 
 def _unique(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The first row of ``keys`` (N, 4 or 5) with each value, in the order of values, and which of these each row is."""
+    """Return the first row of ``keys`` (N, 4 or 5) with each value, by value, and which of these each row equals."""
     ends = [int(end) for end in keys.max(axis=0, initial=0) + 1]
     if (keys >= 0).all() and math.prod(ends) < 2**63:
         # Numbers are sorted many times faster than rows.
@@ -231,6 +231,6 @@ def _unique(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDA
 
 
 def _scales(which: npt.NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
-    """Each scale index in ``which``, which is sorted, and where it stands."""
+    """Yield each scale index in ``which``, which is sorted, and the slice where it stands."""
     for index in np.unique(which).tolist():
         yield index, slice(*np.searchsorted(which, [index, index + 1]).tolist())

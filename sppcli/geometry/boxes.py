@@ -39,7 +39,8 @@ def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
 
 
 def covered(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
-    """Share (N, M) float64 of each box of ``a`` (N, 4) in each of ``b`` (M, 4): COCO's overlap with crowds."""
+    """Share (N, M) float64 of each box of ``a`` (N, 4) that lies in each of ``b`` (M, 4): COCO's overlap with
+    crowds."""
     a64 = np.asarray(a, dtype=np.float64)
     inter = _intersection(a64, np.asarray(b, dtype=np.float64))
     return np.divide(inter, area(a64)[:, None], out=np.zeros_like(inter), where=inter > 0)
@@ -62,8 +63,9 @@ def jittered(
 ) -> Boxes:
     """``count`` boxes near each of ``boxes`` (N, 4): (N * count, 4), those of the first box first.
 
-    Shifted by up to 15 % of the box's width and height and scaled by up to 15 %, cut to an image of ``height`` x
-    ``width``; drawn anew until the IoU with the box is at least ``least_iou``, at most ten times, else the box itself.
+    Each is the box shifted by up to 15 % of its width and height, scaled by up to 15 %, and clipped to an image of
+    ``height`` x ``width``. It is drawn again, at most ten times, until its IoU with the box is at least ``least_iou``;
+    if it never is, the box itself is taken.
     """
     own = np.repeat(boxes, count, axis=0)
     out = own.copy()

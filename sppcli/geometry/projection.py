@@ -1,4 +1,4 @@
-"""From a window in the image to the scale it is read at and the conv cells it covers.
+"""From a window in the image to the scale at which it is pooled and the cells of the conv map that it covers.
 
 The rule is the release's (golden cases ``mapping`` and ``scale_choice``), which holds the paper's
 Appendix A as the case of no slack: a window takes the cells whose receptive-field centre lies strictly
@@ -20,7 +20,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CellGrid:
-    """Where the units of a conv map look.
+    """Where the receptive fields of a conv map's units lie.
 
     stride: pixels between neighbouring units, in the scaled image.
     centre: 0-based pixel at the centre of the first unit's receptive field.
@@ -79,7 +79,7 @@ def scale_boxes(
     """First and last pixel of each box in the image resized to shorter side ``scale``.
 
     Returns (N, 4) float64: 0-based *inclusive* ``x0 y0 x1 y1``, pixel p going to (p (s-1)) / (m-1), as the release
-    maps pixels; m is the shorter side of the original image. ``scale`` is one number or one a box.
+    maps pixels; m is the shorter side of the original image. ``scale`` is one number, or one for each box.
 
     The product of a float32 coordinate and a scale is exact in float64, so that only the division rounds: a pixel that
     goes to a whole one goes there exactly, and `response_windows` sees its ties as they are.
@@ -93,22 +93,22 @@ def scale_boxes(
 
 
 def response_windows(scaled: Float64, grid: CellGrid) -> Int64:
-    """Cells whose centres the scaled boxes hold, before crossing ends are mended or anything is clamped.
+    """Cells whose centres lie in the scaled boxes, before crossed ends are mended and anything is clamped.
 
     ``scaled`` (N, 4) as from `scale_boxes`. Returns (N, 4) int64, 0-based half-open ``x0 y0 x1 y1`` in cells; an end
-    at or before its start means that no centre lies inside. The release takes windows with equal rows at the same
-    scale for the same (golden case ``dd_*``).
+    at or before its start means that no centre lies inside. To the release, windows with equal rows at the same scale
+    are duplicates (golden case ``dd_*``).
     """
     step, half = grid.stride, grid.stride / 2 - grid.slack
     cells = np.empty(scaled.shape, dtype=np.int64)
-    # Written as the release writes it, halves and all, so that exact ties fall the same way.
+    # Written as the release writes it, halves included, so that exact ties are decided the same way.
     cells[:, :2] = np.floor((scaled[:, :2] - grid.centre + half) / step + 0.5).astype(np.int64)
     cells[:, 2:] = np.ceil((scaled[:, 2:] - grid.centre - half) / step - 0.5).astype(np.int64) + 1
     return cells
 
 
 def clamp_cells(response: Int64, map_height: npt.ArrayLike, map_width: npt.ArrayLike) -> Int64:
-    """Response windows made poolable: a window without a centre becomes one cell, then all are clamped to the map.
+    """Make response windows poolable: a window without a centre becomes one cell, then all are clamped to the map.
 
     ``map_height`` and ``map_width`` are numbers or (N,) arrays. Returns (N, 4) int64, half-open, never empty.
     """

@@ -9,12 +9,13 @@ Float64 = npt.NDArray[np.float64]
 
 
 def encode(windows: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> Float64:
-    """Targets that take each window to its ground-truth box: ``decode(windows, encode(windows, t)) = t``.
+    """Regression targets that lead from each region to its ground-truth box:
+    ``decode(windows, encode(windows, t)) = t``.
 
     | name | shape | dtype | meaning |
     |---|---|---|---|
     | windows | (N, 4) | float | x0 y0 x1 y1, of positive width and height |
-    | truth | (N, 4) | float | one box a window, of positive width and height |
+    | truth | (N, 4) | float | one box for each of them, of positive width and height |
     | returns | (N, 4) | float64 | dx/w, dy/h (of centres), log dw, log dh |
     """
     wx, wy, ww, wh = _centre_size(windows)
@@ -23,7 +24,7 @@ def encode(windows: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -
 
 
 def decode(windows: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> Float64:
-    """Boxes (N, 4) float64 that ``targets`` (N, 4) make of ``windows`` (N, 4); not clipped."""
+    """Apply the regression ``targets`` (N, 4) to ``windows`` (N, 4): boxes (N, 4) float64, not clipped."""
     wx, wy, ww, wh = _centre_size(windows)
     t = np.asarray(targets, dtype=np.float64)
     cx, cy = wx + t[:, 0] * ww, wy + t[:, 1] * wh
@@ -32,10 +33,10 @@ def decode(windows: npt.NDArray[np.floating], targets: npt.NDArray[np.floating])
 
 
 def widened(boxes: npt.NDArray[np.floating], convention: str) -> Float64:
-    """Boxes (N, 4) float64 as a convention of width sees them.
+    """Boxes (N, 4) float64 by a convention of what a width is.
 
-    "half-open": as they are. "inclusive": the last pixel instead of the end, so that pixels 3 to 5 are 2 wide; so the
-    release computes its regression targets (golden README, 16).
+    "half-open" leaves them as they are. "inclusive" takes the last pixel instead of the end, so that pixels 3 to 5 are
+    2 wide; this is how the release computes its regression targets (golden README, 16).
     """
     if convention not in ("half-open", "inclusive"):
         raise ValueError(f"unknown convention {convention!r}: half-open or inclusive")

@@ -1,7 +1,7 @@
-"""Where R-CNN cuts a window out of the image, and where the cut lands in the network's square input.
+"""Where R-CNN cuts a region out of the image, and where that part lands in the network's square input.
 
 Girshick et al. 2014, supplementary A ("warp" with context padding), with the rounding of their release
-(``rcnn_im_crop``): the window is enlarged so that, warped to the square, its own pixels are ``context`` pixels from the
+(``rcnn_im_crop``): the region is enlarged so that, warped to the square, its own pixels are ``context`` pixels from the
 border; what lies outside the image stays empty.
 """
 
@@ -21,14 +21,14 @@ class Warp:
 
 
 def warp_of(box: Sequence[float], height: int, width: int, side: int, context: int = 16) -> Warp:
-    """The cut of ``box`` (x0 y0 x1 y1 in pixels, half-open) from an image of ``height`` x ``width`` pixels.
+    """The warp of ``box`` (x0 y0 x1 y1 in pixels, half-open) in an image of ``height`` x ``width`` pixels.
 
     Args:
         side: of the square, in pixels.
-        context: pixels of the square on each side of the window that show its surroundings; 0 for the window alone.
+        context: pixels of the square on each side of the region that show its surroundings; 0 for the region alone.
 
     Raises:
-        ValueError: a context that leaves nothing of the square.
+        ValueError: the context leaves nothing of the square.
     """
     if context < 0 or 2 * context >= side:
         raise ValueError(f"a context of {context} pixels leaves nothing of a square of {side}")
@@ -44,8 +44,8 @@ def _axis(start: float, end: float, length: int, side: int, context: int) -> tup
         return first, min(max(_round(end), first + 1), length), 0, side
     half = (end - start) / 2
     reach = half * side / (side - 2 * context)
-    # The release counts pixels from 1 and includes the last one. Its centre is half a pixel further than the window's,
-    # which makes the enlarged window a pixel longer than it need be.
+    # The release counts pixels from 1 and includes the last one. Its centre is half a pixel further than the region's,
+    # which makes the enlarged region a pixel longer than it need be.
     centre = start + 1 + half
     first, last = _round(centre - reach), _round(centre + reach)
     scale = side / (last - first + 1)

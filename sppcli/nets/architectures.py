@@ -9,8 +9,9 @@ Padding is chosen so that the last map of a 224 input has the size the table giv
 - Overfeat-5 and -7: padding 1 at conv1, half the kernel elsewhere; pooling without ceil mode. 224 -> 18, 180 -> 14.
   Normalisation across channels as AlexNet's (the table names none).
 
-Pixels are normalised to mean 0 and deviation 1 a channel; Caffe's networks read 0..255 less the mean. The
-normalisation's constants are Caffe's all the same, so on such inputs it does little; `caffe` inputs restore its effect.
+Pixels are normalised to mean 0 and deviation 1 per channel; Caffe's networks read 0..255 minus the mean. The constants
+of the response normalisation are Caffe's all the same, so that it does little on such inputs; `caffe` inputs restore
+its effect.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from sppcli.nets.classifier import Architecture, Layer
 
 @dataclass(frozen=True)
 class Table1:
-    """A network of the table. ``side``: of its training inputs; ``fc``: of fc6, fc7; ``pool``: the baseline's last."""
+    """A network of the table.
+
+    ``side``: side of its training inputs; ``fc``: widths of fc6, fc7; ``pool``: the baseline's last pooling.
+    """
 
     layers: tuple[Layer, ...]
     pool: Layer
@@ -108,12 +112,12 @@ def architecture(
     normalisation: str | None = None,
     dropout: float = 0.5,
 ) -> Architecture:
-    """A network by its name, with a pyramid; an empty ``pyramid`` gives the baseline of a network of Table 1.
+    """Describe a network by its name, with a pyramid; an empty ``pyramid`` gives the baseline of a network of Table 1.
 
     Args:
         name: one of `NAMES`.
         classes: names of the outputs.
-        side: of the square training inputs; None for the network's own, 224 but for ``tiny``.
+        side: side of the square training inputs; None for the network's own, which is 224 except for ``tiny``.
         fc: widths of fc6, fc7 …; None for the network's own, 4096 and 4096; () for none.
         cut: of a torchvision network, the layer after which the pyramid stands; None for its default.
         normalisation: one of `images.INPUTS`; None for the network's own.

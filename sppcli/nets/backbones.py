@@ -21,9 +21,9 @@ CANONICAL = 224
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A network: what builds it, where it is cut by default, its fc layers as paths of modules, what its pixels are.
+    """A backbone: what builds it, where it is cut by default, its fc layers as module paths, how pixels are normalised.
 
-    ``url``: gives the address of ImageNet weights to download, None where there are none.
+    ``url`` gives the address of ImageNet weights to download; it is None where there are none.
 
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
@@ -38,7 +38,7 @@ class BackboneSpec:
 
 
 class _Specs(Mapping[str, BackboneSpec]):
-    """The registered backbones by name; a specification is imported when it is asked for."""
+    """The registered backbones by name; a specification is imported when it is first used."""
 
     def __getitem__(self, name: str) -> BackboneSpec:
         spec = BACKBONES[name].load()
@@ -57,7 +57,7 @@ SPECS = _Specs()
 
 @dataclass(frozen=True)
 class FcHead:
-    """Fully connected layers on pooled windows: each a linear map and a ReLU.
+    """Fully connected layers on pooled regions; each is a linear map and a ReLU.
 
     ``layers``: name -> (weight (out, in) float32, bias (out,)), first to last; the first reads the vector of a
     pyramid of ``levels`` in the layout of `pyramid`. ``narrow``: name -> (rank, in), a linear map before the layer's,
@@ -69,7 +69,7 @@ class FcHead:
     narrow: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def moved(self, device: torch.device | None, precision: str = "fp32") -> FcHead:
-        """The head on ``device`` (None: where it is), its numbers float32 or with ``precision`` bf16 bfloat16."""
+        """Move the head to ``device`` (None: where it is) as float32, or as bfloat16 with ``precision`` bf16."""
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         return FcHead(
             self.levels,
@@ -79,12 +79,12 @@ class FcHead:
 
     @cached_property
     def _digests(self) -> dict[str, hashlib._Hash]:
-        """Of the layers up to the one named, as they are asked for: SVMs and box regressors ask for the same."""
+        """Digests of the layers up to the one named, kept because SVMs and box regressors ask for the same ones."""
         return {}
 
     def digest(self, layer: str, ranks: tuple[int, ...] = ()) -> str:
-        """SHA-256 (hex) of the weights up to ``layer``; with ``ranks``, of those and of the ranks they are truncated to
-        rather than of the factors, whose last bits depend on the machine.
+        """SHA-256 (hex) of the weights up to ``layer``. With ``ranks``, the digest is of the whole weights and the
+        ranks that they are truncated to, as the last bits of the factors depend on the machine.
         """
         if layer not in self._digests:
             self._digests[layer] = layers_digest(self.layers, layer)
@@ -118,7 +118,7 @@ def layers_digest(layers: Mapping[str, tuple[torch.Tensor, torch.Tensor]], last:
 
 @dataclass(frozen=True)
 class Network:
-    """A trunk with trained weights, and all that later stages must know of it.
+    """A trunk with trained weights, and all that later stages need to know of it.
 
     ``input_size``: side in pixels of the input the network was trained at, ``input_cells`` that of its map there (13
     for ZF-5 at 224). ``digest``: SHA-256 of the trunk (its weights, cut and normalisation): what conv maps depend on.
@@ -149,10 +149,10 @@ def torchvision_model(name: str) -> nn.Module:
 
 
 def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
-    """The part of ``model`` up to and including the layer ``cut``.
+    """Return the part of ``model`` up to and including the layer ``cut``.
 
     Raises:
-        UsageProblem: no such layer; names the nearest ones.
+        UsageProblem: there is no such layer; the text names the nearest ones.
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
@@ -169,7 +169,7 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
 
 
 def trunk_description(backbone: str, cut: str, normalisation: Normalisation) -> str:
-    """What decides the maps of a torchvision trunk besides its weights."""
+    """Describe what decides the conv maps of a torchvision trunk besides its weights."""
     return f"{backbone} cut after {cut}, {normalisation}"
 
 
@@ -179,7 +179,7 @@ def trunk_digest(trunk: nn.Module, description: str) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor], description: str = "") -> str:
-    """SHA-256 over ``tensors`` (names, shapes, bytes), batches counted left out, and ``description``."""
+    """SHA-256 over ``tensors`` (names, shapes, bytes) except counts of batches, and ``description``."""
     value = hashlib.sha256(description.encode())
     for name, tensor in sorted(tensors.items()):
         if name.endswith("num_batches_tracked"):
@@ -199,10 +199,10 @@ def describe(
     absent: Mapping[str, str] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Network:
-    """A `Network` of a torchvision ``model`` that carries trained weights.
+    """Make a `Network` of a torchvision ``model`` that has trained weights.
 
-    ``normalisation``: one of `images.INPUTS`; None for what torchvision's own weights read. ``absent``: fc layers that
-    carry none, and why; ``notes``: see `Network`.
+    ``normalisation``: one of `images.INPUTS`; None for that of torchvision's own weights. ``absent``: fc layers without
+    trained weights, and why; ``notes``: see `Network`.
     """
     spec = SPECS[backbone]
     normalisation = normalisation or spec.normalisation
@@ -251,7 +251,7 @@ def _torchvision_head(
         assert isinstance(linear, nn.Linear)
         weight = linear.weight.detach()
         if index == 0:
-            # torchvision flattens (C, n, n); ours is bins row by row, channels fastest.
+            # torchvision flattens (C, n, n); our vectors hold the bins row by row, channels fastest.
             n = spec.head_level
             weight = weight.reshape(-1, channels, n, n).permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous()
         layers[name] = (weight, linear.bias.detach())

@@ -1,4 +1,4 @@
-"""SPP networks: a trunk, a spatial pyramid, fc layers, a softmax; and their baselines, which have no pyramid.
+"""SPP networks of a trunk, a spatial pyramid, fc layers and a softmax; and their baselines, which have no pyramid.
 
 A network is data: its file carries the description, so a reader needs no registry of architectures. The trunk is a
 list of layers, or the first part of a torchvision network. `architectures` has those of the paper.
@@ -25,10 +25,10 @@ from sppcli.nets.receptive_field import grid_of
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a trunk.
+    """Description of one layer of a trunk.
 
     ``kind``: conv (followed by a ReLU), maxpool, lrn-across or lrn-within (``size`` is the neighbourhood's).
-    ``ceil``: a pooling window that hangs over the border counts, as in Caffe.
+    ``ceil``: a pooling window that reaches over the border counts, as in Caffe.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that decides a network's shape.
+    """Description of all that decides a network's shape.
 
     | field | meaning |
     |---|---|
@@ -72,13 +72,13 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         fields = asdict(self)
-        # The name that files have for it.
+        # The field's name in files.
         fields["canonical"] = fields.pop("input_size")
         return fields
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Architecture:
-        """The architecture that `to_json` wrote; ``where`` is named in errors.
+        """Read the architecture that `to_json` wrote; errors name ``where``.
 
         Raises:
             BadInput: a field is missing or is not what it should be.
@@ -113,7 +113,7 @@ class Architecture:
 
 
 def build_trunk(layers: Sequence[Layer]) -> nn.Sequential:
-    """The layers as modules conv1, relu1, norm1, pool1, conv2 …; weights at torch's defaults."""
+    """Build the layers as modules conv1, relu1, norm1, pool1, conv2 …, with torch's default weights."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     channels, number = 3, 0
     for layer in layers:
@@ -142,7 +142,7 @@ def _max_pool(layer: Layer) -> nn.MaxPool2d:
 
 
 class FixedPool(nn.Module):
-    """A baseline's way from the last map to fc6: one pooling, then a vector laid out as a pyramid's.
+    """What a baseline has between the last map and fc6: one pooling, then a vector in the layout of a pyramid's.
 
     Over the map of an input of ``input_size`` its windows are the bins of one pyramid level: 3 x 3 at stride 2 on 13 x
     13, or 3 x 3 at stride 3 on 18 x 18, are the 6 x 6 bins of level 6.
@@ -159,7 +159,7 @@ class FixedPool(nn.Module):
 
 
 class BatchDropout(nn.Module):
-    """Dropout whose mask depends on the whole batch's place in the random sequence, not on who computes which rows.
+    """Dropout whose mask depends on the batch's place in the random sequence, not on which process computes which rows.
 
     ``share``: (first row, rows of the whole batch) when a batch is spread over processes; None when it is all here.
     With equal random states, several processes then drop what one would.
@@ -182,7 +182,7 @@ class BatchDropout(nn.Module):
 
 
 class SppClassifier(nn.Module):
-    """Trunk, pyramid, fc6, fc7 … with ReLU and dropout, and a last linear layer of one output a class.
+    """Trunk, pyramid, fc6, fc7 … with ReLU and dropout, and a last linear layer with one output per class.
 
     Input (N, 3, H, W) float32, normalised, any H and W the trunk can take (a baseline: ``input_size`` only); output (N,
     classes) logits.
@@ -216,7 +216,7 @@ class SppClassifier(nn.Module):
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The pyramid; a baseline's pooling of an input of ``input_size`` as the one level that it equals."""
+        """The pyramid levels; for a baseline, the one level that equals its pooling of an input of ``input_size``."""
         if self.architecture.pool is None:
             return self.architecture.pyramid
         with torch.inference_mode():
@@ -224,7 +224,7 @@ class SppClassifier(nn.Module):
         return (int(side),)
 
     def grid(self) -> CellGrid:
-        """Stride and first centre of the trunk's units."""
+        """The stride of the trunk's units, and the centre of the first unit's receptive field."""
         return grid_of(self.trunk, self.architecture.name)
 
     def classify(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -241,7 +241,7 @@ class SppClassifier(nn.Module):
 
 
 def _probe(trunk: nn.Module, side: int) -> tuple[int, int]:
-    """Channels of the map, and its side for a square input of ``side`` pixels."""
+    """Return the number of the map's channels, and its side for a square input of ``side`` pixels."""
     was_training = trunk.training
     with torch.inference_mode():
         maps = run_trunk(trunk.eval(), torch.zeros(1, 3, side, side))

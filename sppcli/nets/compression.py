@@ -1,4 +1,4 @@
-"""Fully connected layers made cheaper by truncated SVD (Girshick 2015, Fast R-CNN, section 3.1)."""
+"""Truncated SVD of fully connected layers, which makes them cheaper (Girshick 2015, Fast R-CNN, section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sppcli.structures import FloatArray
 
 
 def compressed(head: FcHead, layer: str, ranks: tuple[int, ...]) -> FcHead:
-    """``head`` up to ``layer``, each weight W (out, in) its best approximation of rank t, one of ``ranks`` a layer.
+    """Return ``head`` up to ``layer`` with each weight W (out, in) replaced by its best approximation of rank t.
 
-    W is taken as two linear maps in turn, (t, in) and (out, t), with nothing between them: t (in + out) multiply-adds
-    a window in place of in * out. Biases stay.
+    ``ranks`` has one t for each layer. W becomes two linear maps in turn, (t, in) and (out, t), with nothing between
+    them: t (in + out) multiply-adds per region instead of in * out. Biases stay as they are.
 
     Raises:
-        UsageProblem: ranks that are not one for each layer, or not below what the layer has.
+        UsageProblem: there is not one rank for each layer, or one is not below the layer's own.
     """
     names = list(head.layers)[: list(head.layers).index(layer) + 1]
     text = ",".join(map(str, ranks))
@@ -41,16 +41,17 @@ def compressed(head: FcHead, layer: str, ranks: tuple[int, ...]) -> FcHead:
 
 
 def truncated_svd(matrix: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
-    """``left`` (m, rank) and ``right`` (rank, n), float32: their product is the best approximation of ``matrix``.
+    """Return ``left`` (m, rank) and ``right`` (rank, n), float32, whose product approximates ``matrix`` best.
 
-    From the eigenvectors of the smaller of A A' and A' A, exactly. All of them: LAPACK's way to the largest alone (evr)
-    takes 0.8 of the time for 4096 x 12,800 and rank 1024, but was seen to find none where eigenvalues are equal.
+    They follow exactly from the eigenvectors of the smaller of A A' and A' A. All eigenvectors are computed: LAPACK's
+    routine for the largest alone (evr) takes 0.8 of the time for 4096 x 12,800 and rank 1024, but was seen to find none
+    where eigenvalues are equal.
     """
     if matrix.shape[0] > matrix.shape[1]:
         left, right = truncated_svd(np.ascontiguousarray(matrix.T), rank)
         return np.ascontiguousarray(right.T), np.ascontiguousarray(left.T)
     size = len(matrix)
-    # A product of a matrix and its own transpose is computed at half the cost.
+    # The product of a matrix and its own transpose costs half as much as any other.
     basis = eigh(matrix @ matrix.T, overwrite_a=True, check_finite=False, driver="evd")[1][:, size - rank :]
     basis = np.ascontiguousarray(basis[:, ::-1], dtype=np.float32)
     return basis, basis.T @ matrix

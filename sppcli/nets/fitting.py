@@ -1,7 +1,7 @@
-"""Which tensors of a file are a backbone's: whatever table, prefix or numbering they were saved under.
+"""Finds a backbone's tensors in a file, under whatever table, prefix or numbering they were saved.
 
-What counts is the trunk up to the cut, and the fc layers that the backbone has on it. Last layers of other sizes,
-optimisers and averages are left out, which `Fit.left_out` says.
+Wanted are the trunk up to the cut and the backbone's fc layers. Last layers of other sizes, optimisers and averages
+are left out; `Fit.left_out` names them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sppcli.errors import BadInput
 
 Shapes = Mapping[str, tuple[int, ...]]
 _COUNTER = "num_batches_tracked"
-# Of two copies of a network in one file, the one with such a name is an average of the other, or its older self.
+# Of two copies of a network in one file, one with such a name is an average or an older state of the other.
 _AVERAGES = ("ema", "teacher", "target", "encoder_k", "momentum", "swa", "avg", "average", "averaged", "shadow")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Tensors of a backbone: shapes of the ``trunk``'s and of ``all`` by name; ``children``: the modules it is of."""
+    """Tensors of a backbone: shapes by name of the ``trunk``'s and of ``all``; ``children``: its modules by name."""
 
     trunk: Shapes
     all: Shapes
@@ -30,7 +30,7 @@ class Wanted:
 
     @classmethod
     def of(cls, model: nn.Module, trunk: nn.Module) -> Wanted:
-        """What ``trunk``, cut out of ``model``, needs; batches counted are no part of it."""
+        """List what ``trunk``, cut out of ``model``, needs; counts of batches are not part of it."""
 
         needed = {k: tuple(v.shape) for k, v in trunk.state_dict().items() if not k.endswith(_COUNTER)}
         everything = {k: tuple(v.shape) for k, v in model.state_dict().items()}
@@ -39,10 +39,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fit:
-    """``tensors`` of a file by the backbone's names; ``prefix``: of them in the file, as ``state_dict.``.
+    """``tensors`` of a file by the backbone's names; ``prefix``: what stands before them in the file (``state_dict.``).
 
     ``problem``: why they are not this backbone's weights, or ""; ``matched``: how many of the trunk's are there.
-    ``left_out``: what else the file holds, in short. ``plain``: all in it is the backbone's, under its own names.
+    ``left_out``: a summary of what else the file holds. ``plain``: the file holds the backbone's tensors alone, under
+    their own names.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -54,10 +55,10 @@ class Fit:
 
 
 def fit(wanted: Wanted, found: Mapping[str, torch.Tensor], where: str) -> Fit:
-    """The best reading of ``found`` as the tensors ``wanted``.
+    """Return the best reading of ``found`` as the tensors ``wanted``.
 
     Raises:
-        BadInput: several copies of the network that differ; names them and the file ``where``.
+        BadInput: the file holds several copies of the network that differ; the text names them and the file ``where``.
     """
     readings: list[Fit] = []
     for naming in _namings(wanted):
@@ -88,8 +89,8 @@ class _Naming:
 
 
 def _namings(wanted: Wanted) -> list[_Naming]:
-    """The names that people's files have for the backbone's: its own; those of ``features`` saved by itself; children
-    by number, as ``nn.Sequential(*model.children())`` has them."""
+    """List the names under which files hold a backbone: its own; those of ``features`` saved by itself; children by
+    number, as ``nn.Sequential(*model.children())`` has them."""
     number = {name: str(position) for position, name in enumerate(wanted.children)}
 
     def numbered(name: str) -> str | None:
@@ -106,7 +107,7 @@ def _namings(wanted: Wanted) -> list[_Naming]:
 
 
 def _prefixes(wanted: Wanted, found: Mapping[str, torch.Tensor], rename: Rename) -> list[str]:
-    """What may stand before the names: all that does before the trunk's first, middle or last tensor."""
+    """List what may stand before the names: all that stands before the trunk's first, middle or last tensor."""
     names = list(wanted.trunk)
     ends = {rename(name) for name in (names[0], names[len(names) // 2], names[-1])}
     prefixes = {
@@ -145,7 +146,7 @@ def _reading(wanted: Wanted, found: Mapping[str, torch.Tensor], naming: _Naming,
 
 
 def _problem(wanted: Wanted, found: Mapping[str, torch.Tensor], place: Mapping[str, str]) -> str:
-    """What of the trunk is missing or of another shape, the first of either; "" if all is there."""
+    """Name the first tensor of the trunk that is missing or of another shape; "" if all are there."""
     missing = [f"{place[name]} {shape} is missing" for name, shape in wanted.trunk.items() if place[name] not in found]
     shapes = {name: tuple(found[place[name]].shape) for name in wanted.trunk if place[name] in found}
     other = [
@@ -157,7 +158,7 @@ def _problem(wanted: Wanted, found: Mapping[str, torch.Tensor], place: Mapping[s
 
 
 def _groups(names: Iterable[str], prefix: str) -> tuple[str, ...]:
-    """``names`` in short: the parts of the network beside the trunk, and the other tables of the file."""
+    """Summarise ``names``: the parts of the network besides the trunk, and the other tables of the file."""
     groups: dict[str, None] = {}
     for name in names:
         inner = name.removeprefix(prefix) if name.startswith(prefix) else name
@@ -167,7 +168,7 @@ def _groups(names: Iterable[str], prefix: str) -> tuple[str, ...]:
 
 
 def _one_of(whole: Sequence[Fit], wanted: Wanted, where: str) -> Fit:
-    """Of several copies of the network in a file: the one that is no average of another, or any of equal ones."""
+    """Choose among several copies of the network in a file: the one that is no average, or any of equal ones."""
     first = whole[0]
     different = [other for other in whole[1:] if not _same(first, other, wanted)]
     if not different:

@@ -1,4 +1,4 @@
-"""Conv layers and what follows them, run in strips that fit the cache: for inference on the CPU, and LRN in training.
+"""Runs conv layers and what follows them in strips that fit the cache: for inference on the CPU, and LRN in training.
 
 `for_inference` gives a trunk whose conv -> ReLU -> normalisation -> max-pooling are one block each. A block computes
 some rows of the conv layer and pools them at once, so that the largest maps of a network (183 MB for ZF-5's first at
@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-# Bytes of a conv layer's output at a time: in the cache, and below what malloc takes from the system anew every time.
+# Bytes of a conv layer's output at a time: they fit the cache, and malloc does not take them from the system each time.
 STRIP_BYTES = 8 << 20
-# Columns of the pooled map at a time: the rows of a neighbourhood stay in the level-2 cache.
+# Columns of the pooled map at a time, so that the rows of a neighbourhood stay in the level-2 cache.
 STRIP_COLUMNS = 16
 KINDS = {"": 0, "within": 1, "across": 2}
 
 
 def compiled_fits(maps: torch.Tensor) -> bool:
-    """Whether the compiled kernels can take ``maps``: in the CPU's memory, float32 (without gradients also bfloat16),
-    and nobody is writing down what is done with them."""
+    """Whether the compiled kernels can take ``maps``: they are in the CPU's memory, float32 (without gradients also
+    bfloat16), and no tracer records the operations."""
     return (
         type(maps) is torch.Tensor
         and maps.device.type == "cpu"
@@ -39,7 +39,7 @@ def compiled_fits(maps: torch.Tensor) -> bool:
 def normalise(maps: torch.Tensor, kind: str, size: int, alpha: float) -> torch.Tensor:
     """Local response normalisation, beta = 0.75, of (N, C, H, W) that `compiled_fits`; ``kind``: within or across.
 
-    The result is channels last. Gradients are exact; of gradients there are none.
+    The result is channels last. Gradients are exact; there are no second derivatives.
     """
     result = _Normalise.apply(maps, kind, size, alpha)
     assert isinstance(result, torch.Tensor)
@@ -79,7 +79,7 @@ class _Normalise(torch.autograd.Function):
 
 
 class Block(nn.Module):
-    """A conv layer, a ReLU, then normalisation, max-pooling or both, as one layer; the modules are those given.
+    """A conv layer and a ReLU, then normalisation, max-pooling or both, as one layer; it holds the modules given.
 
     ``norm``: (kind, size, alpha, beta 0.75) and the module of it; ``pool``: a `torch.nn.MaxPool2d`.
     """
@@ -99,7 +99,7 @@ class Block(nn.Module):
         if strips == 1 and self.norm is None:
             return self._plain(images)
         if strips > 1 and len(images) > 1:
-            # Images have no rows in common that strips would compute twice.
+            # Different images share no rows that strips would compute twice.
             return torch.cat([self(part) for part in torch.split(images, max(len(images) // strips, 1))])
         height = shape[2]
         kernel, stride, padding = self._window
@@ -141,7 +141,7 @@ class Block(nn.Module):
 
 
 def for_inference(trunk: nn.Module) -> nn.Module:
-    """``trunk`` with its layers joined to `Block`s where they follow each other; the same modules, the same output.
+    """Return ``trunk`` with successive layers joined to `Block`s; the modules and the output are the same.
 
     A trunk with branches comes back as it is.
     """
@@ -171,7 +171,7 @@ def for_inference(trunk: nn.Module) -> nn.Module:
 
 
 def _chain(trunk: nn.Module) -> list[nn.Module] | None:
-    """The layers of a trunk without branches, first to last."""
+    """List the layers of a trunk without branches, first to last; None of one with branches."""
     if isinstance(trunk, nn.Sequential):
         return list(trunk)
     if not isinstance(trunk, fx.GraphModule):
@@ -205,7 +205,7 @@ def _is_plain_pool(layer: nn.Module) -> bool:
 
 
 def _one(value: int | tuple[int, ...]) -> int:
-    """A side given once or for both axes; -1 where the axes differ."""
+    """Return a side that is given once or for both axes; -1 where the axes differ."""
     if isinstance(value, int):
         return value
     return value[0] if len(set(value)) == 1 else -1
@@ -261,7 +261,7 @@ class _Workers:
 
 
 def _shares(first: int, last: int) -> list[tuple[int, int]]:
-    """The rows from ``first`` to ``last`` in a part for each thread."""
+    """Divide the rows from ``first`` to ``last`` among the threads."""
     count = max(min(torch.get_num_threads(), (last - first) // 4), 1)
     edges = [first + (last - first) * i // count for i in range(count + 1)]
     return list(pairwise(edges))

@@ -1,4 +1,4 @@
-"""Compiled kernels of what follows a conv layer: ReLU, local response normalisation and max-pooling, in one pass.
+"""Compiled kernels for what follows a conv layer: ReLU, local response normalisation and max-pooling in one pass.
 
 A map of 96 channels at 1,200 pixels has 183 MB, and every operation of its own reads and writes it again. Here a strip
 of columns goes down the map row by row; the few rows that a neighbourhood spans stay in the cache, and only the pooled
@@ -21,7 +21,7 @@ from sppcli.structures import FloatArray
 Bits = npt.NDArray[Any]
 
 
-# Loops over whole rows, each in a function of its own: over slices that start at 0 they become vector instructions.
+# Loops over whole rows stand in functions of their own: over slices that start at 0 they become vector instructions.
 
 
 @njit(error_model="numpy")
@@ -81,7 +81,7 @@ def _add(values: FloatArray, target: FloatArray) -> None:
 
 @njit(error_model="numpy")
 def _decay(values: FloatArray, near: FloatArray, factor: np.float32, target: FloatArray) -> None:
-    """values * (1 + factor * near)^-3/4: two square roots and a division, a fraction of a power's time."""
+    """target = values * (1 + factor * near)^-3/4, by two square roots and a division: a fraction of a power's time."""
     for i in range(len(target)):
         base = near[i] * factor + np.float32(1)
         target[i] = values[i] / np.sqrt(base * np.sqrt(base))
@@ -90,13 +90,14 @@ def _decay(values: FloatArray, near: FloatArray, factor: np.float32, target: Flo
 @njit(error_model="numpy")
 def _take_larger(values: FloatArray, target: FloatArray) -> None:
     for i in range(len(target)):
-        # Of a number and NaN, NaN; `max` would depend on their order and takes three times as long.
+        # NaN and a number give NaN; `max` would depend on their order and takes three times as long.
         target[i] = np.maximum(target[i], values[i])
 
 
 @njit(error_model="numpy")
 def _across(values: FloatArray, squares: FloatArray, near: FloatArray, size: int) -> None:
-    """Of one place: ``near`` (C,) the sums of squares of ``values``; ``squares`` has room for ``size`` - 1 zeros."""
+    """Fill ``near`` (C,) with the sums of squares of ``values`` at one place; ``squares`` has ``size`` - 1 more
+    zeros."""
     _squares(values, squares[size // 2 : size // 2 + len(near)])
     _copy(squares, near)
     for d in range(1, size):
@@ -105,9 +106,10 @@ def _across(values: FloatArray, squares: FloatArray, near: FloatArray, size: int
 
 @njit(error_model="numpy")
 def _along(row: FloatArray, channels: int, kernel: int, stride: int, start: int, target: FloatArray) -> None:
-    """The maximum of ``kernel`` places of ``row`` from ``start``, each ``stride`` further; those outside do not count.
+    """Take the maximum of ``kernel`` places of ``row`` at ``start`` and at each ``stride`` further; none outside
+    counts.
 
-    Unsigned indices: of signed ones numba asks whether they count from the end, and nothing is vectorised.
+    Indices are unsigned: numba tests whether signed ones count from the end, and then vectorises nothing.
     """
     width = len(row) // channels
     for j in range(len(target) // channels):
@@ -135,7 +137,8 @@ def _normalise(
     means: FloatArray,
     normed: FloatArray,
 ) -> None:
-    """One row of `pooled` into ``normed``: row ``here`` of the rows ``values`` that it holds; the rest is room."""
+    """Normalise one row of `pooled` into ``normed``: row ``here`` of the rows ``values``; the rest is working
+    memory."""
     count = len(normed)
     if kind == 0:
         _copy(values[here], normed)
@@ -157,7 +160,7 @@ def _normalise(
 
 @njit(error_model="numpy")
 def _tallest(lines: FloatArray, first: int, last: int, out: FloatArray) -> None:
-    """The maximum over rows ``first`` to ``last``, of which ``lines`` holds as many as pooling windows are high."""
+    """Take the maximum over rows ``first`` to ``last``; ``lines`` holds as many rows as a pooling window is high."""
     _copy(lines[first % len(lines)], out)
     for row in range(first + 1, last + 1):
         _take_larger(lines[row % len(lines)], out)
@@ -181,12 +184,12 @@ def pooled(
     last: int,
     out: Bits,
 ) -> None:
-    """Rows ``first`` to ``last`` of ``out`` (Ho, Wo, C): maps through ReLU, normalisation and pooling.
+    """Fill rows ``first`` to ``last`` of ``out`` (Ho, Wo, C): maps through ReLU, normalisation and pooling.
 
-    ``maps`` (rows, W, C): of a map of ``height`` rows those from ``top`` on, all that the rows of ``out`` look at.
-    ``relu``: whether negative numbers become 0 first. ``kind``: 0 for no normalisation, 1 within a channel, 2 across
-    channels. ``kernel``, ``stride``, ``padding``: the max-pooling's; 1, 1, 0 for none. ``strip``: columns of ``out`` at
-    a time. NaN stays NaN, as in torch.
+    ``maps`` (rows, W, C): the rows from ``top`` on of a map of ``height`` rows, as many as the rows of ``out`` depend
+    on. ``relu``: whether negative numbers become 0 first. ``kind``: 0 for no normalisation, 1 within a channel, 2
+    across channels. ``kernel``, ``stride``, ``padding``: the max-pooling's; 1, 1, 0 for none. ``strip``: columns of
+    ``out`` at a time. NaN stays NaN, as in torch.
     """
     width, channels = maps.shape[1], maps.shape[2]
     around = size // 2 if kind == 1 else 0
@@ -201,7 +204,7 @@ def pooled(
     result = np.zeros(strip * channels, np.float32)
     for begin in range(0, out.shape[1], strip):
         columns = min(strip, out.shape[1] - begin)
-        # Columns of the map that the pooling windows hold, and with those that their neighbourhoods reach.
+        # Columns of the map that the pooling windows cover, and those with the neighbourhoods of the normalisation.
         left = max(begin * stride - padding, 0)
         right = min((begin + columns - 1) * stride - padding + kernel, width)
         near_left, near_right = max(left - around, 0), min(right + around, width)
@@ -223,7 +226,7 @@ def pooled(
                 values[(y + around) % held][:] = 0
             normed = lines[y % kernel][:count]
             _normalise(kind, values, y % held, size, factor, channels, sums, squares, means[:count], normed)
-            # When the last row of a pooling window is there: the maximum over its rows, then along them.
+            # Once the last row of a pooling window is there, its maximum is taken over the rows, then along them.
             while done < last and y == min(done * stride - padding + kernel, height) - 1:
                 tallest = means[:count]
                 _tallest(lines, max(done * stride - padding, 0), y, tallest)
@@ -235,7 +238,7 @@ def pooled(
 
 @njit(error_model="numpy")
 def across_backward(maps: FloatArray, slopes: FloatArray, size: int, alpha: float, out: FloatArray) -> None:
-    """Gradient ``out`` of normalisation across channels, of ``maps`` and ``slopes`` (the output's gradient): (P, C).
+    """Compute the gradient ``out`` of normalisation across channels from ``maps`` and the output's, ``slopes``: (P, C).
 
     With b = 1 + alpha mean x^2, y = x b^-3/4: dx_i = g_i b_i^-3/4 - 3/2 alpha/size x_i * sum of g_j x_j b_j^-7/4 over
     the j whose neighbourhood holds i.
@@ -275,7 +278,7 @@ def within_backward(
     margin = around * channels
     length = width * channels
     sums = np.zeros(length + 2 * margin, np.float32)
-    # g b^-3/4 and g x b^-7/4 of the last ``size`` rows; rows outside the map pull nothing.
+    # g b^-3/4 and g x b^-7/4 of the last ``size`` rows; rows outside the map contribute nothing.
     direct = np.zeros((size, length), np.float32)
     pulls = np.zeros((size, length + 2 * margin), np.float32)
     for y in range(first - around, last + around):

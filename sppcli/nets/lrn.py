@@ -1,9 +1,9 @@
 """Local response normalisation (Krizhevsky et al. 2012) in Caffe's two forms: across channels and within a channel.
 
-y = x * (1 + alpha * mean of x^2 over the neighbourhood)^-beta, zeros beyond the border counted in the mean. torch has
-the first form only, as a three-dimensional pooling that takes longer than a network's convolutions. Here both are one
-pass of a compiled kernel on the CPU, forward and backward (`local`); elsewhere, in exports and for another beta than
-0.75 a product with the banded matrix that it is, and a pooling.
+y = x * (1 + alpha * mean of x^2 over the neighbourhood)^-beta, where the mean counts zeros beyond the border. torch has
+the first form only, as a three-dimensional pooling that takes longer than a network's convolutions. Here each is one
+pass of a compiled kernel on the CPU, forward and backward (`local`). On GPUs, in exports and for a beta other than
+0.75, the mean across channels is a product with a banded matrix and that within a channel is a pooling.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sppcli.nets.local import compiled_fits, normalise
 
 
 class AcrossChannels(nn.Module):
-    """Neighbourhood: ``size`` channels around each, at the same place (Caffe's ACROSS_CHANNELS, with k = 1).
+    """Normalises over ``size`` channels around each, at the same place (Caffe's ACROSS_CHANNELS, with k = 1).
 
     Input and output (N, C, H, W) float. Equal to `torch.nn.LocalResponseNorm(size, alpha, beta, 1)` to rounding.
     """
@@ -50,7 +50,8 @@ class AcrossChannels(nn.Module):
 
 
 class WithinChannel(nn.Module):
-    """Neighbourhood: ``size`` x ``size`` places around each, in the same channel (Caffe's WITHIN_CHANNEL), odd.
+    """Normalises over ``size`` x ``size`` places around each, ``size`` odd, in the same channel (Caffe's
+    WITHIN_CHANNEL).
 
     Input and output (N, C, H, W) float.
     """
@@ -82,6 +83,6 @@ class WithinChannel(nn.Module):
 def _decay(mean: torch.Tensor, alpha: float, beta: float) -> torch.Tensor:
     base = mean * alpha + 1
     if beta == 0.75:
-        # Every published network has this one; two square roots take a fraction of a power's time.
+        # Every published network has beta = 0.75; two square roots take a fraction of a power's time.
         return torch.rsqrt(base * torch.sqrt(base))
     return base.pow(-beta)

@@ -1,4 +1,4 @@
-"""Pixels as networks read them, on tensors of any device."""
+"""Turns pixels into what networks read, on tensors of any device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def to_input(
     gain: torch.Tensor | None = None,
     lift: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """What a network reads of images (B, H, W, 3) uint8 RGB.
+    """Turn images (B, H, W, 3) uint8 RGB into a network's input.
 
     Each pixel v becomes v * gain + lift by channel, (B, 3) each, within 0..255; the image is resized to ``size`` x
     ``size`` (bilinear, antialiased) where that is given, and normalised as by `Normalisation.apply`.

@@ -20,12 +20,12 @@ def bins_in(levels: Sequence[int]) -> int:
 
 
 def pool_regions(conv_map: torch.Tensor, cells: npt.NDArray[np.int64], levels: Sequence[int]) -> torch.Tensor:
-    """`pooling.pool_windows` where ``conv_map`` (H, W, C) is, by torchvision: for GPUs.
+    """`pooling.pool_windows` by torchvision on the device of ``conv_map`` (H, W, C): for GPUs.
 
     ``cells`` (N, 4): x0 y0 x1 y1, half-open, inside the map. Returns (N, bins * C) float32, bit for bit the same.
 
-    Each bin is a region of its own: roi_pool divides windows in float32, whose bins are a cell too large now and then
-    (57 cells in 7 bins).
+    Each bin is given as a region of its own: roi_pool divides regions in float32, which now and then makes a bin one
+    cell too large (57 cells in 7 bins).
     """
     maps = conv_map.float().permute(2, 0, 1)[None].contiguous()
     x0, y0 = cells[:, :1], cells[:, 1:2]
@@ -45,7 +45,7 @@ def pool_regions(conv_map: torch.Tensor, cells: npt.NDArray[np.int64], levels: S
 
 
 def _maxima(maps: torch.Tensor, n: int) -> torch.Tensor:
-    """Adaptive max-pooling to n x n, of rows and then of columns, from slices alone."""
+    """Adaptive max-pooling to n x n by slices alone, over rows and then over columns."""
     height, width = maps.shape[2], maps.shape[3]
     rows = [maps[:, :, i * height // n : ((i + 1) * height + n - 1) // n].amax(2) for i in range(n)]
     strips = torch.stack(rows, 2)
@@ -69,7 +69,7 @@ class SpatialPyramidPool(nn.Module):
         self.levels = tuple(levels)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        # ONNX has no adaptive pooling; there the bins are cut out one by one. TorchScript does not know the question.
+        # ONNX has no adaptive pooling, so there the bins are cut out one by one. TorchScript cannot compile this test.
         portable = False
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             portable = torch.compiler.is_exporting()

@@ -38,10 +38,10 @@ _MEETING_FUNCTIONS = {operator.add, operator.iadd, operator.mul, torch.add, torc
 
 
 def grid_of(trunk: nn.Module, name: str) -> CellGrid:
-    """Follow the input through ``trunk``, a sequence of layers or a traced graph; ``name`` is used in errors.
+    """Follow the input through ``trunk``, a sequence of layers or a traced graph; errors name ``name``.
 
     Raises:
-        UsageProblem: a layer whose geometry is not known, unequal axes, or branches that do not agree.
+        UsageProblem: a layer's geometry is not known or differs between the axes, or branches do not agree.
     """
     if isinstance(trunk, nn.Sequential):
         return _through(trunk, CellGrid(1.0, 0.0), name, "trunk")
@@ -66,8 +66,8 @@ def grid_of(trunk: nn.Module, name: str) -> CellGrid:
 
 
 def _excites(layer: Any) -> bool:
-    """Whether it is torchvision's squeeze and excitation, which looks at all of the map."""
-    # A layer of torchvision's is there only where torchvision is; it takes as long to import as torch.
+    """Whether ``layer`` is torchvision's squeeze and excitation, which reads the whole map."""
+    # Only an imported torchvision can have made the layer; importing it takes as long as importing torch.
     ops = sys.modules.get("torchvision.ops")
     return ops is not None and isinstance(layer, ops.SqueezeExcitation)
 
@@ -90,5 +90,5 @@ def _through(layer: Any, grid: CellGrid, name: str, where: str) -> CellGrid:
 def _square(value: Any, name: str, where: str) -> int:
     values = {value} if isinstance(value, int) else set(value)
     if len(values) != 1 or not isinstance(next(iter(values)), int):
-        raise UsageProblem(f"{name}: layer {where} is not the same along both axes")
+        raise UsageProblem(f"{name}: layer {where} is not the same along both axes; cut before it")
     return int(next(iter(values)))

@@ -1,4 +1,4 @@
-"""The backbones, a line each: see `nets.backbones.BackboneSpec` for what the line leads to."""
+"""The registry of backbones, one line each; a line leads to a `nets.backbones.BackboneSpec`."""
 
 from __future__ import annotations
 

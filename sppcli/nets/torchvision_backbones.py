@@ -11,7 +11,7 @@ from sppcli.nets.backbones import BackboneSpec
 
 
 def _build(name: str) -> nn.Module:
-    # As long to import as torch itself, and only needed for its own networks.
+    # torchvision takes as long to import as torch itself, and only its own networks need it.
     import torchvision
 
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Files of weights, as tensors by name: safetensors, and whatever ``torch.save`` wrote.
+"""Reads files of weights as tensors by name: safetensors, and whatever ``torch.save`` wrote.
 
 No file's code is ever run: torch's are read with ``weights_only=True``. A training's checkpoint often holds more than
 tensors and plain values (its options as an ``argparse.Namespace``, NumPy numbers, paths, the whole module); objects of
@@ -30,25 +30,25 @@ from sppcli.runtime.tensor_files import checksum, finish, read_metadata, with_ch
 Tensors = dict[str, torch.Tensor]
 
 SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".pkl", ".pickle", ".model", ".weights")
-"""Of the files that ``torch.save`` writes; .tar is .pth.tar. Others are looked into."""
+"""Endings of the files that ``torch.save`` writes; .tar stands for .pth.tar. Files with others are opened to see."""
 
 WRITTEN_BY = "make it again with the command that wrote it (spp train-net, spp finetune or spp import-caffe)"
-"""What to do about a damaged network."""
+"""What errors advise about a damaged network."""
 
 _MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19")
 _UNKNOWN_GLOBAL = re.compile(r"Unsupported global: GLOBAL (\S+) was not")
-# Between a module and its parameters in a pickled module, and what wrappers of modules put into every name.
+# What stands between a module and its parameters in a pickled module, and what wrappers put into every name.
 _NO_NAMES = {"_modules", "_parameters", "_buffers", "module", "_orig_mod"}
 _NO_NAMES |= {"_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _DEPTH = 40
 
 
 def read_weights(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Every tensor in the file, and the metadata of a safetensors file.
+    """Return every tensor in the file, and the metadata of a safetensors file.
 
     Names are the keys that lead to a tensor, joined by dots, as ``state_dict.features.0.weight``; the names that
     DataParallel, torch.compile and other wrappers add (``module``, ``_orig_mod``) are left out wherever they stand.
-    Floating-point numbers of any precision come as float32.
+    Floating-point numbers of any precision are converted to float32.
 
     Raises:
         BadInput: the file cannot be read, holds no tensors by name, or calls functions.
@@ -71,10 +71,10 @@ def read_weights(path: Path) -> tuple[Tensors, dict[str, str]]:
 
 
 def read_tensors(path: Path, again: str = WRITTEN_BY, ours: bool = False) -> tuple[Tensors, dict[str, str]]:
-    """Tensors and metadata of a safetensors file, whatever its name; every byte of one that spp wrote is checked.
+    """Return tensors and metadata of a safetensors file of any name; every byte of one that spp wrote is checked.
 
     Args:
-        again: how a damaged file is made again: the end of the error's sentence.
+        again: the end of an error's sentence, which says how a damaged file is made again.
         ours: whether a file without checksums is refused, as all that spp writes have them.
 
     Raises:
@@ -95,9 +95,9 @@ def read_tensors(path: Path, again: str = WRITTEN_BY, ours: bool = False) -> tup
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Write ``tensors`` as one safetensors file with checksums, or nothing; equal tensors make equal files.
+    """Write ``tensors`` as one whole safetensors file with checksums, or none; equal tensors make equal files.
 
-    The file is read again and compared with what was given before it gets its name.
+    The file is read again and compared with ``tensors`` before it gets its name.
 
     Raises:
         OSError: it could not be written, as on a full disk.
@@ -117,20 +117,20 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict
 
 
 def _system_error(error: SafetensorError, path: Path) -> OSError:
-    """What the system told the library, which tells it in words."""
+    """Return the system's error, of which the library gives the text alone."""
     found = re.search(r"os error (\d+)", str(error))
     code = int(found[1]) if found else errno.EIO
     return OSError(code, os.strerror(code), str(path))
 
 
 def reason(error: Exception) -> str:
-    """The first line of what ``error`` says, shortened."""
+    """Return the first line of what ``error`` says, shortened."""
     lines = str(error).splitlines()
     return lines[0][:120] if lines else type(error).__name__
 
 
 def _kind(path: Path) -> str:
-    """Which reader the file wants: by its first bytes, and by its ending where those say nothing."""
+    """Tell which reader the file needs by its first bytes, or by its ending where those say nothing."""
     suffix = path.suffix.lower()
     try:
         with open_regular(path) as file:
@@ -139,7 +139,7 @@ def _kind(path: Path) -> str:
         start = b""
     if start.startswith(_MAGIC):
         return "torch"
-    # Its header's length, eight bytes, then JSON.
+    # A safetensors file begins with its header's length in eight bytes; JSON follows.
     if suffix == ".safetensors" or (start[8:9] == b"{" and start[5:8] == b"\0\0\0"):
         return "safetensors"
     if suffix in SUFFIXES:
@@ -158,7 +158,7 @@ def _float32(value: torch.Tensor) -> torch.Tensor:
 
 
 def _tensors_in(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], torch.Tensor]]:
-    """Each tensor in nested tables and lists, with the keys that lead to it."""
+    """Yield each tensor in nested tables and lists, with the keys that lead to it."""
     if isinstance(value, torch.Tensor):
         yield keys, value
     elif len(keys) < _DEPTH and isinstance(value, dict):
@@ -171,14 +171,14 @@ def _tensors_in(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 
 
 class _Nothing:
-    """What a call of a foreign function or class gives: no call is made."""
+    """The result of calling a foreign function or class, which is not really called."""
 
     def __setstate__(self, state: object) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
 
 class _Foreign:
-    """Stands for a class or function that a file names: called, it gives `_Nothing`; made anew, an empty table."""
+    """Stands for a class or function that a file names: a call gives `_Nothing`, a new object is an empty table."""
 
     def __init__(self) -> None:
         # The unpickler asks a class for its __new__; state then goes to the table's attributes.
@@ -228,7 +228,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _foreign_names(path: Path) -> list[str]:
-    """The harmless classes and functions that a file names, as far as can be told without reading it."""
+    """List the harmless classes and functions that a file names, as far as can be told without reading it."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except Exception:

@@ -1,7 +1,7 @@
-"""Trained weights: read from files (`weight_files`) or downloaded by torchvision, written as safetensors.
+"""Trained weights are read from files (`weight_files`) or downloaded by torchvision, and written as safetensors.
 
-Which tensors of a file are the network's, `fitting` finds. Weights that are not there are an error; no network here
-ever runs on random ones (`bench` makes its own).
+`fitting` finds the network's tensors in a file. Missing weights are an error: no network here ever runs on random ones
+(`bench` makes its own).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DEFAULT_BACKBONE = "alexnet"
 def load_network(
     weights: str, backbone: str | None = None, cut: str | None = None, normalisation: str | None = None
 ) -> Network:
-    """A network ready for `extract` and the fc layers.
+    """Load a network for `extract` and the fc layers.
 
     Args:
         weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
@@ -50,7 +50,8 @@ def load_network(
             torchvision's weights read.
 
     Raises:
-        MissingInput: no such file, or no network connection for the download; says how to get the weights.
+        MissingInput: there is no such file, or no network connection for the download; the text says how to get the
+            weights.
         BadInput: a file that cannot be read or belongs to another network.
         UsageProblem: an unknown backbone or layer.
     """
@@ -87,10 +88,10 @@ def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> 
 
 
 def fetch_imagenet(backbone: str) -> tuple[Path, int]:
-    """The file of torchvision's ImageNet weights in torch's cache, and the bytes downloaded: 0 if it was there.
+    """Return the file of torchvision's ImageNet weights in torch's cache, and the bytes downloaded: 0 if it was there.
 
     Raises:
-        MissingInput: no network connection; says what to fetch.
+        MissingInput: there is no network connection; the text says what to fetch.
         UsageProblem: nobody offers ImageNet weights of this backbone.
     """
     address = SPECS[backbone].url
@@ -129,7 +130,7 @@ def _wanted(backbone: str, cut: str | None) -> Wanted:
 
 
 def _fits(cut: str | None, found: Mapping[str, torch.Tensor], where: str) -> dict[str, Fit]:
-    """Every backbone's reading of ``found``; one that has no layer ``cut`` is asked for its own trunk."""
+    """Return every backbone's reading of ``found``; one without the layer ``cut`` is cut at its own default."""
     fits = {}
     for name in SPECS:
         try:
@@ -141,7 +142,8 @@ def _fits(cut: str | None, found: Mapping[str, torch.Tensor], where: str) -> dic
 
 
 def _fitting(backbone: str, cut: str | None, found: Mapping[str, torch.Tensor], where: str) -> Fit:
-    """``found`` as ``backbone``'s weights; a misfit names the tensor and the backbones that would fit."""
+    """Read ``found`` as ``backbone``'s weights; an error names the tensor that does not fit, and backbones that
+    would."""
     fitted = fit(_wanted(backbone, cut), found, where)
     if fitted.problem:
         likely = [name for name, other in _fits(cut, found, where).items() if not other.problem]
@@ -157,7 +159,7 @@ def _fitting(backbone: str, cut: str | None, found: Mapping[str, torch.Tensor], 
 
 
 def _recognised(path: Path, cut: str | None, found: Mapping[str, torch.Tensor]) -> tuple[str, Fit]:
-    """The one backbone whose weights ``found`` are."""
+    """Return the one backbone whose weights ``found`` are."""
     fits = _fits(cut, found, str(path))
     whole = [name for name, fitted in fits.items() if not fitted.problem]
     if len(whole) > 1:
@@ -187,7 +189,7 @@ def _network(
     weights: str,
     notes: tuple[str, ...] = (),
 ) -> Network:
-    """The network whose trunk, and whose fc layers as far as they are there, are ``fitted``'s tensors."""
+    """Build the network whose trunk, and whose fc layers as far as they are there, are ``fitted``'s tensors."""
     model = torchvision_model(backbone)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     absent: dict[str, str] = {}
@@ -202,7 +204,7 @@ def _network(
 
 
 def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
-    """What keeps ``state`` from being the weights of a network of ours; empty when it fits."""
+    """Say why ``state`` is not the weights of ``model``; "" when it is."""
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state]
     if missing:
@@ -215,7 +217,7 @@ def _misfit(model: nn.Module, state: dict[str, torch.Tensor]) -> str:
 
 
 def read_classifier(path: Path) -> SppClassifier:
-    """A network of our own format, whole, in evaluation mode."""
+    """Read a network that spp wrote, complete with its head, in evaluation mode."""
     state, metadata = read_weights(path)
     if METADATA_KEY not in metadata:
         raise BadInput(f"{path}: not a network that spp wrote; its metadata has no {METADATA_KEY}")
@@ -223,7 +225,7 @@ def read_classifier(path: Path) -> SppClassifier:
 
 
 def initial_weights(architecture: Architecture, source: str) -> tuple[Architecture, dict[str, torch.Tensor]]:
-    """What a new network can take over from trained weights: every tensor of its own name and shape.
+    """Collect what a new network can take over from trained weights: every tensor of its own name and shape.
 
     Args:
         architecture: of the new network.
@@ -267,7 +269,7 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
         )
         named = {prefix + name: value for name, value in fit(of_trunk, state, source).tensors.items()}
     fits = {k: v for k, v in named.items() if k in wanted and wanted[k].shape == v.shape}
-    # A bias without its weights is of no use.
+    # A bias is of no use without its weights.
     taken = {k: v for k, v in fits.items() if not k.endswith(".bias") or f"{k.removesuffix('bias')}weight" in fits}
     if not taken:
         raise BadInput(f"{source}: no tensor in it fits {architecture.name}; start from weights of the same network")
@@ -277,7 +279,7 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
 def with_new_classes(
     network: Network, classes: tuple[str, ...], levels: tuple[int, ...], fc: tuple[int, ...]
 ) -> SppClassifier:
-    """``network`` as a classifier of ``classes``: its trunk, its fc layers where it has some, and a new last layer.
+    """Make ``network`` a classifier of ``classes``: its trunk, its fc layers where it has some, and a new last layer.
 
     Args:
         levels, fc: pyramid and widths of new fc layers, for a network that has none.
@@ -333,7 +335,7 @@ def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> 
     try:
         model = SppClassifier(Architecture.from_json(json.loads(description)["architecture"], str(path)))
     except (ValueError, KeyError, TypeError, RuntimeError, StopIteration) as error:
-        # JSON that is none or lacks something, and layers that cannot be built, or are none.
+        # The text is no JSON or lacks a field, or its layers are none or cannot be built.
         raise BadInput(
             f"{path}: the description of the network is damaged ({reason(error)}); make the file again"
         ) from None
@@ -349,7 +351,7 @@ def _load_own(path: Path, state: dict[str, torch.Tensor], description: str) -> N
 
 
 def network_of(model: SppClassifier, weights: str) -> Network:
-    """``model`` as detection sees it; ``weights`` says where its weights are from."""
+    """Return ``model`` as detection needs it; ``weights`` says where its weights are from."""
     architecture = model.architecture
     layers = {name: (layer.weight.detach(), layer.bias.detach()) for name, layer in _linear(model).items()}
     if architecture.backbone:

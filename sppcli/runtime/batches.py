@@ -20,7 +20,8 @@ def same_shape(
 
     Args:
         at_once: the largest batch of a shape.
-        held: at most so many items wait for others of their shape; beyond it the largest batch goes as it is.
+        held: so many items at most wait for others of their shape; when there are more, the largest batch is given out
+            as it is.
         weight: what an item counts towards ``held`` (its bytes, say), in place of 1.
     """
     waiting: dict[Shape, list[Item]] = {}
@@ -33,7 +34,7 @@ def same_shape(
             del weights[here]
             yield waiting.pop(here)
         while sum(weights.values()) > held:
-            # The first of the largest: photographs of a rare size may wait, those of a common one go.
+            # The first of the largest batches: rare sizes may wait, a common one is given out.
             here = max(weights, key=weights.__getitem__)
             del weights[here]
             yield waiting.pop(here)

@@ -24,9 +24,10 @@ import xxhash
 from sppcli.errors import BadArtefact
 
 BLOCKS = (1 << 12, 1 << 18)
-"""Least and most bytes of content for each checksum, of 8 bytes."""
+"""Fewest and most bytes of content that one checksum (8 bytes) covers."""
 WHOLE = 1 << 30
-"""Files of up to so many bytes are checked wholly when they are opened; of larger ones each block as it is read."""
+"""A file of at most so many bytes is checked as a whole when it is opened; a larger one block by block as it is
+read."""
 
 Extents = Mapping[str, Sequence[tuple[int, int]]]
 """Name of a part of the content -> where its bytes lie: (offset, count) each."""
@@ -67,8 +68,8 @@ class CheckedFile(io.RawIOBase):
         failed: why a block could not be given out, "" as long as all could.
 
     Raises:
-        BadArtefact: no regular file, without a seal, with a damaged one, or of another length than was written. It says
-            why; the caller says which file.
+        BadArtefact: the file is no regular file, has no seal or a damaged one, or is not as long as it was written. The
+            text says why; the caller says which file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,7 +138,7 @@ class CheckedFile(io.RawIOBase):
         return end - start
 
     def _copy(self, view: memoryview, start: int, end: int, first: int, last: int) -> None:
-        """Blocks ``first`` to ``last`` into their part of ``view``, which holds ``start`` to ``end``."""
+        """Copy blocks ``first`` to ``last`` into their part of ``view``, which holds ``start`` to ``end``."""
         offset = first * self._block
         data = memoryview(_pread(self._descriptor, min(self.size, (last + 1) * self._block) - offset, offset))
         for block in range(first, last + 1):
@@ -151,7 +152,7 @@ class CheckedFile(io.RawIOBase):
         view[low - start : high - start] = data[low - offset : high - offset]
 
     def _named(self, start: int, end: int) -> str:
-        """The bytes from ``start`` to ``end`` and the names of the parts that have some of them."""
+        """Name the bytes from ``start`` to ``end``, and the parts that have some of them."""
         extents: Extents = json.loads(self._names)
         names = [
             name for name, parts in extents.items() if any(low < end and low + count > start for low, count in parts)
@@ -232,7 +233,7 @@ class WrittenFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base class has any buffer
-        """What was written; zeros where a write was dropped."""
+        """Read what was written; zeros stand where a write was dropped."""
         view = memoryview(buffer).cast("B")
         data = b"" if self._failure else os.pread(self._descriptor, len(view), self._position)
         view[: len(data)] = data
@@ -275,7 +276,7 @@ class WrittenFile(io.RawIOBase):
 
 
 def _pread(descriptor: int, count: int, offset: int) -> bytes:
-    """``count`` bytes from ``offset``; one call of the system gives out 2 GiB at most."""
+    """Read ``count`` bytes from ``offset``; one system call returns 2 GiB at most."""
     data = os.pread(descriptor, count, offset)
     while len(data) < count:
         more = os.pread(descriptor, count - len(data), offset + len(data))

@@ -1,8 +1,8 @@
 """numba's ``njit``, whose results are kept in a file wherever the machine lets one be written.
 
 numba keeps what it compiles in ``__pycache__`` beside the module or, where that cannot be written, in the user's cache
-folder; where neither can, it refuses to compile at all. Then a folder of this user's own under the temporary folder
-serves, and where that is not to be had either, nothing is kept.
+folder; where it can write neither, it refuses to compile at all. Then a folder of this user's own under the temporary
+folder is used; if that cannot be written either, nothing is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sppcli.runtime import compiling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What numba says where it finds no folder. It is a RuntimeError like others.
+# What numba says when it finds no folder; its type is a plain RuntimeError.
 _REFUSAL = "no locator available"
 
 
@@ -38,7 +38,7 @@ def njit(**options: Any) -> Callable[[F], F]:
         folder = _temporary()
         if folder is not None:
             setattr(config, "CACHE_DIR", str(folder))  # noqa: B010 (numba makes it at run time)
-            # Worker processes look there at once.
+            # Worker processes look in this folder from the start.
             os.environ["NUMBA_CACHE_DIR"] = str(folder)
             return _compiled(function, options)
         return _compiled(function, {**options, "cache": False})
@@ -47,7 +47,7 @@ def njit(**options: Any) -> Callable[[F], F]:
 
 
 class _Announcer(event.Listener):
-    """Passes on what numba says about its work; not about results that it finds kept."""
+    """Passes on what numba says when it compiles; it says nothing of results that it finds kept."""
 
     def on_start(self, what: Any) -> None:
         compiling.begins(what.data["dispatcher"])
@@ -65,12 +65,12 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
 
 
 def temporary_folder() -> Path:
-    """Where results are kept if numba's own places cannot be written."""
+    """The folder for compiled results if numba's own places cannot be written."""
     return Path(tempfile.gettempdir(), f"sppcli-numba-{os.getuid()}")
 
 
 def _temporary() -> Path | None:
-    """`temporary_folder`, made if needed; None if it cannot be written or might be another user's.
+    """Return `temporary_folder`, made if needed; None if it cannot be written or might be another user's.
 
     numba runs what it finds there, and anyone may make a folder under the temporary one.
     """

@@ -1,9 +1,9 @@
-"""Whoever waits for the compiler is told.
+"""Tells the user that a stage waits for the compiler.
 
-numba compiles a function at its first call with new types, in seconds, and keeps the result for the next process (see
-`sppcli.runtime.compiled`). Which functions a stage will call depends on the network, the device and the precision, so
-that they are not compiled in advance, as those of Selective Search are (`proposals.selective_search.warm_up`): numba
-says when it begins.
+numba compiles a function at its first call with new types, which takes seconds, and keeps the result for the next
+process (see `sppcli.runtime.compiled`). Which functions a stage will call depends on the network, the device and the
+precision. They are therefore not compiled in advance, as those of Selective Search are
+(`proposals.selective_search.warm_up`); instead numba reports when it begins.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class _Listener:
         self.warned = False
 
 
-# Of the stages that run, innermost last. Not a context variable: threads of a stage compile too.
+# The listeners of the stages that run, innermost last. This is no context variable: threads of a stage compile too.
 _listeners: list[_Listener] = []
-# A function is compiled while another that calls it is: only the outermost is told of.
+# While a function is compiled, those that it calls are compiled too: only the outermost is reported.
 _depth = threading.local()
 
 
 @contextmanager
 def announced(progress: Progress) -> Iterator[None]:
-    """Inside, ``progress`` is told of every compilation in this process. Here numba is not imported for it."""
+    """Inside, ``progress`` is told of every compilation in this process. numba is not imported for this."""
     listener = _Listener(progress)
     _listeners.append(listener)
     try:
@@ -45,7 +45,7 @@ def announced(progress: Progress) -> Iterator[None]:
 
 
 def announces_compiling(stage: Callable[P, R]) -> Callable[P, R]:
-    """A stage's function, with the progress of its keyword argument ``options`` `announced`."""
+    """Decorate a stage's function: compilations are `announced` to the progress in its keyword argument ``options``."""
 
     @wraps(stage)
     def told(*arguments: P.args, **named: P.kwargs) -> R:
@@ -56,7 +56,7 @@ def announces_compiling(stage: Callable[P, R]) -> Callable[P, R]:
 
 
 def begins(function: Any) -> None:
-    """A function that numba made (a dispatcher) is being compiled in this thread."""
+    """Report that ``function``, a dispatcher of numba's, is being compiled in this thread."""
     _depth.value = getattr(_depth, "value", 0) + 1
     if _depth.value > 1 or not _listeners:
         return
@@ -73,7 +73,7 @@ def begins(function: Any) -> None:
 
 
 def ends() -> None:
-    """What `begins` began is compiled."""
+    """Report that the compilation reported by `begins` has ended."""
     _depth.value -= 1
     if not _depth.value and _listeners:
         _listeners[-1].progress.note("")

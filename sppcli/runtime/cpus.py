@@ -6,7 +6,7 @@ import os
 
 
 def cpu_threads() -> int:
-    """CPUs this process is allowed to run on."""
+    """Number of CPUs that this process is allowed to run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)

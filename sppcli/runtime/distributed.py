@@ -18,7 +18,7 @@ from sppcli.errors import SppError
 
 @dataclass(frozen=True)
 class World:
-    """``rank``: number of this process out of ``size``; ``local``: its number on this machine, and so its GPU."""
+    """``rank``: this process's number among ``size``; ``local``: its number on this machine, and so that of its GPU."""
 
     rank: int = 0
     size: int = 1
@@ -34,7 +34,7 @@ class World:
         return count * self.rank // self.size, count * (self.rank + 1) // self.size
 
     def total(self, values: list[float], device: torch.device) -> list[float]:
-        """Sums over all processes."""
+        """Sum each of ``values`` over all processes."""
         if self.size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
@@ -42,7 +42,7 @@ class World:
         return [float(value) for value in tensor.tolist()]
 
     def agree(self, value: str) -> None:
-        """Make sure that every process has the same ``value``.
+        """Check that every process has the same ``value``.
 
         Raises:
             SppError: they differ, as when processes see different files.
@@ -58,7 +58,7 @@ class World:
             )
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has come here."""
         if self.size > 1:
             distributed.barrier()
 
@@ -69,7 +69,8 @@ def started_by_torchrun() -> bool:
 
 @contextmanager
 def world(device_type: str) -> Iterator[World]:
-    """The processes that torchrun started with this one (gloo, or NCCL for GPUs); else this one alone."""
+    """Join the processes that torchrun started with this one (by gloo, or NCCL on GPUs); otherwise this one is
+    alone."""
     if not started_by_torchrun():
         yield World()
         return

@@ -49,7 +49,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def ensure_folder(path: Path) -> None:
-    """Make sure that ``path`` can be written to.
+    """Check that the folder of ``path`` exists.
 
     Raises:
         MissingInput: its folder does not exist.
@@ -60,16 +60,17 @@ def ensure_folder(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; it becomes ``path`` when the block ends well, synced.
+    """Give a temporary name beside ``path`` to write to; when the block ends well, the file is synced and becomes
+    ``path``.
 
-    What processes that were killed here have left behind is removed first.
+    What killed processes have left behind here is removed first.
 
     Raises:
         MissingInput: the folder does not exist.
     """
     ensure_folder(path)
     temporary = temporary_name(path)
-    # Libraries that make the file themselves may keep others from reading it; the usual permissions are taken here.
+    # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
     temporary.touch()
     mode = temporary.stat().st_mode
     try:
@@ -82,10 +83,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside ``path`` for what will become it: a file or a folder.
+    """Return a hidden name beside ``path`` for the file or folder that will become it.
 
-    What processes of this computer that have ended left behind under such a name is removed; what other computers write
-    here, on a shared disk, is left alone.
+    What ended processes of this computer have left behind under such names is removed; what other computers write here,
+    on a shared disk, is left alone.
     """
     host = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in socket.gethostname())
     stem = f".{path.name}.{host}."
@@ -100,7 +101,7 @@ def temporary_name(path: Path) -> Path:
 
 
 def commit(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, its content safe on the disk."""
+    """Sync a finished file to the disk and give it its name."""
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
         os.fsync(descriptor)

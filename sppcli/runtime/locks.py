@@ -1,4 +1,4 @@
-"""One run at a time on an output: whoever comes second waits, or says who works on it.
+"""One run at a time works on an output: a second one waits, or names the process that works on it.
 
 The lock is the operating system's, held on a hidden file beside the output: it ends with its process, whatever ends
 that, so none is ever left behind. What the file says of its owner is for people only.
@@ -32,13 +32,13 @@ def lock_file(output: Path) -> Path:
 
 @contextmanager
 def held(output: Path, options: RunOptions = USUAL) -> Iterator[None]:
-    """Nobody else works on ``output`` meanwhile; with ``options.wait``, as soon as nobody does.
+    """Hold the lock of ``output``; with ``options.wait``, wait for it first.
 
     Where no lock can be made (a folder that is not there or not to be written to), there is none: nothing can be
     written there either, and the stage says so.
 
     Raises:
-        Busy: another process works on it; says which.
+        Busy: another process works on it; the text says which.
     """
     from filelock import FileLock, Timeout
 
@@ -66,13 +66,13 @@ def held(output: Path, options: RunOptions = USUAL) -> Iterator[None]:
         path.write_text(json.dumps(_this_process()), encoding="utf-8")
         yield
     finally:
-        # While it is held: a process that opened it meanwhile sees that its name is gone, and makes a new one.
+        # Removed while it is held: a process that opened it meanwhile sees that its name is gone, and makes a new one.
         path.unlink(missing_ok=True)
         lock.release()
 
 
 def one_at_a_time(stage: F) -> F:
-    """A stage's ``run`` that alone works on its ``output`` (or ``destination``) meanwhile; a dry run needs no lock."""
+    """Decorate a stage's ``run``: it holds the lock of its ``output`` (or ``destination``); a dry run needs none."""
     signature = inspect.signature(stage)
 
     @functools.wraps(stage)
@@ -94,7 +94,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _owner(path: Path) -> str:
-    """Who holds the lock, as far as its file says."""
+    """Describe who holds the lock, as far as its file says."""
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
         return f"process {owner['pid']} on {owner['host']} ({owner['command']}, since {owner['started']})"

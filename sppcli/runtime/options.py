@@ -1,4 +1,4 @@
-"""How a stage is run, whatever it makes."""
+"""Options on how a stage runs, whatever it makes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sppcli.runtime.progress import NoProgress, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Nothing here decides what a stage makes, so nothing of it goes into a fingerprint.
+    """Options that do not decide what a stage makes, so that none of them goes into a fingerprint.
 
-    Every stage takes one and reads what it has a use for; a stage's own config holds what decides its output.
+    Every stage takes one and reads the fields that concern it; a stage's own config holds what decides its output.
 
     | field | meaning |
     |---|---|
-    | force | make the output again even if it is there and current, and take nothing over |
+    | force | make the output again even if it exists and is current, and reuse nothing |
     | strict | stop at the first input that cannot be used, in place of skipping it |
     | wait | wait for another run that works on the same output, in place of ending |
     | dry_run | say what would be done, and do nothing |
     | jobs | processes to work with |
     | device | where networks run: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` |
-    | progress | is told how the work moves |
+    | progress | is told how far the work is |
     """
 
     force: bool = False
@@ -34,4 +34,4 @@ class RunOptions:
 
 
 USUAL = RunOptions()
-"""One process, quiet, on whatever device there is."""
+"""One process, no messages, on whatever device there is."""

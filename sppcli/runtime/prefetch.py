@@ -1,4 +1,4 @@
-"""Doing the next item's reading while this item is worked on."""
+"""Compute the next items while the present one is used."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ Result = TypeVar("Result")
 
 
 def _end_with(parent: int) -> None:
-    """Let this worker process end when ``parent``, which started it, has, however that ended.
+    """End this worker process when ``parent``, which started it, has ended for whatever reason.
 
-    A worker waits on a queue; nobody tells it when the other end was killed.
+    A worker waits on a queue, and is not told when the process at the other end is killed.
     """
 
     def watch() -> None:
@@ -39,9 +39,10 @@ def run_many(
 ) -> Iterator[tuple[int, Result]]:
     """Yield ``(index, function(item))`` as results come, in no particular order.
 
-    With one job everything runs here, unless several items are to be done ``apart``: for a caller that has work of its
-    own with each result. With more, in fresh processes ("spawn": nothing is inherited, so a result cannot
-    depend on what this process did before). ``function`` must be a module's top-level function or a partial of one.
+    With one job everything runs in this process, unless there are several items and ``apart`` asks for a process of
+    their own: for a caller that has work to do with each result. With more jobs, items run in fresh processes ("spawn":
+    nothing is inherited, so a result cannot depend on what this process did before). ``function`` must be a module's
+    top-level function or a partial of one.
 
     Raises:
         SppError: a worker process was killed.

@@ -1,4 +1,4 @@
-"""How a stage reports that it moves: a small protocol, so that no stage knows a terminal.
+"""How a stage reports its progress: a small protocol, so that no stage knows of a terminal.
 
 A stage takes ``progress: Progress`` and calls it; the command line passes an object that draws (``cli.console``),
 a script or a test passes nothing and gets `NoProgress`.
@@ -13,11 +13,11 @@ class Progress(Protocol):
     """Receives what a stage has to say while it works. Every method returns at once and never raises."""
 
     def start(self, total: int, unit: str, found: int = 0) -> None:
-        """A new piece of work begins, ``total`` items long; a piece under way is over.
+        """A new piece of work of ``total`` items begins; the one before it is over.
 
         Args:
             total: number of items, 0 if it cannot be known.
-            unit: what an item is, in the plural: ``images``, ``classes``, ``windows``.
+            unit: what an item is, in the plural: ``images``, ``classes``, ``proposals``.
             found: items of ``total`` that an earlier run has done; they are no measure of speed.
         """
 
@@ -25,13 +25,13 @@ class Progress(Protocol):
         """``n`` more items are done."""
 
     def note(self, text: str) -> None:
-        """What is being worked on, or what is slow, in a few words; replaces the note before it."""
+        """Say in a few words what is being worked on, or what is slow; this replaces the note before it."""
 
     def say(self, text: str) -> None:
-        """One line that stays: what there is to work on."""
+        """Print one line that stays: what there is to work on."""
 
     def warn(self, text: str) -> None:
-        """One sentence the user should read even when everything goes on."""
+        """Print one sentence that the user should read even though the work goes on."""
 
 
 class NoProgress:

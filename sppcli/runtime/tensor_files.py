@@ -31,19 +31,19 @@ _OURS = "spp_"
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says of itself, and whether it carries checksums, all of which are right."""
+    """A file's metadata, and whether it carries checksums; if it does, they have been found right."""
 
     values: dict[str, str]
     checked: bool
 
 
 def with_checksums(metadata: Mapping[str, str], sums: Mapping[str, str]) -> dict[str, str]:
-    """``metadata`` with the checksums ``sums`` of the tensors and room for that of the header; see `finish`."""
+    """Add the checksums ``sums`` of the tensors, and room for that of the header, to ``metadata``; see `finish`."""
     return {**metadata, CHECKSUMS: json.dumps(dict(sums), sort_keys=True), HEADER_CHECKSUM: _ZEROS}
 
 
 def checksum(data: Any) -> str:
-    """Of any buffer."""
+    """Return the checksum of any buffer, in hexadecimal."""
     return xxhash.xxh3_64_hexdigest(data)
 
 
@@ -58,7 +58,7 @@ def finish(path: Path) -> None:
         count = int.from_bytes(length, "little")
         written = file.read(count)
         header = json.loads(written)
-        # The library writes the metadata in an order of chance.
+        # The library writes the metadata in no fixed order.
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(count)
         if len(text) != count:
@@ -68,14 +68,14 @@ def finish(path: Path) -> None:
 
 
 def read_metadata(path: Path, tensors: bool = True) -> Metadata:
-    """The metadata of a safetensors file, {} of what is no such file, its checksums compared where it has some.
+    """Read the metadata of a safetensors file and compare its checksums where it has some; {} for any other file.
 
     Args:
-        tensors: whether to compare those of the tensors too; the header's is compared in any case.
+        tensors: whether to compare the tensors' checksums too; the header's is compared in any case.
 
     Raises:
-        BadArtefact: the file or a tensor is not what was written, or a file of spp has no checksums; says what, and the
-            caller how to make it again.
+        BadArtefact: the file or a tensor is not what was written, or a file of spp has no checksums. The text says what
+            is wrong; the caller adds how to make the file again.
         OSError: the file cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

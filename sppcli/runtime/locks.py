@@ -80,7 +80,9 @@ def one_at_a_time(stage: F) -> F:
         given = signature.bind(*args, **named).arguments
         output = given.get("output") or given.get("destination")
         options: RunOptions = given.get("options", USUAL)
-        if output is None or options.dry_run:
+        # Processes that train as one (torchrun) work on one output together; the first of them has the lock.
+        follows = os.environ.get("RANK", "0") != "0"
+        if output is None or options.dry_run or follows:
             return stage(*args, **named)
         with held(output, options):
             return stage(*args, **named)

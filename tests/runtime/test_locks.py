@@ -164,3 +164,19 @@ def sessions(leader: int) -> list[int]:
             if int(fields[3]) == leader and fields[0] != "Z":
                 found.append(int(entry.name))
     return found
+
+
+def test_processes_that_train_as_one_share_the_lock_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @one_at_a_time
+    def stage(output: Path) -> int:
+        return 7
+
+    with holder(tmp_path / "n.safetensors", 60) as first:
+        monkeypatch.setenv("RANK", "1")
+        assert stage(tmp_path / "n.safetensors") == 7
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(Busy):
+            stage(tmp_path / "n.safetensors")
+        first.kill()

@@ -145,5 +145,5 @@ def test_an_unusual_place_of_compiled_code_is_told_once(
 
 
 def test_where_compiled_code_is_kept() -> None:
-    code = "from sppcli.proposals.selective_search import warm_up; print(warm_up.kept_in(), compiling.missing_parts())"
+    code = "from sppcli.proposals.selective_search import warm_up; print(warm_up.kept_in(), warm_up.missing_parts())"
     assert run_python(code)[0].startswith(str(Path(compiling.__file__).parent / "__pycache__"))

@@ -60,7 +60,28 @@ def seal(path: Path, extents: Extents | None = None) -> None:
         file.write(bytes(table) + names + fields + _sum(bytes(table) + names + fields))
 
 
-class CheckedFile(io.RawIOBase):
+class _Placed(io.RawIOBase):
+    """A file-like object of ``size`` bytes with a position, as h5py asks for."""
+
+    size: int
+    _position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+
+class CheckedFile(_Placed):
     """The content of a sealed file, for reading; ``readinto`` checks each block before it gives out its first byte.
 
     Attributes:
@@ -87,7 +108,6 @@ class CheckedFile(io.RawIOBase):
             self.close()
             raise
         self._checked = bytearray(len(self._table) // 8)
-        self._position = 0
 
     def _read_seal(self, total: int) -> tuple[int, int, bytes, bytes]:
         footer = os.pread(self._descriptor, _FOOTER.size, max(0, total - _FOOTER.size))
@@ -101,20 +121,6 @@ class CheckedFile(io.RawIOBase):
         if _sum(tail + footer[:-8]) != digest:
             raise BadArtefact("its checksums are damaged")
         return size, block, tail[: 8 * entries], tail[8 * entries :]
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base class has any buffer
         """Fill ``buffer`` from the present position as far as the content goes.
@@ -187,7 +193,7 @@ class CheckedFile(io.RawIOBase):
         super().close()
 
 
-class WrittenFile(io.RawIOBase):
+class WrittenFile(_Placed):
     """A new file for a library to write, which never sees a write fail.
 
     HDF5 may crash, or say nothing, when a write fails as it closes a file. Here the first failure is kept and the
@@ -199,8 +205,7 @@ class WrittenFile(io.RawIOBase):
         self.path = path
         self._failure: OSError | None = None
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        self._position = 0
-        self._size = 0
+        self.size = 0
 
     def check(self) -> None:
         """Raise the first failure, if there was one.
@@ -215,22 +220,8 @@ class WrittenFile(io.RawIOBase):
         if self._failure is None:
             self._failure = OSError(error.errno, error.strerror, str(self.path))
 
-    def readable(self) -> bool:
-        return True
-
     def writable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base class has any buffer
         """Read what was written; zeros stand where a write was dropped."""
@@ -250,7 +241,7 @@ class WrittenFile(io.RawIOBase):
             except OSError as error:
                 self._keep(error)
         self._position += len(view)
-        self._size = max(self._size, self._position)
+        self.size = max(self.size, self._position)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
@@ -260,7 +251,7 @@ class WrittenFile(io.RawIOBase):
                 os.ftruncate(self._descriptor, size)
         except OSError as error:
             self._keep(error)
-        self._size = size
+        self.size = size
         return size
 
     def flush(self) -> None:

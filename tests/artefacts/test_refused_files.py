@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sppcli.artefacts.schema import SCHEMAS
@@ -178,7 +179,8 @@ def test_a_description_of_another_form_names_the_file_and_the_command(tmp_path):
         pass
 
 
-def test_a_flipped_bit_names_the_data_set_and_the_remedy(tmp_path: Path) -> None:
+def one_map_damaged(tmp_path: Path) -> tuple[Path, npt.NDArray[np.float16]]:
+    """features.h5 with three equal maps, one bit of the second flipped; and the map."""
     path = tmp_path / "features.h5"
     noise = np.random.default_rng(0).random((40, 40, 8)).astype(np.float16)
     with create(path, header("features")) as writer:
@@ -190,6 +192,11 @@ def test_a_flipped_bit_names_the_data_set_and_the_remedy(tmp_path: Path) -> None
     data = bytearray(path.read_bytes())
     data[where.byte_offset + where.size // 2] ^= 4
     path.write_bytes(data)
+    return path, noise
+
+
+def test_a_flipped_bit_names_the_data_set_and_the_remedy(tmp_path: Path) -> None:
+    path, _noise = one_map_damaged(tmp_path)
     text = refusal(path, "features")
     assert "(maps/480/000001) are not what was written" in text
     assert text.endswith("run spp extract --force to make it again")
@@ -197,17 +204,7 @@ def test_a_flipped_bit_names_the_data_set_and_the_remedy(tmp_path: Path) -> None
 
 def test_of_a_large_file_only_what_is_read_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sppcli.artefacts.store.WHOLE", 0)
-    path = tmp_path / "features.h5"
-    noise = np.random.default_rng(0).random((40, 40, 8)).astype(np.float16)
-    with create(path, header("features")) as writer:
-        fill(writer, "features")
-        for index in range(3):
-            writer.array(f"maps/480/{index:06d}", noise, compress=True)
-    with h5py.File(path, "r") as file:
-        where = file["maps/480/000001"].id.get_chunk_info(0)
-    data = bytearray(path.read_bytes())
-    data[where.byte_offset + where.size // 2] ^= 4
-    path.write_bytes(data)
+    path, noise = one_map_damaged(tmp_path)
     with open_artefact(path, "features") as artefact:
         np.testing.assert_array_equal(artefact.array("maps/480/000002"), noise)
         with pytest.raises(BadArtefact, match="maps/480/000001 is damaged"):

@@ -1,1 +1,1 @@
-"""Measuring how long the methods take; nothing here is part of a result."""
+"""Measures how long the methods take; nothing here is part of a result."""

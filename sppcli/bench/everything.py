@@ -1,4 +1,4 @@
-"""All parts of `spp bench` in turn: a part is a module of this package with ``rows(machine) -> list[Row]``."""
+"""Runs the parts of `spp bench` in turn: a part is a module of this package with ``rows(machine) -> list[Row]``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(parts: Sequence[str] | None = None, *, progress: Progress | None = None)
     """Measure the rates of this machine, then ``parts`` (default: all) in the order of `PARTS`.
 
     Raises:
-        UsageProblem: a part that there is not.
+        UsageProblem: there is no such part.
     """
     progress = progress or NoProgress()
     unknown = [name for name in parts or () if name not in PARTS]

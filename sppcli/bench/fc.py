@@ -1,4 +1,4 @@
-"""Seconds of the fc layers on pooled windows: whole, truncated by SVD, and in bfloat16 where the processor has it."""
+"""Seconds of the fc layers on pooled regions: whole, truncated by SVD, and in bfloat16 where the processor has it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(
     ranks: tuple[int, int] = (1024, 256),
     repeat: int = 1,
 ) -> list[Row]:
-    """Windows of one map, all distinct, pooled and through fc6 and fc7 of ZF-5's sizes, as `WindowReader` does it.
+    """Regions of one map, all distinct, pooled and through fc6 and fc7 of ZF-5's sizes, as `WindowReader` does it.
 
     The floor: multiply-adds over the rate of matrix products; pooling is in the time and not in the floor. The peer of
     the others is the whole head in float32. Weights are drawn at random.
@@ -34,7 +34,7 @@ def rows(
     random = np.random.default_rng(0)
     side = 48
     conv_map = np.maximum(random.standard_normal((side, side, channels), np.float32), 0).astype(np.float16)
-    # Windows of 6 to 18 cells a side; a stride of 1 and no slack make pixels cells.
+    # Regions of 6 to 18 cells a side; a stride of 1 and no slack make pixels cells.
     corners = random.permutation((side - 18) ** 2 * 4)[:windows]
     x, y = corners % (side - 18), corners // (side - 18) % (side - 18)
     extent = 6 + 4 * (corners // (side - 18) ** 2)

@@ -1,4 +1,4 @@
-"""What a measurement is: seconds, the floor that arithmetic and bytes set on this machine, and a peer's seconds."""
+"""A measurement: seconds, the floor that arithmetic and memory set on this machine, and a peer's seconds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sppcli.runtime.cpus import cpu_threads
 class Machine:
     """Rates of this machine with all of ``threads``, the best of several runs.
 
-    ``products``: multiply-adds a second of a large matrix product, by precision (bf16 only where the processor has it).
-    ``copies``: bytes a second of a copy far larger than the caches, what is read and what is written both counted.
+    ``products``: multiply-adds per second of a large matrix product, by precision (bf16 only where the processor has
+    it). ``copies``: bytes per second, read and written, of a copy far larger than the caches.
     """
 
     threads: int

@@ -1,4 +1,4 @@
-"""Both ways from an image and its windows to features, R-CNN's and SPP-net's, in the same measured phases."""
+"""Both ways from an image and its regions to features, R-CNN's and SPP-net's, in the same measured phases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PHASES = ("prepare", "conv", "pool", "fc")
 class Variant:
     """One way to run SPP-net: at which scales, in which precision, and with what saves work.
 
-    ``distinct``: windows that see the same cells at the same scale go through the fc layers once. ``svd``: ranks of the
+    ``distinct``: regions that see the same cells at the same scale go through the fc layers once. ``svd``: ranks of the
     truncated fc layers, () for whole ones. ``name``: what it adds to the variant before it.
     """
 
@@ -47,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image. ``seconds`` of each of `PHASES`; multiply-adds of conv and fc layers; windows computed."""
+    """Of one image. ``seconds`` of each of `PHASES`; multiply-adds of conv and fc layers; regions computed."""
 
     seconds: dict[str, float]
     conv_operations: float
@@ -87,8 +87,8 @@ class _Clock:
 class Methods:
     """A network on ``device``, run as R-CNN and as SPP-net.
 
-    ``batch``: R-CNN's windows through the conv layers at once. ``block``: windows through the fc layers at once, in
-    both. ``context``: pixels around R-CNN's windows, in the network's input.
+    ``batch``: R-CNN's regions through the conv layers at once. ``block``: regions through the fc layers at once, in
+    both. ``context``: pixels around R-CNN's regions, in the network's input.
     """
 
     def __init__(self, network: Network, device: torch.device, context: int, batch: int, block: int) -> None:
@@ -110,7 +110,7 @@ class Methods:
     def rcnn(
         self, image: ByteImage, windows: Boxes, precision: str, measured: int, plain: bool = False
     ) -> tuple[Cost, torch.Tensor]:
-        """Each window by itself; timed on ``measured`` of them, spread evenly, and scaled up. Features of those.
+        """Each region by itself; timed on ``measured`` of them, spread evenly, and scaled up. Features of those.
 
         ``plain``: torch's layers one after the other, its normalisation too, in place of our kernels.
         """
@@ -138,7 +138,7 @@ class Methods:
         return Cost(seconds, conv, fc, len(windows)), features
 
     def spp(self, image: ByteImage, windows: Boxes, variant: Variant) -> tuple[Cost, torch.Tensor]:
-        """The whole image once a scale, all windows pooled from its maps. Features of the windows (N, D)."""
+        """The whole image once a scale, all regions pooled from its maps. Features of the regions (N, D)."""
         network = self._network
         clock = _Clock(self._device)
         maps: list[FloatArray] = []
@@ -197,5 +197,5 @@ class Methods:
         return torch.cat([head.run(part, self.layer).float() for part in torch.split(pooled, self._block)])
 
     def _fc_operations(self, svd: tuple[int, ...]) -> int:
-        """Multiply-adds of one window."""
+        """Multiply-adds of one region."""
         return fc_operations(self._heads.get(("fp32", svd)), self.layer)

@@ -14,7 +14,7 @@ from sppcli.nets.lrn import AcrossChannels, WithinChannel
 from sppcli.nets.weights import network_of
 
 RANDOM = "random"
-"""What `Network.weights` of a network drawn at random says."""
+"""The value of `Network.weights` of a network drawn at random."""
 
 
 def random_network(name: str, seed: int = 0) -> Network:

@@ -35,7 +35,7 @@ def conv_operations(trunk: nn.Module, height: int, width: int) -> int:
 
 
 def fc_operations(head: FcHead | None, layer: str) -> int:
-    """Multiply-adds of one window's way through ``head`` up to ``layer``; 0 for pool5."""
+    """Multiply-adds of one region's way through ``head`` up to ``layer``; 0 for pool5."""
     count = 0
     if head is None or layer == "pool5":
         return count

@@ -1,4 +1,4 @@
-"""Images and windows to measure on: those of files, or drawn where none are given."""
+"""Images and regions to measure on: those of files, or drawn where none are given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sppcli.structures import Boxes, ByteImage
 
 # How much the channels of a photograph have in common: brightness, and two directions of colour.
 _COLOURS = np.array([[1.0, 0.8, 0.7], [0.0, 0.5, 0.3], [0.0, 0.2, 0.5]])
-# Of Selective Search: its fast mode finds about 1,100 windows in an image of 500 x 375.
+# Of Selective Search: its fast mode finds about 1,100 regions in an image of 500 x 375.
 _MODE = "quality"
 
 
@@ -46,7 +46,7 @@ def draw_picture(random: np.random.Generator, height: int, width: int) -> ByteIm
 
 
 def draw_windows(random: np.random.Generator, image: ByteImage, count: int) -> Boxes:
-    """``count`` windows (N, 4) of whole pixels in ``image``; sides from 20 pixels to the image's, log-uniform."""
+    """``count`` regions (N, 4) of whole pixels in ``image``; sides from 20 pixels to the image's, log-uniform."""
     height, width = image.shape[:2]
     if min(height, width) < 2:
         raise BadInput(f"an image of {width} x {height} pixels has no room for region proposals; give larger ones")
@@ -61,7 +61,7 @@ def draw_windows(random: np.random.Generator, image: ByteImage, count: int) -> B
 
 
 def search_windows(image: ByteImage, count: int, seed: int, progress: Progress) -> Boxes:
-    """At most ``count`` windows (N, 4) that Selective Search finds in ``image``, drawn evenly from all it finds.
+    """At most ``count`` regions (N, 4) that Selective Search finds in ``image``, drawn evenly from all it finds.
 
     Raises:
         BadInput: there are none.
@@ -74,10 +74,10 @@ def search_windows(image: ByteImage, count: int, seed: int, progress: Progress) 
 
 
 def stored_windows(proposals: Path, paths: Sequence[Path], count: int) -> list[Boxes]:
-    """The first ``count`` windows of each image at ``paths`` in a proposals.h5, which knows images by content.
+    """The first ``count`` regions of each image at ``paths`` in a proposals.h5, which knows images by content.
 
     Raises:
-        MissingInput, BadInput, BadArtefact: a file that is not there or damaged, or an image without windows in it.
+        MissingInput, BadInput, BadArtefact: a file that is not there or damaged, or an image without regions in it.
         UsageProblem: no images.
     """
     if not paths:

@@ -28,7 +28,7 @@ def rows(
     scales: tuple[int, ...] = (688,),
     repeat: int = 3,
 ) -> list[Row]:
-    """Pool windows of an image of ``size`` (height, width) from float16 maps at ``scales``, into float32 and float16.
+    """Pool regions of an image of ``size`` (height, width) from float16 maps at ``scales``, into float32 and float16.
 
     The floor: each number of the result written once, each of the maps read once. The peer: torchvision's roi_pool, one
     call a level and map, on float32 maps; that both results are equal is checked.
@@ -47,7 +47,7 @@ def rows(
         return out
 
     tensors = [torch.from_numpy(conv_map.astype(np.float32)).permute(2, 0, 1)[None].contiguous() for conv_map in maps]
-    # roi_pool's windows hold both ends, and begin with the number of their map.
+    # roi_pool's regions hold both ends, and begin with the number of their map.
     ends = np.concatenate([np.zeros((windows, 1)), cells - [0, 0, 1, 1]], axis=1).astype(np.float32)
     regions = [torch.from_numpy(ends[part]) for part in parts]
 
@@ -89,7 +89,7 @@ def rows(
 def _drawn(
     windows: int, channels: int, size: tuple[int, int], scales: tuple[int, ...]
 ) -> tuple[list[npt.NDArray[np.float16]], npt.NDArray[np.int64], list[slice]]:
-    """Conv maps (H, W, C) as a ReLU leaves them, cells (N, 4) of windows on them, and which of these are of each."""
+    """Conv maps (H, W, C) as a ReLU leaves them, cells (N, 4) of regions on them, and which of these are of each."""
     random = np.random.default_rng(0)
     boxes = draw_windows(random, np.zeros((*size, 3), np.uint8), windows)
     sizes = [(size[0] * s // min(size) // STRIDE, size[1] * s // min(size) // STRIDE) for s in scales]

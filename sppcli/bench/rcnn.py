@@ -1,4 +1,4 @@
-"""SPP-net against R-CNN: seconds and multiply-adds an image, with the same windows, network and machine (Table 9)."""
+"""SPP-net against R-CNN: seconds and multiply-adds per image with the same proposals, network and machine (Table 9)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Row:
 @dataclass(frozen=True)
 class BenchSummary:
     """``windows``: an image, the mean. ``measured``: those of each image that R-CNN was measured on; its seconds are
-    scaled up. ``source``: where windows come from.
+    scaled up. ``source``: where regions come from.
     """
 
     network: str
@@ -103,11 +103,11 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
     """Measure R-CNN and, for each of ``config.scales``, SPP-net on ``images``.
 
     Like for like: both run the same trunk in the same precision, the same pyramid and the same fc layers on as many
-    windows at once, and both keep the memory they have used. "prepare" is resizing (R-CNN: warping) and normalising,
-    "pool" the pyramid over the windows.
+    regions at once, and both keep the memory they have used. "prepare" is resizing (R-CNN: warping) and normalising,
+    "pool" the pyramid over the regions.
 
     Raises:
-        MissingInput, BadInput, BadArtefact: an image, weights or windows that cannot be read.
+        MissingInput, BadInput, BadArtefact: an image, weights or regions that cannot be read.
         UsageProblem: no such network or device, ranks that do not fit the network, or a context that leaves nothing of
             the input.
     """
@@ -161,13 +161,13 @@ def run(images: Sequence[Path], config: BenchConfig, *, progress: Progress | Non
 
 
 def _inputs(paths: Sequence[Path], config: BenchConfig, progress: Progress) -> tuple[list[ByteImage], list[Boxes], str]:
-    """Images, windows of each, and where the windows come from."""
+    """Images, regions of each, and where the regions come from."""
     random = np.random.default_rng(config.seed)
     pixels = pictures(paths, config.size, random)
     if config.proposals:
         return pixels, stored_windows(config.proposals, paths, config.windows), STORED
     if config.best:
-        # How many windows see the same cells is not to be had from windows drawn at random.
+        # How many regions see the same cells is not to be had from regions drawn at random.
         return pixels, [search_windows(image, config.windows, config.seed, progress) for image in pixels], SEARCHED
     return pixels, [draw_windows(random, image, config.windows) for image in pixels], DRAWN
 
@@ -197,7 +197,7 @@ def _measure(
     config: BenchConfig,
     progress: Progress,
 ) -> list[Cost]:
-    """Mean cost an image of R-CNN (with ``config.best`` by torch's layers, then by ours) and of each of ``variants``,
+    """Mean cost per image of R-CNN (with ``config.best`` by torch's layers, then by ours) and of each of ``variants``,
     all in turn in each repeat."""
     ways = [True, False] if config.best else [False]
     # What is compiled or allocated on first use is not what is measured.

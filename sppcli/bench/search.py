@@ -1,4 +1,4 @@
-"""Selective Search beside OpenCV's, which finds the same windows."""
+"""Selective Search beside OpenCV's, which finds the same regions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(
     There is no floor: how much is to be done depends on what is found. ``machine`` is not needed.
 
     Raises:
-        AssertionError: the sets of windows differ.
+        AssertionError: the sets of regions differ.
     """
     pictures = [photograph(size, seed) for seed in range(images)]
     with one_thread():

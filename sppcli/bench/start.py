@@ -1,4 +1,4 @@
-"""How soon ``spp`` says something: its help beside that of a program of click alone."""
+"""How soon ``spp`` prints its help, compared with a program of click alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of linear models: SVMs on mined windows, the scores of a mining pass, box regression."""
+"""Training of linear models: SVMs on mined regions, the scores of a mining pass, box regression."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rows(
 def drawn_windows(random: np.random.Generator, count: int, dimensions: int) -> tuple[FloatArray, BoolArray]:
     """Features (N, D) float32 as sqrt-l2 leaves them, 20 long and not negative, and a tenth positives (N,).
 
-    They mix 60 patterns, as windows of the same objects do, positives more of the first ten.
+    They mix 60 patterns, as regions of the same objects do, positives more of the first ten.
     """
     positive = np.arange(count) % 10 == 0
     patterns = random.standard_exponential((60, dimensions), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""Networks in the formats of Caffe: its text, its arrays, its graph, and the network of ours that they describe."""
+"""Reads networks in Caffe's formats (its text, its arrays, its graph) and makes networks of ours of them."""

@@ -1,8 +1,9 @@
 """Caffe's binary files: the arrays of a .caffemodel, and the mean image of a .binaryproto.
 
 The wire format of protocol buffers is read directly: of Caffe's hundreds of fields, the names of layers and their blobs
-are all that is needed, so a reader of a page serves where generated code would bring a dependency, a schema to keep and
-copies of every array. The file is mapped, and arrays are views into it. Field numbers are those of BVLC's caffe.proto:
+are all that is needed, so that a reader of one page replaces generated code, which would bring a dependency, a schema
+to maintain and copies of every array. The file is mapped, and arrays are views into it. Field numbers are those of
+BVLC's caffe.proto:
 
 | message | field |
 |---|---|
@@ -36,7 +37,8 @@ _NEW, _V1, _V0 = (100, 1, 7), (2, 4, 6), (1, 1, 50)
 
 @dataclass(frozen=True)
 class Blob:
-    """An array in the file ``path``: ``values`` flat, float32 or float64; ``shape`` as written, or the four of old."""
+    """An array in the file ``path``: ``values`` flat, float32 or float64; ``shape`` as written, or the four lengths of
+    old files."""
 
     path: Path
     shape: tuple[int, ...]
@@ -51,10 +53,11 @@ class _Damaged(Exception):
 
 
 def read_caffemodel(path: Path) -> Blobs:
-    """The arrays of every layer that has some, by the layer's name.
+    """Read the arrays of every layer that has some, by the layer's name.
 
     Raises:
-        MissingInput, BadInput: no such file; another kind of file, or one that ends in the middle.
+        MissingInput: there is no such file.
+        BadInput: it is another kind of file, or ends in the middle.
     """
     data = _map(path, ".caffemodel")
     found: Blobs = {}
@@ -79,7 +82,7 @@ def read_caffemodel(path: Path) -> Blobs:
 
 
 def read_mean(path: Path) -> FloatArray:
-    """The mean pixel of a mean image: float32 (3,), in the file's order of channels (Caffe's: BGR).
+    """Return the mean pixel of a mean image: float32 (3,), in the file's order of channels (Caffe's: BGR).
 
     A .binaryproto, or a .npy of shape (3,), (3, H, W), (1, 3, H, W) or (H, W, 3), as ilsvrc_2012_mean.npy.
 
@@ -173,7 +176,7 @@ def _blob(data: memoryview, path: Path) -> Blob:
 
 
 def _array(chunks: list[memoryview], dtype: str) -> npt.NDArray[Any]:
-    # Caffe writes one chunk; the format allows more, down to one a number.
+    # Caffe writes one chunk; the format allows more, even one for each number.
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     if len(data) % np.dtype(dtype).itemsize:
         raise _Damaged("an array ends inside a number")
@@ -193,7 +196,7 @@ def _dims(data: memoryview) -> Iterator[int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, value) one after another: integers, and the bytes of everything else."""
+    """Yield (field number, value) one after another: integers, and the bytes of everything else."""
     position = 0
     while position < len(data):
         key, position = _varint(data, position)

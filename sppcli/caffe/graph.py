@@ -18,12 +18,13 @@ from sppcli.errors import BadInput
 from sppcli.nets.classifier import Layer
 
 GLOBAL = 0
-"""``size`` of a pooling over the whole map."""
+"""The ``size`` that stands for a pooling over the whole map."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A conv, pooling or normalisation ``layer`` as our networks have it; Caffe's name of it; whether it has a bias."""
+    """A conv, pooling or normalisation ``layer`` of our networks, with Caffe's name for it and whether it has a
+    bias."""
 
     layer: Layer
     name: str
@@ -56,7 +57,8 @@ class Vector:
 
 @dataclass(frozen=True)
 class Graph:
-    """A prototxt's network: its last value, and what it says of its input. ``dropout``: of its first Dropout, or 0."""
+    """A prototxt's network: its last value, and what it says of its input. ``dropout``: its first Dropout's share, or
+    0."""
 
     path: Path
     name: str
@@ -121,7 +123,7 @@ def read_graph(net: Block, start: Maps | Vector | None = None) -> Graph:
 
 
 def _last(values: Sequence[Maps | Vector], path: Path) -> Maps | Vector:
-    """The value of most fc layers, of which all others are a part; without fc layers, the maps of most steps."""
+    """Return the value with the most fc layers, which must contain all others; without fc layers, the most steps."""
     vectors = [value for value in values if isinstance(value, Vector)]
     if not vectors:
         return max(
@@ -133,7 +135,7 @@ def _last(values: Sequence[Maps | Vector], path: Path) -> Maps | Vector:
             raise BadInput(
                 f"{path}: has two outputs, {vector.fc[-1].name} and {last.fc[-1].name}; leave one of them out"
             )
-    # Of the fc layer's output with and without a ReLU, in two blobs, the one with it.
+    # If two blobs hold an fc layer's output with and without a ReLU, the one with it is taken.
     return next((v for v in vectors if len(v.fc) == len(last.fc) and v.fc and not v.bare), last)
 
 
@@ -152,14 +154,14 @@ class _LayerBlock:
             "concat": ("concat_param",),
         }.get(kind, ())
         found = [inner for wanted in names for inner in block.blocks(wanted)]
-        # V0 has them among the layer's own fields.
+        # V0 has the parameters among the layer's own fields.
         self.parameters = found[0] if found else block
 
     def refuse(self, what: str) -> BadInput:
         return BadInput(f"{self.path}: layer {self.name or '(no name)'} {what}, which spp's networks cannot express")
 
     def size(self, name: str, default: int | None) -> int:
-        """A length along both axes: ``name``, or ``name_h`` and ``name_w``."""
+        """Return a length that holds for both axes: ``name``, or ``name_h`` and ``name_w``."""
         stem = name.removesuffix("_size")
         found = [n for key in (name, f"{stem}_h", f"{stem}_w", f"{stem}size") for n in self.parameters.integers(key)]
         if len(set(found)) > 1:
@@ -172,7 +174,7 @@ class _LayerBlock:
         return value
 
     def choice(self, name: str, *options: str) -> int:
-        """The index of one of ``options``, the first of which is the default."""
+        """Return the index of the field's value among ``options``, the first of which is the default."""
         text = self.parameters.text(name, options[0]).upper()
         if text.isdecimal() and int(text) < len(options):
             return int(text)
@@ -224,7 +226,7 @@ def _convolution(layer: _LayerBlock, value: Maps | Vector) -> Maps:
 
 
 def _pooling(layer: _LayerBlock, value: Maps | Vector) -> Maps:
-    # The largest of rectified values is the largest of all, rectified: a ReLU may come after.
+    # Max-pooling and a ReLU can be exchanged, so that the ReLU may come after.
     maps = _maps(layer, value, bare=True)
     if layer.choice("pool", "MAX", "AVE", "STOCHASTIC"):
         raise layer.refuse(f"pools by {layer.parameters.text('pool')}")

@@ -1,4 +1,4 @@
-"""What a prototxt says of a network's inputs: which is the image, its side, and what is done to its pixels."""
+"""Reads what a prototxt says of a network's inputs: which one is the image, its side, and how pixels are prepared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ COLOUR_ONLY = "spp's networks read the three channels of colour images; give a n
 
 @dataclass(frozen=True)
 class Pixels:
-    """What the prototxt says of its input; None or empty where it does not. ``mean`` in its order (BGR)."""
+    """What the prototxt says of the input's pixels; None or empty where it says nothing. ``mean`` is in its order
+    (BGR)."""
 
     side: int | None = None
     mean: tuple[float, ...] = ()
@@ -35,7 +36,7 @@ def excluded(layer: Block) -> bool:
 
 
 class Inputs:
-    """What a prototxt declares as its inputs, in fields of the network or in layers that read data.
+    """The inputs that a prototxt declares in fields of the network or in layers that read data.
 
     ``names`` of all, with the shape of each where it is said; ``image``: the first whose shape is an image's, else the
     first of unknown shape, else the first; ``side`` of it in pixels, where the network's own fields say so. Where
@@ -62,7 +63,7 @@ class Inputs:
 
 
 def _shapes_of_data(layer: Block) -> list[list[int]]:
-    """Shapes of the tops of a layer that makes data, as far as it says; the batch is 1 where it is not said."""
+    """Return the shapes of a data layer's tops, as far as it says them; the batch is 1 where it does not."""
     said = [
         shape.integers("dim")
         for name in ("input_param", "dummy_data_param")
@@ -75,7 +76,7 @@ def _shapes_of_data(layer: Block) -> list[list[int]]:
 
 
 def _side(dims: Sequence[int], path: Path) -> int | None:
-    """Side of a square image input of shape (N, 3, side, side); None for other inputs, such as pooled vectors."""
+    """Return the side of an image input of shape (N, 3, side, side); None for others, such as pooled vectors."""
     if len(dims) != 4 or dims[2] == dims[3] == 1:
         return None
     if dims[1] == 1:
@@ -86,7 +87,7 @@ def _side(dims: Sequence[int], path: Path) -> int | None:
 
 
 def data_layer(layer: Block, known: Pixels) -> Pixels:
-    """What a layer that reads images says of them; of several, the last word counts."""
+    """Add what a layer that reads images says of their pixels; of several such layers the last one counts."""
     sides = [side for shape in _shapes_of_data(layer) if (side := _side(shape, layer.path)) is not None]
     side = sides[0] if sides else None
     mean: Sequence[float] = ()

@@ -1,4 +1,4 @@
-"""A Caffe network as one of ours: its prototxt becomes an `Architecture`, the blobs of its .caffemodel the weights.
+"""Turns a Caffe network into ours: the prototxt becomes an `Architecture`, the .caffemodel's blobs become weights.
 
 What changes on the way:
 
@@ -40,7 +40,8 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Plan:
-    """``steps``: the trunk; ``parts``: the pooling of each part of fc6's vector, or () where ``levels`` are given."""
+    """``steps``: the trunk's layers; ``parts``: the pooling of each part of fc6's vector, or () if ``levels`` are
+    given."""
 
     path: Path
     steps: tuple[Step, ...]
@@ -52,7 +53,7 @@ class _Plan:
 
 
 def read_graphs(paths: Sequence[Path]) -> tuple[Graph, Graph]:
-    """The part of the network that has the trunk, and the part that has the fc layers: one file, or two.
+    """Read the part of the network with the trunk and the part with the fc layers, from one file or two.
 
     Raises:
         UsageProblem: more than two files.
@@ -70,10 +71,10 @@ def read_graphs(paths: Sequence[Path]) -> tuple[Graph, Graph]:
 
 
 def refuse_other_channels(trunk: Graph, blobs: Blobs) -> None:
-    """Say at once that a network reads grey images, or others than those of three channels, which its weights show.
+    """Refuse a network whose weights show that it reads grey images, or any but images of three channels.
 
     Raises:
-        BadInput: it does.
+        BadInput: it does not read three channels.
     """
     maps = trunk.result if isinstance(trunk.result, Maps) else trunk.result.parts[0]
     first = next((step for step in maps.steps if step.layer.kind == "conv"), None)
@@ -105,8 +106,9 @@ def import_network(
         classes: names of the outputs; None for ``class_0000`` and so on.
 
     Raises:
-        BadInput: what cannot be expressed, weights that are missing or do not fit; names the layer and the file.
-        UsageProblem: the pyramid or the side of the input is not known, or said in two ways.
+        BadInput: a layer cannot be expressed, or weights are missing or do not fit; the text names the layer and the
+            file.
+        UsageProblem: the pyramid or the side of the input is not known, or is given twice.
     """
     trunk, head = graphs
     side = side or trunk.pixels.side
@@ -174,7 +176,7 @@ def _plan(trunk: Graph, head: Graph, side: int, levels: tuple[int, ...]) -> _Pla
 
 
 def _trunk_size(steps: Sequence[Step], side: int, path: Path) -> tuple[int, int]:
-    """Side and channels of the last map; refuses a trunk that `build_trunk` cannot build."""
+    """Return side and channels of the last map; refuse a trunk that `build_trunk` cannot build."""
     cells, channels = side, 3
     seen: set[str] = set()
     for step in steps:
@@ -200,7 +202,7 @@ def _trunk_size(steps: Sequence[Step], side: int, path: Path) -> tuple[int, int]
 
 
 def _pooled(cells: int, pool: Layer) -> int:
-    """Caffe's size of a pooled map: a last window may hang over the border, but must begin inside it."""
+    """Return Caffe's size of a pooled map: the last window may reach over the border, but must begin inside it."""
     if pool.size == GLOBAL:
         return 1
     span = cells + 2 * pool.padding - pool.size
@@ -271,7 +273,7 @@ class _Weights:
         state[f"{key}.bias"] = bias
 
     def _tensor(self, blob: Blob, name: str, shape: tuple[int, ...], what: str) -> torch.Tensor:
-        # Caffe once wrote every blob with four lengths: a bias was 1 x 1 x 1 x n, fc weights 1 x 1 x out x in.
+        # Old versions of Caffe gave every blob four lengths: a bias was 1 x 1 x 1 x n, fc weights 1 x 1 x out x in.
         written = (*([1] * (len(shape) - len(blob.shape))), *blob.shape)
         extra, written = written[: len(written) - len(shape)], written[len(written) - len(shape) :]
         if written != shape or set(extra) - {1} or len(blob.values) != prod(shape):
@@ -290,7 +292,7 @@ class _Weights:
 
 
 def _channels_fastest(weight: torch.Tensor, levels: Sequence[int], channels: int) -> torch.Tensor:
-    """Columns of ``weight`` (out, sum of C * n * n): (C, n, n) of each level -> (n, n, C)."""
+    """Re-order the columns of ``weight`` (out, sum of C * n * n): (C, n, n) of each level -> (n, n, C)."""
     parts = torch.split(weight, [channels * n * n for n in levels], dim=1)
     ordered = [
         part.reshape(-1, channels, n, n).permute(0, 2, 3, 1).flatten(1) for part, n in zip(parts, levels, strict=True)

@@ -1,7 +1,7 @@
-"""Protocol buffers' text format, as Caffe's .prototxt files are written in it.
+"""Reads protocol buffers' text format, in which Caffe's .prototxt files are written.
 
-The grammar alone: fields, nested blocks, lists, comments. What fields mean is `caffe_graph`'s business, so that a file
-of any age of Caffe can be read. Nothing in it is ever executed.
+Only the grammar is known here: fields, nested blocks, lists, comments. `caffe.graph` knows what fields mean, so that
+files of every version of Caffe can be read. Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from sppcli.errors import BadInput, MissingInput
 from sppcli.runtime.inputs import read_regular
 
-# Deeper than any description of a network; below Python's own limit of recursion.
+# Deeper nesting than any description of a network has, but below Python's limit of recursion.
 _DEPTH = 50
 _TOKEN = re.compile(
     r"""(?P<space>(?:\s|\#[^\n]*)+)
@@ -48,7 +48,7 @@ class Block:
         return [value for value in self.values.get(name, ()) if isinstance(value, str)]
 
     def text(self, name: str, default: str = "") -> str:
-        """The scalar ``name``; of several, as in protocol buffers, the last."""
+        """The scalar ``name``; of several the last, as in protocol buffers."""
         return (self.texts(name) or [default])[-1]
 
     def integers(self, name: str) -> list[int]:
@@ -97,7 +97,7 @@ def read_prototxt(path: Path) -> Block:
 
 
 def decoded(data: bytes) -> str:
-    """The text of a file in UTF-8, with a byte order mark or without, or in UTF-16 with one; `UnicodeDecodeError`."""
+    """Decode UTF-8 with or without a byte order mark, or UTF-16 with one; raises `UnicodeDecodeError` for others."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = data.decode("utf-16")
         if not any(letter.isascii() for letter in text):  # bytes that only happen to begin so

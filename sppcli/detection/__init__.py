@@ -1,1 +1,1 @@
-"""What detectors are trained on and run with: the images of a split, their networks, models and stored features."""
+"""What detectors are trained and run with: the images of a split, networks, models and stored features."""

@@ -101,7 +101,7 @@ class Detector:
             nms, nms_again, max_per_image: see `scoring.DetectSettings`.
 
         Raises:
-            MissingInput: a file is not there; says which command makes it.
+            MissingInput: a file is not there; the text says which command makes it.
             BadArtefact, BadInput, StaleArtefact, UsageProblem: see the class.
         """
         if not places:
@@ -139,7 +139,7 @@ class Detector:
 
 
 class _Warnings(NoProgress):
-    """Who loads a detector from Python reads Python's warnings."""
+    """Turns warnings into Python's own, for detectors that are loaded from Python."""
 
     def warn(self, text: str) -> None:
         warnings.warn(text, stacklevel=2)

@@ -1,4 +1,4 @@
-"""What is computed of each image for features.h5: SPP-net's conv maps, or R-CNN's features of its windows."""
+"""Computes each image's part of features.h5: SPP-net's conv maps, or R-CNN's features of its regions."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Extraction(Protocol):
     together: int
 
     def keys(self) -> tuple[str, ...]:
-        """Of each image of the proposals: images with equal keys have equal arrays."""
+        """A key for each image of the proposals: images with equal keys have equal arrays."""
 
     def keys_in(self, features: Features) -> tuple[str, ...]:
-        """The same of the images of an earlier file with the same settings."""
+        """The keys of the images in an earlier file with the same settings."""
 
     def names(self, index: int) -> dict[str, str]:
         """Name of each array of an image -> its name in the file, where the image has row ``index``."""
@@ -94,9 +94,9 @@ class MapExtraction:
 
 
 class WindowExtraction:
-    """R-CNN's features of the image's windows: its objects, which training asks for, and its proposals.
+    """R-CNN's features of the image's regions: its objects, which training asks for, and its proposals.
 
-    Windows fill the network's batches, so that images come one by one.
+    Regions fill the network's batches, so that images come one by one.
     """
 
     together = 1

@@ -24,7 +24,7 @@ from sppcli.structures import Annotations, BoolArray, IntArray
 Float64 = npt.NDArray[np.float64]
 
 CROWD_COVER = 0.5
-"""Share of a proposal inside a crowd from which on it is no negative example."""
+"""A proposal with at least this share inside a crowd is no negative example."""
 
 
 @dataclass(frozen=True)

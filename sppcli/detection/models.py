@@ -31,13 +31,13 @@ class ModelPaths:
 
     @classmethod
     def in_folder(cls, folder: Path) -> ModelPaths:
-        """The default names in ``folder``."""
+        """The files with the default names in ``folder``."""
         plain = cls()
         return cls(folder / plain.features, folder / plain.svm, folder / plain.bbox)
 
 
 class Model(NamedTuple):
-    """What was trained on one network."""
+    """The SVMs and box regressors that were trained on one network."""
 
     svm: SvmModel
     bbox: BoxModel | None
@@ -72,7 +72,7 @@ def read_models(paths: Sequence[ModelPaths], bbox: str, svd: tuple[int, ...]) ->
 
 
 def _check_svd(models: Sequence[SvmModel | BoxModel]) -> None:
-    """Whether there are whole fc layers to truncate."""
+    """Refuse models without whole fc layers to truncate."""
     for model in models:
         if model.record.svd:
             ranks = ",".join(map(str, model.record.svd))
@@ -84,7 +84,7 @@ def _check_svd(models: Sequence[SvmModel | BoxModel]) -> None:
 
 
 def same_proposals(models: Sequence[Model]) -> dict[str, Any]:
-    """How all models' windows are made; they score the same ones.
+    """Return how the proposals of all models are made; the models must score the same ones.
 
     Raises:
         StaleArtefact: models that were trained on different ones.
@@ -100,7 +100,7 @@ def same_proposals(models: Sequence[Model]) -> dict[str, Any]:
 
 
 def model_inputs(models: Sequence[Model]) -> dict[str, str]:
-    """Name and fingerprint of each file, for the header of what is made from them."""
+    """Name and fingerprint of each file, for the header of a file that is made from them."""
     return {
         **numbered("svm", [svm.header.fingerprint for svm, _ in models]),
         **numbered("bbox", [bbox.header.fingerprint if bbox else None for _, bbox in models]),

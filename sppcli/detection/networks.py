@@ -1,4 +1,4 @@
-"""The network behind conv maps, its fc layers, and how windows are read through them."""
+"""Loads the network that made the conv maps and its fc layers, and makes the reader of regions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def head_of(
 ) -> tuple[FcHead | None, str]:
     """As `load_head`, of a ``network``, which pool5 does not need.
 
-    ``truncate``: how.
+    ``truncate``: the function that truncates.
     """
     if layer == "pool5":
         if svd:
@@ -84,7 +84,7 @@ def head_of(
 
 
 def record_of(network: Network) -> NetworkRecord:
-    """What artefacts store of ``network``."""
+    """What artefacts record of ``network``."""
     return NetworkRecord(
         network.backbone,
         network.cut,
@@ -101,9 +101,9 @@ def record_of(network: Network) -> NetworkRecord:
 def window_reader(
     scales: tuple[int, ...], record: FeatureRecord, head: FcHead | None, device: torch.device | None = None
 ) -> WindowReader:
-    """What turns maps and boxes into the features that ``record`` describes, not yet normalised.
+    """Make the reader that turns maps and boxes into the features that ``record`` describes, not yet normalised.
 
-    ``device``: a GPU to pool windows and run the ``head`` on; None for the CPU.
+    ``device``: a GPU to pool regions and run the ``head`` on; None for the CPU.
     """
     if head is not None:
         head = head.moved(device, record.precision)

@@ -1,4 +1,4 @@
-"""A new image as the scorer of a trained model sees it."""
+"""Prepares a new image for the scorer of a trained model."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class ImageReader:
         return Scorer(self.svm, self.bbox, self.scales, self._heads, self._device)
 
     def read(self, image: ByteImage, size: tuple[int, int], name: str) -> Maps | Vectors:
-        """What the scorer reads of ``image`` (H, W, 3); ``size``: the height and width its windows refer to."""
+        """Compute what the scorer reads of ``image`` (H, W, 3); ``size``: the height and width that its regions refer
+        to."""
         if self._crops:
             return RcnnVectors(self._crops, image, size, name)
         return HeldMaps(size, tuple(maps[0] for maps in self._extractor.batch([image], self.scales, [name])))

@@ -1,7 +1,7 @@
-"""What stages that work image by image have in common: which images are to do, which are left out, and the final table.
+"""Common parts of stages that work image by image: which images are to be done or left out, and the final table.
 
-Images are known by a key: that of equal images is equal, so that what one of them was found to hold serves them all,
-in this run and, from its parts or its output, in the next.
+Images are known by a key, which is equal for equal images, so that the result of one serves them all, in this run and,
+from its parts or its output, in the next.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ListedImages:
         return cls(ids, tuple(name_in(root, item.path) for item in images), tuple(digests), unreadable)
 
     def fingerprint(self) -> str:
-        """Of ids, places and contents, for the header of what is made from the images."""
+        """Digest of ids, places and contents, for the header of a file that is made from the images."""
         return digest_of([list(row) for row in zip(self.ids, self.paths, self.digests, strict=True)])
 
 
@@ -78,7 +78,7 @@ class PerImage:
         return len(self.keys)
 
     def leave_out(self, row: int, reason: str) -> None:
-        """The image, and with it those equal to it, is no longer to do."""
+        """Leave out the image, and with it those equal to it."""
         self._problems[self.keys[row]] = reason
 
     def skip(self, row: int, problem: SppError) -> None:

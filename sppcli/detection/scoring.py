@@ -1,4 +1,4 @@
-"""Scoring the windows of one image, by one network's models or by several: from features.h5 and from new images."""
+"""Scores the proposals of one image by the models of one network or several, from features.h5 or for new images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectSettings:
-    """``min_score``: windows that score at or below it are dropped; ``nms``: IoU above which the worse box goes;
-    ``nms_again``: once more on the corrected boxes.
+    """``min_score``: proposals that score at or below it are dropped; ``nms``: IoU above which the worse box is
+    dropped; ``nms_again``: whether this is done once more on the corrected boxes.
     """
 
     nms: float = DEFAULT.nms
@@ -52,17 +52,18 @@ class Scorer:
         self.svm = svm
         self.bbox = bbox
         self._svm_reader = _reader(svm.record, scales, heads[0], device)
-        # Regressors of the SVMs' own features need no reader of theirs, whose fc layers would lie on a GPU twice.
+        # Regressors that read the SVMs' features need no reader of their own, whose fc layers would lie on a GPU twice.
         shared = bbox is None or replace(bbox.record, network=svm.record.network) == svm.record
         self._bbox_reader = None if bbox is None or shared else _reader(bbox.record, scales, heads[1], device)
 
     def score(self, maps: Maps | Vectors, windows: Boxes) -> tuple[UniqueWindows, FloatArray]:
-        """Features of the windows and their scores (N, classes); windows that see the same cells are scored once."""
+        """Features of the proposals and their scores (N, classes); proposals on the same cells are scored once."""
         features = self._svm_reader.unique(maps, windows)
         return features, features.spread(features.values @ self.svm.weights.T + self.svm.biases)
 
     def corrected(self, maps: Maps | Vectors, boxes: Boxes, features: FloatArray, label: int) -> Boxes:
-        """``boxes`` (N, 4) moved by the regressor of class ``label`` and clipped; as they are where it has none."""
+        """Correct ``boxes`` (N, 4) by the regressor of class ``label`` and clip them; without one they stay as they
+        are."""
         regressor = self._regressor(label)
         if regressor is None or not len(boxes):
             return boxes
@@ -83,13 +84,13 @@ class Scorer:
 
     @staticmethod
     def _correct(boxes: Boxes, targets: FloatArray, size: tuple[int, int], convention: str) -> Boxes:
-        # A side that would grow a hundredfold is no prediction, and its exponential might not be finite.
+        # A side that would grow a hundredfold is no sensible prediction, and its exponential might not be finite.
         limited = np.concatenate([targets[:, :2], np.clip(targets[:, 2:], -4.6, 4.6)], axis=1)
         return clip(narrowed(decode(widened(boxes, convention), limited), convention).astype(np.float32), *size)
 
 
 class UnionScorer:
-    """One scorer, or several over the same windows: suppression goes over the union of their scored windows
+    """One scorer, or several over the same proposals: non-maximum suppression runs on the union of what they scored
     (paper, "Model combination for detection").
 
     ``scorers`` know the same classes in the same order.
@@ -100,9 +101,9 @@ class UnionScorer:
         self.settings = settings
 
     def __call__(self, maps: Sequence[Maps | Vectors], windows: Boxes) -> ImageDetections:
-        """Windows above the score, suppressed, corrected, clipped to the image, and suppressed once more.
+        """Regions above the score, suppressed, corrected, clipped to the image, and suppressed once more.
 
-        ``maps``: the image as each scorer's network sees it. Each window kept is corrected by the regressor of the
+        ``maps``: the image as each scorer's network sees it. Each region kept is corrected by the regressor of the
         scorer whose score it carries.
         """
         from sppcli.geometry.nms import nms
@@ -110,7 +111,7 @@ class UnionScorer:
         scored = [scorer.score(mine, windows) for scorer, mine in zip(self.scorers, maps, strict=True)]
         found: list[tuple[Boxes, FloatArray, int]] = []
         for label in range(len(self.scorers[0].svm.classes)):
-            # Row i of the union is window i % N with the score of scorer i // N.
+            # Row i of the union is region i % N with the score of scorer i // N.
             scores = np.concatenate([values[:, label] for _, values in scored])
             rows = np.flatnonzero(scores > self.settings.min_score)
             kept = rows[nms(windows[rows % len(windows)], scores[rows], self.settings.nms)]
@@ -148,6 +149,6 @@ class _Reader:
 def _reader(
     record: FeatureRecord, scales: tuple[int, ...], head: FcHead | None, device: torch.device | None
 ) -> _Reader:
-    # Without fc layers the features go to the CPU anyway.
+    # Without fc layers the features are needed on the CPU anyway.
     place = None if head is None else device
     return _Reader(window_reader(scales, record, head, place), Normaliser(record.normalize, record.factor))

@@ -1,4 +1,4 @@
-"""Windows, conv maps and ground truth of the images of one split: what training and detection go through."""
+"""Proposals, conv maps and ground truth of the images of one split, for training and detection."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SplitData:
         return self._as_seen(image, self.proposals.of(self._proposal_rows[self.image_id(image)]))
 
     def objects_and_windows(self, image: ImageRef) -> Boxes:
-        """What the trainings choose examples from: ground-truth boxes first, then region proposals, as the release."""
+        """What trainings choose examples from: ground-truth boxes first, then region proposals, as in the release."""
         return np.concatenate([self.truth(image).boxes, self.windows(image)])
 
     def most_windows(self) -> int:
@@ -63,7 +63,7 @@ class SplitData:
         return max((len(self.objects_and_windows(image)) for image in self.images), default=0)
 
     def maps(self, image: ImageRef) -> ImageMaps | ImageVectors:
-        """The image's conv maps, or R-CNN's features of its windows: what a `WindowReader` reads."""
+        """The image's conv maps, or R-CNN's features of its regions: what a `WindowReader` reads."""
         if self.features.rcnn:
             return self.features.vectors(image.index)
         return self.features.maps(image.index, mirrored=image.mirrored)

@@ -1,4 +1,4 @@
-"""Truncated fc layers: computed, or kept in a file beside the model that reads them."""
+"""Truncated fc layers, which are computed or read from a file beside the model that uses them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def truncated(head: FcHead, layer: str, ranks: tuple[int, ...], digest: str) -> 
 
 
 class SvdCache:
-    """As `truncated`, whose result serves later runs: it takes 14 seconds at ZF-5's size.
+    """As `truncated`, but keeps the result for later runs: computing it takes 14 seconds at ZF-5's size.
 
     ``svm.h5`` has ``svm.h5.svd-1024-256.safetensors`` beside it: the factors of each layer, and the digest of what they
     were made from. A file of another digest is replaced; so is a damaged one, with a warning.

@@ -1,4 +1,4 @@
-"""How the trainings of linear models read their windows, and the provenance of what is learnt."""
+"""Plans the training of linear models: how features of regions are made, and the provenance of the result."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def choose_levels(
     network: NetworkRecord, layer: str, pyramid: tuple[int, ...] | None, head: FcHead | None
 ) -> tuple[int, ...]:
-    """The pyramid to pool with: what the fc layers read, what was asked for, what the network has, or the paper's.
+    """Choose the pyramid: the one that the fc layers read, the one asked for, the network's own, or the paper's.
 
     Raises:
-        UsageProblem: a pyramid that the fc layers cannot read.
+        UsageProblem: the fc layers cannot read the pyramid.
     """
     if head is not None:
         if pyramid is not None and pyramid != head.levels:
@@ -46,7 +46,7 @@ def choose_levels(
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
-    """How windows are read and their features normalised: see `paper.Recipe`. ``pyramid`` None: the network's.
+    """How features of regions are made and normalised: see `paper.Recipe`. ``pyramid`` None: the network's.
 
     ``layer`` None: pool5 of conv maps; of R-CNN's features the layer that they are. ``svd``: ranks that its fc layers
     are truncated to, () for none; ``precision``: theirs, one of `nets.maps.PRECISIONS`.
@@ -75,7 +75,7 @@ class WindowSettings:
         factor: float = 1.0,
         rcnn: RcnnRecord | None = None,
     ) -> FeatureRecord:
-        """What a model stores, so that detection reads windows the same way."""
+        """The record that a model stores, so that detection makes features in the same way."""
         side = float(network.input_size) if self.window_side == "input" else network.input_cells * network.stride
         return FeatureRecord(
             network,
@@ -95,7 +95,7 @@ class WindowSettings:
 
 @dataclass(frozen=True)
 class Training:
-    """What the two trainings share: how windows are read, and the provenance of what is learnt.
+    """What the two trainings share: how regions are read, and the provenance of what is learnt.
 
     ``device``: see `networks.window_reader`. ``settings`` and ``inputs`` go into the header; ``source`` too, with where
     the fc layers were read from.
@@ -120,7 +120,7 @@ class Training:
         return self.windows.record(features.network, self.levels, self.head_digest, factor, features.rcnn)
 
     def warn_of_data(self, progress: Progress) -> None:
-        """What was left out of the training and why."""
+        """Warn of images that are left out of the training."""
         for warning in self.data.dataset.remarks():
             progress.warn(warning)
         missing = self.data.missing
@@ -132,15 +132,15 @@ class Training:
 
 
 MEASURED = 200
-"""Images, and windows of each, whose mean feature length is measured: the release's numbers."""
+"""How many images, and regions of each, the mean feature length is measured on: the release's numbers."""
 
 
 def measure_normaliser(
     data: SplitData, reader: WindowReader, windows: WindowSettings, rng: np.random.Generator
 ) -> Normaliser:
-    """What brings features of ``data``'s windows to a mean length of ``windows.feature_norm``.
+    """Make the normaliser that brings features of ``data``'s regions to a mean length of ``windows.feature_norm``.
 
-    Measured on at most 200 random images with at most 200 random windows of any kind each, ground-truth boxes included,
+    Measured on at most 200 random images with at most 200 random regions of any kind each, ground-truth boxes included,
     as in the release: whatever is trained on them, the same data and seed give the same factor. Vectors that are
     brought to length 1 each need no measuring.
     """
@@ -158,7 +158,7 @@ def measure_normaliser(
 def plan_training(
     data: SplitData, windows: WindowSettings, config: dict[str, Any], weights: str | None, device: str = "auto"
 ) -> Training:
-    """Settle layer, pyramid, device and provenance of a training with the options ``config``.
+    """Determine layer, pyramid, device and provenance of a training with the options ``config``.
 
     Raises:
         BadInput: no annotations.
@@ -201,7 +201,7 @@ def plan_training(
 
 
 def _fc_place(device: str, precision: str) -> tuple[torch.device | None, str]:
-    """Where fc layers run, as `window_reader` takes it, and in which precision."""
+    """Return where fc layers run, as `window_reader` takes it, and in which precision."""
     from sppcli.features.conv_maps import choose_device, choose_precision, gpu
 
     place = choose_device(device)

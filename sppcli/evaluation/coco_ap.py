@@ -1,7 +1,7 @@
 """Average precision as COCO defines it, computed by pycocotools: AP over IoU 0.50:0.95, by size, and AR.
 
-Difficult objects (VOC's) are ignored like crowds are, neither hit nor miss, but matched by IoU and once only. COCO's
-own files have none: the figures are then those of pycocotools on the files themselves.
+Difficult objects (VOC's) are ignored as crowds are, neither hit nor miss, but matched by IoU and once only. COCO's own
+files have none; their figures are those of pycocotools on the files themselves.
 
 One difference from running pycocotools by hand: annotations are numbered from 1 here. It takes an annotation whose id
 is 0 for "no match", and so misses that object.
@@ -63,17 +63,19 @@ def evaluate_coco(
     """COCO's figures over the images in ``truth``.
 
     Args:
-        detections: at most 100 of each class and image count, the best; rows of other images or classes do not.
+        detections: the best 100 of each class and image count; rows of other images or classes do not.
         truth: image id -> ground truth of every image evaluated, including those without objects.
-        classes: those that count; the mean is over those with ground truth.
+        classes: the classes to evaluate; the mean is over those with ground truth.
 
     Raises:
-        UsageProblem: a label that is not among ``classes``.
+        UsageProblem: a label is not among ``classes``.
     """
     category = {name: i for i, name in enumerate(classes, start=1)}
     foreign = sorted({label for image in truth.values() for label in image.labels} - category.keys())
     if foreign:
-        raise UsageProblem(f"objects of {', '.join(foreign)}, which are not among the classes evaluated")
+        raise UsageProblem(
+            f"there are objects of {', '.join(foreign)}, which are not among the classes evaluated; add them"
+        )
     numbers = _numbers(truth)
     written = WrittenDetections.of(detections) if isinstance(detections, Detections) else detections
     rows = _rows(written, numbers, category)
@@ -146,7 +148,7 @@ def _ground_truth(
 
 
 def _run(truth: dict[str, Any], rows: list[dict[str, Any]], images: list[int]) -> tuple[list[float], list[float]]:
-    """pycocotools' twelve figures, and AP of each category; -1 where there is nothing to find."""
+    """Return pycocotools' twelve figures, and the AP of each category; -1 where there is no object."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -157,7 +159,7 @@ def _run(truth: dict[str, Any], rows: list[dict[str, Any]], images: list[int]) -
                 for row in objects:
                     row["ignore"] = row["ignore"] or row["difficult"]
 
-    # It says on standard output what it does.
+    # pycocotools reports on standard output what it does.
     with contextlib.redirect_stdout(io.StringIO()):
         found, given = COCO(), COCO()
         given.dataset, found.dataset = truth, {**truth, "annotations": rows}

@@ -17,7 +17,7 @@ from sppcli.structures import Annotations, Localisations
 @dataclass(frozen=True)
 class LocalisationErrors:
     """Shares of the images, from 0 to 1: ``top1``, ``top5`` error in class and box; ``class_top1``, ``class_top5`` in
-    class alone. ``without_localisation``: images without a guess, which are wrong.
+    class alone. ``without_localisation``: images without a prediction, which count as wrong.
     """
 
     top1: float
@@ -58,7 +58,7 @@ def localisation_error(
 def _right(
     localisations: Localisations, objects: Annotations, threshold: float
 ) -> tuple[Sequence[bool], Sequence[bool]]:
-    """For each guess whether its class is right, and whether its box is too."""
+    """Return for each prediction whether its class is right, and whether its box is right too."""
     overlaps = iou(localisations.boxes, objects.boxes)
     classes, boxes = [], []
     for row, label in enumerate(localisations.labels):

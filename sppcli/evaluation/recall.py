@@ -1,18 +1,18 @@
-"""How many objects the windows reach: recall against the number of windows and the IoU asked for, average recall.
+"""Recall of region proposals, by their number and by IoU threshold, and average recall.
 
-An object is recalled at an IoU threshold t, by the first N windows of its image, if one of them overlaps it by t or
-more. A window may serve several objects, and its class is not asked for. Difficult objects are left out.
+An object is recalled at an IoU threshold t, by the first N proposals of its image, if one of them overlaps it by t or
+more. A proposal may recall several objects, and has no class. Difficult objects are left out.
 
 Average recall (AR) is twice the area under recall as a function of t from 0.5 to 1,
 
     AR = 2 * integral of recall(t) dt over 0.5 .. 1 = mean over objects of 2 * max(o - 0.5, 0),
 
-with o the largest IoU of the object with a window: the second form is what is computed, exactly and without a grid.
-It is 1 when every object is a window.
+with o the largest IoU of the object with a proposal; the second form is computed, exactly and without a grid.
+It is 1 when every object is a proposal.
 
 Sources: Hosang, Benenson, Dollár and Schiele, "What makes for effective detection proposals?", PAMI 2016, section 4.4
-(they let a window serve one object only; with many windows an object the numbers hardly differ); Uijlings et al., IJCV
-2013, for recall against windows.
+(they match a proposal to one object only; with many proposals per object the numbers hardly differ); Uijlings et al.,
+IJCV 2013, for recall against the number of proposals.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True)
 class ProposalRecall:
-    """How near the windows come to each of M objects, none of them difficult.
+    """How well the proposals cover each of M objects, none of them difficult.
 
     | field | shape | dtype | meaning |
     |---|---|---|---|
     | labels | M | str | class of each |
-    | counts | C | int | numbers of windows looked at, rising |
-    | overlap | (M, C + 1) | float64 | largest IoU with the first counts[i] windows of its image, last with all |
-    | windows | | float | windows an image, on average |
+    | counts | C | int | numbers of proposals to evaluate, rising |
+    | overlap | (M, C + 1) | float64 | largest IoU with the first counts[i] proposals of its image, last with all |
+    | windows | | float | mean number of proposals per image |
     """
 
     labels: tuple[str, ...]
@@ -70,7 +70,7 @@ class ProposalRecall:
         return np.asarray(reached.mean(axis=1), dtype=np.float64)
 
     def average_recall(self) -> Float64:
-        """AR by number of windows, (C + 1,) float64; NaN where there is no object."""
+        """AR by number of proposals, (C + 1,) float64; NaN where there is no object."""
         if not len(self.overlap):
             return np.full(len(self.counts) + 1, np.nan)
         return np.asarray(2 * np.maximum(self.overlap - 0.5, 0).mean(axis=0), dtype=np.float64)
@@ -79,12 +79,12 @@ class ProposalRecall:
 def reach(
     windows: Mapping[str, Boxes], annotations: Mapping[str, Annotations], counts: Sequence[int] = COUNTS
 ) -> ProposalRecall:
-    """The largest overlap of each object with the first windows of its image.
+    """The largest overlap of each object with the first proposals of its image.
 
     Args:
         windows: image id -> (N, 4) float32 in their order; an image that is not there has none.
         annotations: image id -> ground truth, of every image evaluated.
-        counts: numbers of windows to look at, at least 1, rising; all windows are looked at besides.
+        counts: numbers of proposals to evaluate, at least 1, rising; all proposals are evaluated besides.
     """
     labels: list[str] = []
     rows = [np.zeros((0, len(counts) + 1))]
@@ -97,7 +97,7 @@ def reach(
 
 
 def _best(windows: Boxes, objects: Boxes, counts: Sequence[int]) -> Float64:
-    """Largest IoU of each object (M, 4) with the first counts[i] windows (N, 4), and with all: (M, C + 1)."""
+    """Largest IoU of each object (M, 4) with the first counts[i] proposals (N, 4), and with all: (M, C + 1)."""
     if not len(windows) or not len(objects):
         return np.zeros((len(objects), len(counts) + 1))
     best = np.maximum.accumulate(iou(objects, windows), axis=1)

@@ -1,6 +1,7 @@
-"""The evaluation protocols, a line each: an option of ``spp evaluate`` by its name, and `Evaluate` by its line.
+"""The registry of evaluation protocols, one line each: the name is an option of ``spp evaluate``, the line an
+`Evaluate`.
 
-COCO's and ILSVRC's need more than boxes and labels (areas, crowds, a blacklist), and have stages of their own.
+COCO's and ILSVRC's need more than boxes and labels (areas, crowds, a blacklist), so that they have stages of their own.
 """
 
 from __future__ import annotations

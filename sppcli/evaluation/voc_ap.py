@@ -44,7 +44,7 @@ _PAIRS_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Matches:
-    """What became of the N detections of one class. All arrays are in the order of counting, highest score first.
+    """The result of matching the N detections of one class. All arrays are in the order of counting, best score first.
 
     ``order`` (N,) int64 rows of the input; ``gt`` (N,) int64 row of the ground-truth box overlapped most, -1 for
     none; ``overlap`` (N,) float64 the IoU with it; ``tp``, ``fp`` (N,) bool, both False where that box is difficult.
@@ -63,7 +63,7 @@ class VocResult:
 
     ``ap`` and ``max_recall`` are None for a class without (non-difficult) ground truth; ``mAP`` is the mean over the
     others, None where there are none. ``npos`` counts non-difficult ground truth. ``recall`` and ``precision`` hold
-    one float64 entry a detection, highest score first; NaN where nothing is defined yet (see ``precision_recall``).
+    one float64 entry per detection, highest score first; NaN where nothing is defined yet (see ``precision_recall``).
     ``n_elsewhere`` counts detections in images outside the annotations given, which were not looked at.
     """
 
@@ -99,12 +99,12 @@ def evaluate_voc(
         points: of "voc2007", see ``ap_11point``.
 
     Raises:
-        UsageProblem: a protocol or points that do not exist, or ``iou`` outside (0, 1].
+        UsageProblem: the protocol or the points do not exist, or ``iou`` is outside (0, 1].
     """
     if protocol not in get_args(Protocol):
-        raise UsageProblem(f"no protocol {protocol!r}: choose one of {', '.join(get_args(Protocol))}")
+        raise UsageProblem(f"there is no protocol {protocol!r}: choose one of {', '.join(get_args(Protocol))}")
     if points not in get_args(Points):
-        raise UsageProblem(f"no recall points {points!r}: choose one of {', '.join(get_args(Points))}")
+        raise UsageProblem(f"there are no recall points {points!r}: choose one of {', '.join(get_args(Points))}")
     position = {image_id: number for number, image_id in enumerate(annotations)}
     to_position = np.array([position.get(image_id, -1) for image_id in detections.image_ids], dtype=np.int64)
     image = to_position[detections.image]
@@ -171,8 +171,8 @@ def voc2010(
 
 
 Evaluate = Callable[..., VocResult]
-"""What a line of `registry.PROTOCOLS` leads to: ``(detections, annotations, classes, *, iou, points)``, each as by
-`evaluate_voc`; ``ap`` of the result is the protocol's figure, ``mAP`` its mean.
+"""The function that a line of `registry.PROTOCOLS` names: ``(detections, annotations, classes, *, iou, points)`` as for
+`evaluate_voc`; the result's ``ap`` is the protocol's figure, ``mAP`` its mean.
 """
 
 
@@ -287,7 +287,7 @@ def _by_class(
 
 def grouped(label: IntArray, number: int) -> list[IntArray]:
     """For each label 0 to ``number`` - 1 the rows of ``label`` (N,) that have it, ascending; others are left out."""
-    # Two bytes or less are sorted by counting, in the time of a few copies.
+    # Numbers of two bytes or less are sorted by counting, in the time of a few copies.
     keys = np.where((label >= 0) & (label < number), label, number).astype(np.min_scalar_type(number))
     ends = np.cumsum(np.bincount(keys, minlength=number + 1))
     return np.split(np.argsort(keys, kind="stable"), ends[:-1])[:number]
@@ -303,7 +303,7 @@ def _best_overlap(boxes: Boxes, image: IntArray, gt_boxes: Boxes, gt_image: IntA
     count = of_image[image]
     start = (np.cumsum(of_image) - of_image)[image]
     candidates = np.flatnonzero(count)
-    # Ragged pairs (detection, each ground truth of its image), a bounded number of them at a time.
+    # Pairs of a detection and each ground-truth box of its image are compared, a bounded number of them at a time.
     cuts = np.searchsorted(np.cumsum(count[candidates]), np.arange(_PAIRS_AT_ONCE, count.sum(), _PAIRS_AT_ONCE))
     for rows in np.split(candidates, cuts):
         if len(rows) == 0:

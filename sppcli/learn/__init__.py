@@ -1,1 +1,1 @@
-"""What is learnt from features and labels: SVMs, hard negative mining, ridge regression, networks."""
+"""Learning from features and labels: SVMs, hard negative mining, ridge regression, training of networks."""

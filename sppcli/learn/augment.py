@@ -1,7 +1,7 @@
-"""What training does to an image before the network sees it (paper, "Training the classifier"; Krizhevsky et al. 2012).
+"""Data augmentation in training (paper, "Training the classifier"; Krizhevsky et al. 2012).
 
-Draws are made for a whole batch from one generator, so that they depend on the batch's number alone and not on which
-thread or process works on which row.
+Random choices are made for a whole batch from one generator, so that they depend on the batch's number alone and not on
+which thread or process works on which row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sppcli.structures import ByteImage
 COLOURS = ("pca", "jitter", "none")
 CROPS = ("random", "corners")
 
-# Principal components of the colours of ImageNet's pixels, RGB as shares of 1: deviations and directions (columns).
+# Principal components of the colours of ImageNet's pixels, RGB from 0 to 1: deviations and directions (columns).
 _DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
 _DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
@@ -29,7 +29,7 @@ class Draws:
 
     | field | shape | meaning |
     |---|---|---|
-    | at | (B, 2) | where the crop lies, y and x as shares of the room there is |
+    | at | (B, 2) | where the crop lies: y and x as shares of the room that it has |
     | flipped | (B,) | whether it is mirrored |
     | gain, lift | (B, 3) | a pixel v of 0..255 becomes v * gain + lift, by channel |
     """
@@ -49,7 +49,7 @@ def draw(
     colour: str = "pca",
     strength: float = 0.1,
 ) -> Draws:
-    """Choices for ``count`` images.
+    """Draw the random choices for ``count`` images.
 
     ``crop``: anywhere, or one of the four corners or the centre. ``colour``: pca adds a random multiple of each
     principal component, its deviation ``strength`` (Krizhevsky et al.); jitter scales and lifts each channel by a
@@ -71,13 +71,13 @@ def draw(
 
 
 def centred(count: int) -> Draws:
-    """No choice at all: the centre crop as it is."""
+    """Choose nothing at random: centre crops, not mirrored, with unaltered colours."""
     one, zero = np.ones((count, 3), dtype=np.float32), np.zeros((count, 3), dtype=np.float32)
     return Draws(np.full((count, 2), CENTRE), np.zeros(count, dtype=np.bool_), one, zero)
 
 
 def crops(images: Sequence[ByteImage], side: int, draws: Draws) -> ByteImage:
-    """A square of ``side`` pixels from each (H, W, 3) image: (B, side, side, 3).
+    """Crop a square of ``side`` pixels from each (H, W, 3) image: (B, side, side, 3).
 
     Raises:
         ValueError: an image smaller than the crop.

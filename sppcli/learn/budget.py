@@ -1,7 +1,7 @@
-"""How many samples fit into an amount of memory, and how many trainings at once.
+"""How many samples fit into an amount of memory, and how many trainings can run at once.
 
-Bytes that a training process holds: the program itself, the windows of the images that are pooled and scored just now
-(float32), the samples of every class (float16), and what is trained on (`TRAINED`), a class a thread.
+A training process holds the program itself, the features of the images that are being pooled and scored (float32), the
+samples of every class (float16), and for each class in training a copy of its samples (`TRAINED` bytes per number).
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 PROGRAM = 300 * 2**20
-"""Python, the libraries, the lists of windows and annotations, the conv maps of an image."""
+"""Bytes of Python, the libraries, the lists of proposals and annotations, and the conv maps of an image."""
 
 TORCH = 500 * 2**20
-"""What fc layers take beside their weights: the library that runs them."""
+"""Bytes that fc layers take besides their weights: the library that runs them."""
 
 IMAGES = 3
-"""Images whose windows are held at once: one being scored, one waiting, one being pooled."""
+"""Images whose features are held at once: one is scored, one waits and one is pooled."""
 
 TRAINED = 8 + 16
-"""Bytes of a number that is trained on: in float64, and with its index in liblinear's own list if it is not 0."""
+"""Bytes per number of a sample in training: in float64, and with its index in liblinear's own list if it is not 0."""
 
 WORKER = 150 * 2**20
-"""Another process that trains: Python and scikit-learn."""
+"""Bytes of each further training process: Python and scikit-learn."""
 
 LEAST = 100
-"""Samples that a class may hold whatever the memory."""
+"""Samples that a class may hold however little memory there is."""
 
 
 def for_samples(memory: int, dimensions: int, windows: int, head: int = 0) -> int:
-    """What ``memory`` leaves beside the program and the images; not negative.
+    """Bytes of ``memory`` that the program and the images leave for samples; not negative.
 
-    ``dimensions``: the most numbers that a window has on its way; ``windows`` of an image at most; ``head``: bytes of
-    the fc layers, 0 without.
+    ``dimensions``: the most numbers that a region has at any step; ``windows``: the most regions of an image; ``head``:
+    bytes of the fc layers, 0 without any.
     """
     return max(0, memory - PROGRAM - (TORCH + head if head else 0) - IMAGES * windows * dimensions * 4)
 
 
 @dataclass(frozen=True)
 class SvmBudget:
-    """Of SVMs of ``classes`` classes on ``dimensions`` numbers; ``room``: bytes for samples, see `for_samples`."""
+    """Memory of the SVMs of ``classes`` classes on ``dimensions`` numbers; ``room``: bytes from `for_samples`."""
 
     room: int
     dimensions: int
@@ -47,7 +47,7 @@ class SvmBudget:
 
     @property
     def samples(self) -> int:
-        """Samples that a class may hold: all classes full in float16, and one of them being trained.
+        """Samples that a class may hold, so that all classes can be full in float16 while one of them is trained.
 
         It does not depend on the number of threads, which would make the result depend on it.
         """
@@ -55,10 +55,10 @@ class SvmBudget:
         return max(LEAST, self.room // each)
 
     def at_once(self, samples: Sequence[int]) -> int:
-        """Classes that may be trained at the same time, a process each, on so many samples each; at least 1."""
+        """Number of classes, at least 1, that can be trained at once in a process each, on so many ``samples``."""
         free = self.room - self.classes * self.samples * self.dimensions * 2
         largest = max(samples, default=0) * self.dimensions
         if largest * TRAINED + WORKER > free / 2:
             return 1
-        # Each has a copy of the samples besides, to be handed over in.
+        # Each process also has a copy of the samples, in which they are handed over.
         return free // (largest * (TRAINED + 2) + WORKER)

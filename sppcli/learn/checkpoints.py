@@ -1,4 +1,4 @@
-"""A training kept on disk while it runs: weights, momentum and position in one safetensors file."""
+"""Checkpoints of a running training: weights, momentum and position in one safetensors file."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _KEY = "spp_checkpoint"
 
 
 class Keeper(Protocol):
-    """Where a training is kept while it runs. A position is JSON; what it says is the training's own affair."""
+    """Keeps checkpoints of a training. A position is JSON whose meaning is known to the training alone."""
 
     def load(self) -> tuple[dict[str, Any], Tensors] | None:
-        """Where to go on, or None to begin."""
+        """Return the checkpoint to go on from, or None to begin."""
 
     def save(self, position: Callable[[], dict[str, Any]], tensors: Callable[[], Tensors], *, milestone: bool) -> None:
-        """Offered after every step; both are what `load` must give back. ``milestone``: an epoch or a check is over."""
+        """Called after every step; `load` must return both values. ``milestone``: an epoch or a check has ended."""
 
 
 class Checkpoints:
     """A `Keeper` in the file ``path``, written at most every ``seconds``.
 
     Args:
-        path: of the file; its folder must exist.
-        fingerprint: of all that decides the training; a file of another one is not gone on with.
-        seconds: between two writes; 0 writes after every step.
+        path: the checkpoint file; its folder must exist.
+        fingerprint: digest of all that decides the training; a file with another one is not used.
+        seconds: time between two writes; 0 writes after every step.
         writes: False in processes that only read, where several train together.
-        on_milestone: told of the position at each.
+        on_milestone: called with the position at each milestone.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Checkpoints:
         self._written = time.monotonic()
 
     def load(self) -> tuple[dict[str, Any], Tensors] | None:
-        """The training that was interrupted, if there is one.
+        """Return the checkpoint of an interrupted training, if there is one.
 
         Raises:
-            UsageProblem: it has other settings, network or images.
+            UsageProblem: it was made with other settings, another network or other images.
             BadInput: the file is damaged.
         """
         if not self.path.exists():
@@ -85,6 +85,6 @@ class Checkpoints:
             self.on_milestone(position())
 
     def discard(self) -> None:
-        """The training is over, or begun anew."""
+        """Remove the checkpoint: the training is over, or begins anew."""
         if self.writes:
             self.path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
-"""Fine-tuning of the fc layers on pooled windows (paper, section 4.1 "Fine-tuning"); the conv maps never change.
+"""Fine-tuning of the fc layers on pooled regions (paper, section 4.1 "Fine-tuning"); the conv maps never change.
 
-fc6, fc7 and a new fc8 of one output a class and one for the background. A mini-batch is a quarter windows with an IoU
-of at least 0.5 with an object, the rest with one in [0.1, 0.5). SGD with momentum; biases learn at twice the rate and
-do not decay, as in the release. New fc layers, which the paper does not have, learn in a fraction of the mini-batches
-with AdamW (Loshchilov and Hutter 2019). The weights with the lowest loss on validation windows are kept.
+Trained are fc6, fc7 and a new fc8 with one output per class and one for the background. A quarter of each mini-batch
+are regions with an IoU of at least 0.5 with an object; the rest have one in [0.1, 0.5). The optimiser is SGD with
+momentum; biases learn at twice the rate and do not decay, as in the release. New fc layers, which the paper does not
+have, need a fraction of the mini-batches with AdamW (Loshchilov and Hutter 2019). The weights with the lowest loss on
+validation regions are kept.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ class FinetuneConfig:
 
     Args:
         schedule: (mini-batches, learning rate), one after the other.
-        batch: windows a mini-batch.
+        batch: regions per mini-batch.
         optimiser: sgd or adamw.
-        momentum: of SGD.
+        momentum: SGD's.
         weight_decay: None for the optimiser's usual one, `USUAL_DECAY`.
-        check: mini-batches between two looks at the validation windows.
-        seed: of the draws and the dropout.
+        check: mini-batches between two validations.
+        seed: decides the draws and the dropout.
     """
 
     schedule: tuple[tuple[int, float], ...]
@@ -68,26 +69,27 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """Pooled windows: ``features`` (N, bins * C) float16, ``labels`` (N,) int64, 0 for the background."""
+    """Pooled regions: ``features`` (N, bins * C) float16, ``labels`` (N,) int64, 0 for the background."""
 
     features: Half
     labels: IntArray
 
 
 class Rounds(Protocol):
-    """Mini-batches drawn some at a time: pooling a window costs more than training on it."""
+    """Draws several mini-batches at a time, as pooling a region costs more than training on it."""
 
     @property
     def batches(self) -> int:
-        """Mini-batches a round."""
+        """Mini-batches per round."""
 
     def draw(self, number: int) -> Windows:
-        """The windows of round ``number``, mini-batch after mini-batch; the same number gives the same windows."""
+        """Draw the regions of round ``number``, mini-batch after mini-batch; the same number gives the same regions."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """``step`` mini-batches done: their mean loss since the last check, loss and error on the validation windows."""
+    """After ``step`` mini-batches: their mean loss since the last check, and loss and error on the validation
+    regions."""
 
     step: int
     rate: float
@@ -121,7 +123,7 @@ def finetune(
     The same draws, config and number of threads give the same weights, in one go or resumed.
 
     Returns:
-        What each look at the validation windows found, and the step whose weights were kept (0: the first ones).
+        The result of each validation, and the step whose weights were kept (0: the first ones).
     """
     device = device or torch.device("cpu")
     progress = progress or NoProgress()
@@ -189,7 +191,7 @@ class _Run:
         at.step, at.loss, at.since = at.step + 1, at.loss + float(loss.detach()), at.since + 1
 
     def look(self, validation: Windows) -> None:
-        """Judge the weights on the validation windows, and keep them if they are the best so far."""
+        """Validate the weights, and keep them if they are the best so far."""
         at = self.at
         loss, error = judge(self.model, validation, self.device)
         rate = self.config.rate_at(max(0, at.step - 1))
@@ -245,7 +247,7 @@ def judge(model: SppClassifier, windows: Windows, device: torch.device) -> tuple
 
 @dataclass(frozen=True)
 class Candidates:
-    """Windows of all images that may be drawn: ``image``, ``window`` (N,) say which, ``labels`` (N,) what it shows."""
+    """Regions that may be drawn: ``image`` and ``window`` (N,) identify them, ``labels`` (N,) are their classes."""
 
     image: IntArray
     window: IntArray
@@ -267,11 +269,11 @@ def draw_round(
     rng: np.random.Generator,
     evenly: bool = False,
 ) -> Candidates:
-    """``batches`` mini-batches of ``batch`` windows, a quarter of each objects.
+    """Draw ``batches`` mini-batches of ``batch`` regions, a quarter of each from the foreground.
 
-    As in the release without repetition, as far as there are enough; small data sets, where its draw fails, go through
-    all of their windows again in another order. ``evenly``: each class has an even part of the objects, however few
-    windows show it.
+    As in the release, none is drawn twice as long as there are enough. Small data sets, where the release's draw fails,
+    go through all of their regions again in another order. ``evenly``: each class has an equal part of the foreground,
+    however few regions show it.
     """
     part = max(1, round(0.25 * batch)) if len(background.labels) else batch
     wanted = part * batches
@@ -297,7 +299,7 @@ def _laps(count: int, wanted: int, rng: np.random.Generator) -> IntArray:
 
 
 def _even_laps(labels: IntArray, wanted: int, rng: np.random.Generator) -> IntArray:
-    """Rows of ``labels`` (N,), a class after the other in turn."""
+    """Draw rows of ``labels`` (N,), taking the classes in turn."""
     present = np.unique(labels)
     each = -(-wanted // len(present))
     rows = [np.flatnonzero(labels == label) for label in present]

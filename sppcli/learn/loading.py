@@ -1,4 +1,4 @@
-"""Images on their way into training: decoded and resized by threads, kept in memory as far as they fit, batched ahead.
+"""Loads images for training: threads decode and resize them, as many as fit stay in memory, batches are made ahead.
 
 Decoding and resizing leave Python's lock, so threads keep the cores busy without copies between processes.
 """
@@ -48,7 +48,7 @@ class InMemory:
 
 
 class ImageFiles:
-    """Samples that are files: each decoded, and resized so that its shorter side is ``side`` pixels.
+    """Samples in files, which are decoded and resized to a shorter side of ``side`` pixels.
 
     The first ``cache_bytes`` of them stay in memory; what does not fit is decoded again in each epoch.
 
@@ -86,7 +86,8 @@ class Batch:
 
 
 def batches(samples: Samples, work: Iterable[tuple[IntArray, Draws | None]], side: int) -> Generator[Batch, None, None]:
-    """The batches of ``work``, (sample indices, choices or None for centre crops) each, in order and made ahead."""
+    """Make the batches of ``work``, (sample indices, choices or None for centre crops) each, in order and in
+    advance."""
     threads = cpu_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
 

@@ -1,9 +1,9 @@
-"""Hard-negative mining for one class: which windows are kept as negatives, when to train, what is dropped again.
+"""Hard negative mining for one class: which proposals are kept as negatives, when to train, what is dropped again.
 
-A pass over all images takes the windows that the class's SVM wrongly scores above -1 and trains again at its end (the
-paper's round). If there is no room for all, an even draw of them stays, not the worst: among the worst are the objects
-that nobody annotated. With ``retrain_after`` it also trains on the way, as the
-release does. After each training, negatives that score below -1.2 are dropped; they may come back.
+A pass over all images adds the negatives that the class's SVM scores above -1, and trains again at its end (the paper's
+round). If there is no room for all, a uniform draw of them stays rather than the highest scores, among which are the
+objects that nobody annotated. With ``retrain_after`` it also trains during the pass, as the release does. After each
+training, negatives that score below -1.2 are dropped; they may come back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sppcli.structures import FloatArray, Floats
 Int64 = npt.NDArray[np.int64]
 Half = npt.NDArray[np.float16]
 
-# Rows that are moved, converted or scored at a time.
+# How many rows are moved, converted or scored at a time.
 _BLOCK = 512
 
 
@@ -40,7 +40,8 @@ class MiningSettings:
 
     @property
     def most(self) -> int:
-        """Negatives held at any time: a quarter more than the capacity, so that not every image sorts and moves."""
+        """The most negatives held at any time: a quarter above the capacity, so that not every image causes a
+        selection."""
         return max(self.capacity * 5 // 4, self.capacity + 1)
 
 
@@ -61,11 +62,11 @@ class ClassMiner:
         self.model: LinearModel | None = None
         self.trainings = 0
         self.dropped = 0
-        # Rows in order of arrival; the system gives memory only as they are filled.
+        # Rows stand in order of arrival; the system gives memory only as they are filled.
         self._held: Half = np.empty((mining.most, self.positives.shape[1]), np.float16)
         self._keys: list[tuple[Hashable, int]] = []
         self._known: set[tuple[Hashable, int]] = set()
-        # A number drawn for each negative; while there is no room for all, those with the highest stay.
+        # A number is drawn for each negative; when there is no room for all, those with the highest stay.
         self._draws: list[float] = []
         self._floor = 0.0
         self._random = np.random.default_rng(svm.seed)
@@ -77,26 +78,26 @@ class ClassMiner:
 
     @property
     def samples(self) -> int:
-        """What `train` trains on now."""
+        """Number of samples that `train` would train on now."""
         return len(self.positives) + min(self.negatives, self.mining.capacity)
 
     def hard(self, image: Hashable, windows: Int64, scores: FloatArray) -> Int64:
-        """Positions in ``windows`` of those to add: above the hard score, not held yet, best first."""
+        """Positions in ``windows`` of the negatives to add: above the hard score, not held yet, highest score first."""
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] > self.mining.hard_score]
         fresh = [i for i in order.tolist() if (image, int(windows[i])) not in self._known]
         return np.array(fresh, dtype=np.int64)
 
     def add(self, image: Hashable, windows: Sequence[int] | Int64, features: Floats, rows: Int64 | None = None) -> int:
-        """Take windows of an image as negatives; returns how many came in.
+        """Add proposals of an image as negatives; returns how many were added.
 
-        ``features`` (M, D): of each window, in their order, or with ``rows`` (n,) which of them are the windows'.
+        ``features`` (M, D): of each proposal, in their order, or with ``rows`` (n,) which of them are the proposals'.
         """
         keys = [(image, int(window)) for window in windows]
         draws = self._random.random(len(keys)).tolist()
         fresh = [i for i, key in enumerate(keys) if key not in self._known and draws[i] >= self._floor]
         taken = np.array(fresh, dtype=np.int64) if rows is None else rows[fresh]
-        # A part at a time, so that no more than `most` are held whatever comes at once.
+        # Negatives are added in parts, so that never more than `most` are held.
         start = 0
         while start < len(fresh):
             if len(self._keys) >= self.mining.most:
@@ -116,16 +117,16 @@ class ClassMiner:
         return self.mining.retrain_after is not None and self._new > self.mining.retrain_after
 
     def problem(self) -> Problem:
-        """What to train on now: views of what is held, at most ``capacity`` negatives."""
+        """The training problem now: views of the samples held, with at most ``capacity`` negatives."""
         self._make_room()
         return Problem(self.positives, self._held[: self.negatives])
 
     def train(self) -> None:
-        """Fit here and now, and take the model."""
+        """Train in this process, and take the model."""
         self.set_model(self.problem().fit(self.svm))
 
     def set_model(self, model: LinearModel) -> None:
-        """Have ``model``, trained on `problem`, for one's own, and drop the negatives that it finds easy."""
+        """Take ``model``, trained on `problem`, and drop the negatives that it scores as easy."""
         self.model = model
         self.trainings += 1
         self._new = 0
@@ -140,7 +141,7 @@ class ClassMiner:
             self._keep(kept)
 
     def _keep(self, kept: Int64) -> None:
-        """Hold only the negatives at these positions, which ascend; rows move down in place."""
+        """Keep only the negatives at these ascending positions; rows move down in place."""
         for start in range(0, len(kept), _BLOCK):
             block = kept[start : start + _BLOCK]
             self._held[start : start + len(block)] = self._held[block]

@@ -33,7 +33,7 @@ from sppcli.structures import IntArray
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did.
+    """The record of one epoch.
 
     Its input size, learning rate, mean loss, share of training samples classified right, error on the validation
     samples (None without), seconds, and how many of them were spent waiting for images.
@@ -71,7 +71,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Machinery:
-    """What a training runs on. ``autocast``: whether convolutions and products are done in bfloat16."""
+    """What a training runs on. ``autocast``: whether convolutions and matrix products run in bfloat16."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     autocast: bool = False
@@ -89,17 +89,17 @@ def train(
     keeper: Keeper | None = None,
     on: Machinery | None = None,
 ) -> tuple[SppClassifier, list[Epoch]]:
-    """Train a network; it comes back in evaluation mode, with one `Epoch` an epoch.
+    """Train a network; it is returned in evaluation mode, with a record of each epoch.
 
     The same samples, config and number of threads give the same weights on the same machine, in one go or resumed. The
     random state of the caller's torch is left as it was.
 
     Args:
-        architecture: of the network, its ``input_size`` being the first of ``config.sizes``.
-        samples: to train on.
-        config: how.
+        architecture: the network's; its ``input_size`` is the first of ``config.sizes``.
+        samples: the images to train on.
+        config: how to train.
         progress: told of each image.
-        validation: their error steers the plateau schedule; without them the training loss does.
+        validation: images whose error steers the plateau schedule; without them the training loss does.
         initial: weights to start from, by name, in place of random ones.
         keeper: resumes and keeps checkpoints.
         on: device, precision, processes.
@@ -116,7 +116,7 @@ def train(
         model = SppClassifier(architecture)
         initialise(model)
         if initial:
-            # What is not given keeps its random start.
+            # Weights that are not given keep their random start.
             model.load_state_dict(dict(initial), strict=False)
         training = _Training(model, samples, config, validation, keeper, on, progress or NoProgress())
         history = training.run()
@@ -124,7 +124,7 @@ def train(
 
 
 class _Training:
-    """One training under way."""
+    """One running training."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class _Training:
             self.keeper.save(at.to_json, self._tensors, milestone=True)
 
     def _shares(self) -> list[_Share]:
-        """This process's rows of each of an epoch's batches."""
+        """This process's rows of each batch of an epoch."""
         count, batch = len(self.samples.labels), self.config.batch
         totals = [min(batch, count - start) for start in range(0, count, batch)]
         return [_Share(*self.on.world.share(total), total) for total in totals]

@@ -14,12 +14,12 @@ from sppcli.structures import FloatArray, IntArray
 Labels = npt.NDArray[np.int8]
 Float64 = npt.NDArray[np.float64]
 Measure = Callable[[Float64, Labels], float]
-"""Of scores (N, K) and labels (N, K); higher is better."""
+"""A measure of scores (N, K) against labels (N, K); higher is better."""
 
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
 SETTINGS = SvmSettings(positive_weight=1.0, bias_feature=1.0, tolerance=0.01)
-"""For samples of mean length 1. Weight of positives and bias are those of an SVM without either option."""
+"""Settings for samples of mean length 1: the weight of positives and the bias feature have no effect."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LinearProbe:
 
 
 def fit_probe(space: SampleSpace, labels: Labels, settings: SvmSettings) -> LinearProbe:
-    """One SVM a class on all samples of ``space``.
+    """Train one SVM per class on all samples of ``space``.
 
     ``labels`` (N, K) int8: 1 for positives, -1 for negatives; samples of 0 are left out of that class. A class without
     one of the two kinds gets no weights and a bias of its only side.
@@ -57,10 +57,11 @@ def choose_c(
     folds: int = FOLDS,
     done: Callable[[], None] = lambda: None,
 ) -> tuple[float, dict[float, float]]:
-    """The C of ``grid`` with the best mean of ``measure`` over held-out folds, the smallest of equals, and all means.
+    """Choose the C of ``grid`` with the best mean of ``measure`` over held-out folds; returns it with all means.
 
-    Folds are drawn by ``seed``, as even as they can be in each class. The samples' space serves every fold. ``done`` is
-    called after each training of all classes, ``len(grid) * folds`` times.
+    Of equal ones the smallest C is taken. Folds are drawn by ``seed``, as even as they can be in each class. The
+    samples' space serves every fold. ``done`` is called after each training of all classes, ``len(grid) * folds``
+    times.
     """
     fold = _folds(labels, folds, seed)
     means: dict[float, float] = {}
@@ -95,7 +96,7 @@ def _fit(
 
 
 def _folds(labels: Labels, folds: int, seed: int) -> IntArray:
-    """Fold (N,) of each sample: those of a class (the first that it shows) are dealt out in turn, in random order."""
+    """Fold (N,) of each sample; the samples of a class (the first one shown) are dealt out in turn, in random order."""
     order = np.random.default_rng(seed).permutation(len(labels))
     by_class = order[np.argsort(np.argmax(labels[order], axis=1), kind="stable")]
     fold = np.empty(len(labels), dtype=np.int64)

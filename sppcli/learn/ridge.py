@@ -19,11 +19,11 @@ from sppcli.structures import FloatArray
 
 Float64 = npt.NDArray[np.float64]
 
-# Rows that are multiplied at a time, and columns of the products that are made at a time.
+# How many rows are multiplied at a time, and how many columns of the products are made at a time.
 _BLOCK = 1024
 
 MINIMUM_EXAMPLES = 10
-"""Below so many examples a regressor of thousands of numbers learns nothing."""
+"""From fewer examples a regressor of thousands of numbers learns nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class BoxRegressor:
 
 
 class Moments:
-    """Count, sum (4,) and products (4, 4) of targets that stream by."""
+    """Accumulates count, sum (4,) and products (4, 4) of targets."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,7 +56,7 @@ class Moments:
         self.products += targets.T @ targets
 
     def error(self) -> float:
-        """Root mean square of all targets: the error of boxes that stay as they are."""
+        """Root mean square of all targets: the error of uncorrected boxes."""
         return float(np.sqrt(np.trace(self.products) / (4 * self.count)))
 
 
@@ -67,7 +67,7 @@ class Whitening:
         self.mean: Float64 = moments.total / moments.count
         covariance = moments.products / moments.count - np.outer(self.mean, self.mean)
         values, vectors = np.linalg.eigh(covariance)
-        # Rounding may leave a hair below 0 where the targets do not vary.
+        # Rounding may leave a tiny negative number where the targets do not vary.
         values = np.maximum(values, 0)
         self.whiten: Float64 = vectors @ np.diag(1 / np.sqrt(values + 0.001)) @ vectors.T
         self.unwhiten: Float64 = vectors @ np.diag(np.sqrt(values + 0.001)) @ vectors.T
@@ -78,7 +78,7 @@ class Whitening:
         return white
 
     def regressor(self, solution: Float64) -> BoxRegressor:
-        """Of the solution (D + 1, 4) for whitened targets, the constant's weights last."""
+        """Make the regressor of the solution (D + 1, 4) for whitened targets, with the constant's weights last."""
         return BoxRegressor(
             np.ascontiguousarray(solution[:-1].T, dtype=np.float32),
             solution[-1].astype(np.float32),
@@ -87,13 +87,13 @@ class Whitening:
         )
 
     def error(self, residuals: Float64, count: int) -> float:
-        """Root mean square of what is left of the targets, of the products (4, 4) of whitened residuals."""
+        """Root mean square of the residuals, from the products (4, 4) of the whitened ones."""
         left = np.trace(self.unwhiten.T @ residuals @ self.unwhiten) / (4 * count)
         return float(np.sqrt(max(left, 0.0)))
 
 
 class NormalEquations:
-    """X^T X and X^T Y of examples that stream by, a constant feature of 1 last: (D + 1)^2 float64 are held.
+    """Accumulates X^T X and X^T Y of examples, with a constant feature of 1 last: (D + 1)^2 float64.
 
     Products of a block of rows are made in ``kind``, float32 or float64, and summed in float64.
     """
@@ -125,7 +125,7 @@ class NormalEquations:
         rows, white = self._rows[: self._waiting], self._white[: self._waiting]
         for j in range(0, self._size, _BLOCK):
             columns, below = slice(j, j + _BLOCK), slice(j + _BLOCK, None)
-            # Of an array with itself numpy computes a triangle (BLAS's syrk) and mirrors it.
+            # numpy computes one triangle of an array's product with itself (BLAS's syrk) and mirrors it.
             self._system[columns, columns] += rows[:, columns].T @ rows[:, columns]
             self._system[below, columns] += rows[:, below].T @ rows[:, columns]
         self._right += rows.T @ white.astype(rows.dtype)
@@ -133,10 +133,10 @@ class NormalEquations:
         self._waiting = 0
 
     def solve(self, ridge: float) -> tuple[Float64, Float64]:
-        """The solution (D + 1, 4) and the products (4, 4) of its residuals. Uses up what was summed."""
+        """Return the solution (D + 1, 4) and the products (4, 4) of its residuals; the sums are overwritten."""
         self._sum()
         solution = _solve(self._system, self._right, ridge)
-        # (X^T X + ridge) B = R makes the residuals' products Y^T Y - 2 R^T B + B^T X^T X B this.
+        # With (X^T X + ridge) B = R, the residuals' products Y^T Y - 2 R^T B + B^T X^T X B become this.
         return solution, self._squares - self._right.T @ solution - ridge * solution.T @ solution
 
 
@@ -189,22 +189,22 @@ def fit_box_regressor(features: npt.NDArray[np.floating], targets: Float64, ridg
 
 @dataclass(frozen=True)
 class RidgePlan:
-    """For each class whether its equations are summed on the way, and how many of its examples are used."""
+    """Whether each class's normal equations are accumulated, and how many of its examples are used."""
 
     summed: tuple[bool, ...]
     used: tuple[int, ...]
 
     def system(self, label: int, dimensions: int) -> NormalEquations | HeldExamples:
-        """What the examples of class ``label`` go into."""
+        """Make the system that takes the examples of class ``label``."""
         return NormalEquations(dimensions) if self.summed[label] else HeldExamples(dimensions, self.used[label])
 
 
 def plan_ridge(counts: Sequence[int], dimensions: int, memory: int) -> RidgePlan:
-    """Which form serves each class, of ``counts`` examples, in ``memory`` bytes for all.
+    """Choose the form of each class, which has ``counts`` examples, within ``memory`` bytes for all.
 
-    Classes of more examples than dimensions are summed and use every example, those of most examples first, as long as
-    what is left serves the others or is half of all. The others are held. Where there is no room for all of theirs,
-    each has at most an even part, to be drawn.
+    Classes with more examples than dimensions are accumulated and use every example. The largest come first, as long as
+    the memory that is left suffices for the others or is half of all. The examples of the other classes are held. Where
+    there is no room for all of these, each class has at most an equal part, which is drawn.
     """
     large = sorted((k for k, count in enumerate(counts) if count > dimensions), key=lambda k: (-counts[k], k))
     one = (dimensions + 1) ** 2 * 8 + _BLOCK * (dimensions + 1) * 8
@@ -229,7 +229,8 @@ def plan_ridge(counts: Sequence[int], dimensions: int, memory: int) -> RidgePlan
 
 
 def _held_bytes(counts: Sequence[int], classes: Sequence[int], dimensions: int, share: int) -> int:
-    """Features of up to ``share`` examples a class, the inner products of one, and two blocks being multiplied."""
+    """Bytes of up to ``share`` examples per class, the inner products of one class, and two blocks in
+    multiplication."""
     numbers = [min(counts[k], share) for k in classes]
     if not numbers:
         return 0
@@ -238,7 +239,7 @@ def _held_bytes(counts: Sequence[int], classes: Sequence[int], dimensions: int, 
 
 
 def _gram(features: npt.NDArray[np.floating]) -> Float64:
-    """(X 1)(X 1)^T by blocks, lower triangle only."""
+    """Compute (X 1)(X 1)^T by blocks, the lower triangle only."""
     n = len(features)
     gram = np.zeros((n, n))
     for i in range(0, n, _BLOCK):
@@ -252,7 +253,7 @@ def _gram(features: npt.NDArray[np.floating]) -> Float64:
 
 
 def _solve(system: Float64, right: Float64, ridge: float) -> Float64:
-    """Of (system + ridge) x = right, with the lower triangle of ``system``, which is overwritten by its factor."""
+    """Solve (system + ridge) x = right from the lower triangle of ``system``, which its factor overwrites."""
     system[np.diag_indices(len(system))] += ridge
     # LAPACK has columns where numpy has rows: the transpose is the same memory, with the upper triangle.
     factor, failed = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)

@@ -1,4 +1,4 @@
-"""What an epoch is trained with: its input size and its learning rate."""
+"""The input size and the learning rate of each epoch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class TrainingConfig:
         sizes: input sides in pixels, taken in turn, an epoch each; the first is the network's input size and the side
             of the crop.
         drawn: take each epoch's size at random from the smallest to the largest of ``sizes`` instead.
-        epochs: passes over the samples at most, all sizes together.
-        batch: images a step, over all processes.
+        epochs: most passes over the samples, all sizes together.
+        batch: images per step, over all processes.
         learning_rate: at the start.
         schedule: "plateau" divides the rate by 10 when the error has not fallen for ``patience`` epochs, twice, and
             stops the third time; "steps" divides it after ``steps``.
         steps: shares of the epochs.
-        momentum, weight_decay: of SGD.
+        momentum, weight_decay: SGD's.
         crop: "random", or "corners" for one of the four corners or the centre.
         flip: mirror half of the images.
         colour, strength: see `augment.draw`.
-        seed: of the initial weights, the order, the crops, the colours and the dropout.
+        seed: decides the initial weights, the order, the crops, the colours and the dropout.
     """
 
     sizes: tuple[int, ...] = (224, 180)
@@ -85,7 +85,7 @@ class Plateau:
     errors: list[float] = field(default_factory=list)
 
     def factor(self) -> float:
-        """By which the first learning rate is multiplied now."""
+        """The factor of the first learning rate now."""
         return float(0.1 ** min(self.drops, 2))
 
     @property
@@ -93,7 +93,7 @@ class Plateau:
         return self.drops > 2
 
     def record(self, error: float) -> None:
-        """An epoch has ended with ``error``."""
+        """Record that an epoch has ended with ``error``."""
         self.errors = [*self.errors, error][-self.window :]
         if len(self.errors) < self.window:
             return

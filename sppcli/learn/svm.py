@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 class SvmSettings:
     """Minimises 1/2 |w|^2 + 1/2 (b / bias_feature)^2 + c (positive_weight * sum of positives' hinge + negatives').
 
-    ``tolerance``: liblinear's stopping criterion; ``max_sweeps``: at most so many passes over the samples.
+    ``tolerance``: liblinear's stopping criterion; ``max_sweeps``: the most passes over the samples.
     """
 
     c: float = DEFAULT.c
@@ -61,7 +61,7 @@ def fit_svm(samples: npt.NDArray[np.floating], positive: BoolArray, settings: Sv
 
 @dataclass(frozen=True)
 class Problem:
-    """What an SVM is to tell apart: ``positives`` (P, D) and ``negatives`` (N, D), any float type."""
+    """The samples of one SVM: ``positives`` (P, D) and ``negatives`` (N, D), any float type."""
 
     positives: npt.NDArray[np.floating]
     negatives: npt.NDArray[np.floating]
@@ -74,13 +74,13 @@ class Problem:
 
 
 def fit_svms(problems: Sequence[Problem], settings: SvmSettings, processes: int = 1) -> Iterator[LinearModel]:
-    """The models of ``problems``, in order, as they come; the same whatever the number of ``processes``."""
+    """Train the models of ``problems`` and yield them in order; they do not depend on the number of ``processes``."""
     if processes == 1:
         yield from (problem.fit(settings) for problem in problems)
         return
     from joblib import Parallel, delayed
 
-    # It hands large arrays over through memory that all processes map.
+    # joblib hands large arrays over in memory that all processes map.
     pool = Parallel(processes, return_as="generator")
     yield from pool(delayed(Problem.fit)(problem, settings) for problem in problems)
 
@@ -109,7 +109,7 @@ class SampleSpace:
         self.points: Float64 = _span(samples) if self._spanned else samples.astype(np.float64)
 
     def fit(self, positive: BoolArray, settings: SvmSettings, rows: IntArray | None = None) -> SpaceModel:
-        """Train on ``rows`` (all by default), of which ``positive`` (bool, one a row) says the side.
+        """Train on ``rows`` (all by default); ``positive`` (bool) says for each row whether it is a positive.
 
         Raises:
             ValueError: only one of the two kinds of samples.
@@ -138,7 +138,7 @@ def _both_kinds(positive: BoolArray) -> None:
 
 
 def _solve(samples: Float64, positive: BoolArray, settings: SvmSettings) -> tuple[LinearSVC, bool]:
-    # A second or more to import, which a model that is up to date does not wait for.
+    # scikit-learn takes a second or more to import, for which a model that is up to date need not wait.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
@@ -174,7 +174,7 @@ def _span(samples: npt.NDArray[np.floating]) -> Float64:
             # Only the lower triangle is read, and overwritten by the factor.
             lower: Float64 = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError:
-            # Samples so much alike that float32's rounding outweighs what was added: once more in double.
+            # Samples so much alike that float32's rounding outweighs what was added are factored again in float64.
             continue
         return lower
     raise ValueError("the samples are not finite numbers")

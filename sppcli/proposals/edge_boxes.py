@@ -1,4 +1,4 @@
-"""EdgeBoxes (Zitnick and Dollár 2014) by opencv-contrib: boxes that wholly enclose many contours score high."""
+"""EdgeBoxes (Zitnick and Dollár 2014) by opencv-contrib: boxes that enclose many whole contours score high."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 def edge_boxes(
     image: ByteImage, *, max_proposals: int, max_side: int, model: str = "", model_digest: str = ""
 ) -> tuple[Boxes, FloatArray]:
-    """Windows of one image, best first, with the paper's parameters (its section 4: alpha 0.65, beta 0.75).
+    """Proposals of one image, best first, with the paper's parameters (its section 4: alpha 0.65, beta 0.75).
 
     | name | shape | dtype | meaning |
     |---|---|---|---|
     | image | (H, W, 3) | uint8 | RGB |
     | max_proposals | | | the search stops at so many |
     | max_side | | pixels | larger images are searched at this size, their boxes mapped back |
-    | model | | | file of a structured forest; "" takes gradient edges |
+    | model | | | file of a structured forest; "" for gradient edges |
     | model_digest | | | its SHA-256; "" for any |
     | returns | (N, 4), (N,) | float32 | boxes in pixels of ``image``, distinct; EdgeBoxes' scores, falling |
 
     Raises:
-        MissingInput, BadInput, StaleArtefact: no such model, no model, or another one.
+        MissingInput, BadInput, StaleArtefact: as `edges.open_forest`.
     """
     small, x_factor, y_factor = shrink(image, max_side)
     edges, orientation = forest_edges(small, model, model_digest) if model else gradient_edges(small)

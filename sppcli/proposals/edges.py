@@ -1,4 +1,4 @@
-"""Edge maps for EdgeBoxes: how strong an edge each pixel lies on, and which way the edge faces.
+"""Edge maps for EdgeBoxes: the strength and the orientation of the edge at each pixel.
 
 Two sources: gradients, which need nothing, and opencv-contrib's structured forests (Dollár and Zitnick 2013), whose
 trained model is a file of the user's.
@@ -18,18 +18,18 @@ from sppcli.structures import ByteImage, FloatArray
 
 MODEL_SOURCE = "the repository opencv/opencv_extra, testdata/cv/ximgproc/model.yml.gz"
 
-# Smoothing before the gradient, in pixels: what is finer is texture and noise rather than outline.
+# Smoothing before the gradient, in pixels: finer structure is texture and noise rather than an outline.
 SMOOTHING = 3.0
 # Gradients of this percentile of the image and above count as certain edges, as a probability of 1 does in a forest's.
 CERTAIN = 95.0
-# The flattest image has rounding noise; below this gradient (of intensities from 0 to 1, a pixel) nothing is an edge.
+# Even a flat image has rounding noise; nothing below this gradient (intensities from 0 to 1, per pixel) is an edge.
 FLAT = 2e-3
 # How far along the normal a stronger edge suppresses a weaker one, in pixels.
 THINNING = 2
 
 
 def gradient_edges(image: ByteImage) -> tuple[FloatArray, FloatArray]:
-    """Edges of ``image`` (H, W, 3) uint8 as the gradient has them, thinned.
+    """Thinned edges of ``image`` (H, W, 3) uint8 by its gradient.
 
     The image is smoothed; each pixel takes the gradient (Scharr) of the channel in which it is steepest. Strengths
     are relative to the image's own.
@@ -39,7 +39,7 @@ def gradient_edges(image: ByteImage) -> tuple[FloatArray, FloatArray]:
         normal, from x towards y (down).
     """
     smooth = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), SMOOTHING)
-    # Scharr's kernel sums to 32 over a step of two pixels: a gradient is an intensity a pixel.
+    # Scharr's kernel sums to 32 over a step of two pixels: a gradient is an intensity per pixel.
     dx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32).reshape(image.shape)
     dy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32).reshape(image.shape)
     squares = dx * dx + dy * dy
@@ -110,12 +110,12 @@ def forest_edges(image: ByteImage, model: str, model_digest: str = "") -> tuple[
 
 @lru_cache(maxsize=1)
 def open_forest(model: str, model_digest: str = "") -> cv2.ximgproc.StructuredEdgeDetection:
-    """The structured forest in a file of OpenCV's format (.yml, .yml.gz), read once a process.
+    """Open the structured forest in a file of OpenCV's format (.yml, .yml.gz); each process reads it once.
 
     Raises:
-        MissingInput: no such file; says where there is one.
-        BadInput: not such a model.
-        StaleArtefact: not the one with the SHA-256 ``model_digest``.
+        MissingInput: there is no such file; the text says where to get one.
+        BadInput: it is not such a model.
+        StaleArtefact: its SHA-256 is not ``model_digest``.
     """
     if not Path(model).is_file():
         raise MissingInput(f"{model}: there is no such edge model; get it from {MODEL_SOURCE}, or use --edges gradient")
@@ -125,7 +125,7 @@ def open_forest(model: str, model_digest: str = "") -> cv2.ximgproc.StructuredEd
         f"{model}: not a structured-forest edge model; get it from {MODEL_SOURCE}, or use --edges gradient"
     )
     try:
-        # OpenCV takes what is there and reads past the end of what is not: so the parts are looked for first.
+        # OpenCV reads past the end of a model that lacks parts, so they are looked for first.
         file = cv2.FileStorage(model, cv2.FILE_STORAGE_READ)
         if not file.isOpened():
             raise problem

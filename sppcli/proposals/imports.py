@@ -1,4 +1,4 @@
-"""Windows from files of others, or earlier ones of ours, laid onto the images of a data set."""
+"""Imports proposals from files of others, or earlier ones of ours, for the images of a data set."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from sppcli.structures import Boxes, FloatArray, ImageItem
 
 @dataclass
 class Imported:
-    """A file of windows: ``rows`` by position in the list of images; ``method``, what it says made them, or "".
+    """A file of proposals: ``rows`` by position in the list of images; ``method``, what it says made them, or "".
 
-    ``foreign`` are names in the file that no image has. The counts are kept by `take`: windows taken, cut to their
+    ``foreign`` are names in the file that no image has. The counts are kept by `take`: proposals taken, cut to their
     image, left out as they are empty (there), left out as equal to an earlier one, left out beyond the limit.
     """
 
@@ -41,9 +41,9 @@ class Imported:
     beyond: int = 0
 
     def take(self, index: int, size: npt.NDArray[np.int64], limit: int) -> tuple[Boxes, FloatArray]:
-        """The windows (N, 4) and scores (N,) of image ``index``, which has ``size`` (height, width) in pixels.
+        """The proposals (N, 4) and scores (N,) of image ``index``, which has ``size`` (height, width) in pixels.
 
-        Cut to the image; without empty windows and exact duplicates; at most ``limit``, the first ones. Without
+        Cut to the image; without empty proposals and exact duplicates; at most ``limit``, the first ones. Without
         scores in the file they fall from 1 with the position.
         """
         rows = self.rows.get(index)
@@ -90,7 +90,7 @@ class Imported:
 
 
 def open_import(path: Path, images: Sequence[ImageItem], root: Path, digests: Sequence[str]) -> Imported:
-    """Read a file of windows and find the image that each belongs to.
+    """Read a file of proposals and find the image that each belongs to.
 
     A proposals.h5 knows images by content. In other files the name of an image is its id, its path below ``root``, its
     file name with or without extension, or its number (COCO's image 139 is 000000000139.jpg).

@@ -1,4 +1,4 @@
-"""The windows of one image file: what a worker process runs."""
+"""The proposals of one image file: what a worker process runs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def engine_name(engine: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeConfig:
-    """What decides the windows. ``max_side``: larger images are searched at that size, in pixels.
+    """What decides the proposals. ``max_side``: larger images are searched at that size, in pixels.
 
-    ``engine``: of selective search, one of `selective_search.ENGINES`; the windows are the same.
-    ``methods``: each finds at most ``max_proposals``, `union.unite` joins them; none for imported windows alone.
+    ``engine``: Selective Search's, one of `selective_search.ENGINES`; both find the same proposals.
+    ``methods``: each finds at most ``max_proposals``, `union.unite` joins them; none for imported proposals alone.
     ``edge_model``: file of the structured forest that edge-boxes takes its edges from, "" for gradient edges, and its
-    SHA-256. ``imports``: digests of the files whose windows were added.
+    SHA-256. ``imports``: digests of the files whose proposals were added.
     """
 
     mode: str = DEFAULT.mode
@@ -50,7 +50,7 @@ class ProposeConfig:
         object.__setattr__(self, "imports", tuple(self.imports))
 
     def settings(self) -> dict[str, Any]:
-        """What a proposals file records: all that decides the windows, so not where a model lies."""
+        """What a proposals file records: all that decides the proposals, so not where a model lies."""
         found = asdict(self)
         del found["edge_model"]
         for name in ("methods", "edge_model_digest", "imports"):
@@ -64,14 +64,15 @@ class ProposeConfig:
 
 
 Search = Callable[[ByteImage, str, ProposeConfig], tuple[Boxes, FloatArray]]
-"""What a method of `registry.METHODS` is: from an RGB image, the digest of its file (to draw at random by) and the
-settings, to at most ``max_proposals`` boxes (N, 4) float32 in pixels of the image, best first, and scores (N,) float32.
+"""The function that a line of `registry.METHODS` names. It takes an RGB image, the digest of its file (the seed of
+random draws) and the settings, and returns at most ``max_proposals`` boxes (N, 4) float32 in pixels of the image, best
+first, and their scores (N,) float32.
 """
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one image, its size, or why there are none."""
+    """Proposals of one image, its size, or why there are none."""
 
     boxes: Boxes
     scores: FloatArray
@@ -80,24 +81,24 @@ class Windows:
 
 
 def propose_image(image: ImageItem, config: ProposeConfig) -> Windows:
-    """Windows of one image file; a file that cannot be read gives its ``problem``."""
+    """Proposals of one image file; a file that cannot be read gives its ``problem``."""
     try:
         data = read_bytes(image.path)
         pixels = decode(data, str(image.path))
     except SppError as error:
         return Windows(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (0, 0), str(error))
-    # One thread an image: processes are the parallelism, and OpenCV's own threads gain little here.
+    # One thread per image: processes work in parallel, and OpenCV's own threads gain little here.
     cv2.setNumThreads(1)
     boxes, scores = search(pixels, digest(data), config)
     return Windows(boxes, scores, (pixels.shape[0], pixels.shape[1]))
 
 
 def search(image: ByteImage, content: str, config: ProposeConfig) -> tuple[Boxes, FloatArray]:
-    """Windows and scores of a decoded image whose file has the digest ``content``, by all methods of ``config``."""
+    """Proposals and scores of a decoded image whose file has the digest ``content``, by all methods of ``config``."""
     return unite([_search(method)(image, content, config) for method in config.methods])
 
 
 def _search(method: str) -> Search:
-    # Selective Search brings numba, which a search that is up to date does not wait for.
+    # Selective Search imports numba, for which a search that is up to date need not wait.
     found: Search = METHODS[method].load()
     return found

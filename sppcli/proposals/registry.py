@@ -1,4 +1,4 @@
-"""The region proposal methods, a line each: see `proposals.propose.Search` for what the line leads to."""
+"""The registry of region proposal methods, one line each; a line leads to a `proposals.propose.Search`."""
 
 from __future__ import annotations
 

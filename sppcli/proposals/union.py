@@ -1,4 +1,4 @@
-"""The windows of one image from several sources, joined without duplicates."""
+"""The proposals of one image from several sources, joined without duplicates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sppcli.structures import Boxes, FloatArray
 def unite(sources: Sequence[tuple[Boxes, FloatArray]]) -> tuple[Boxes, FloatArray]:
     """Boxes (N, 4) and scores (N,) of several sources as one list; of a single source, as they are.
 
-    The sources take turns: the first window of each, then the second of each, so that the first N windows of the union
-    hold the first N / (number of sources) of each. A window that is exactly equal to an earlier one is left out.
-    Scores of different sources cannot be compared: those of a union fall from 1 with the position.
+    The sources take turns: the first proposal of each, then the second of each, so that the first N proposals of the
+    union hold the first N / (number of sources) of each. A proposal that is exactly equal to an earlier one is left
+    out. Scores of different sources cannot be compared: those of a union fall from 1 with the position.
     """
     if len(sources) == 1:
         return sources[0]

@@ -1,4 +1,4 @@
-"""Windows in files of others: Selective Search's .mat, CSV, JSON lines, COCO's list of results.
+"""Proposals in files of others: Selective Search's .mat, CSV, JSON lines, COCO's list of results.
 
 Every reader gives boxes 0-based and half-open, in pixels, by the name that the file has for the image, in the file's
 order (highest score first where it has scores).
@@ -58,7 +58,7 @@ class _Image:
 
 
 def read_windows(path: Path) -> dict[str, Rows]:
-    """The windows in ``path``, by image name; its ending says the format.
+    """The proposals in ``path``, by image name; its ending says the format.
 
     Raises:
         MissingInput: no such file.

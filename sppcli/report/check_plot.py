@@ -1,4 +1,4 @@
-"""A data set in four small plots, as PNG. matplotlib draws on its own canvas, without a display or global state."""
+"""Draws a data set as four small plots in a PNG. matplotlib needs neither a display nor global state for this."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def draw_check(path: Path, title: str, stats: Statistics, findings: Sequence[Fin
     _findings(panels[1, 1], findings)
     figure.suptitle(title)
     with replacing(path) as temporary:
-        # Without matplotlib's version in it the same numbers give the same file.
+        # Matplotlib's version is left out, so that the same numbers give the same file.
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 

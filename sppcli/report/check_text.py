@@ -32,7 +32,7 @@ def sections(
 
     Args:
         title: what the data set is, for the first heading; ``note``: one more line below it.
-        shown: of each kind of finding so many are shown; None for all.
+        shown: how many findings of each kind are shown; None for all.
         plain: bars of # (`bars.bar`).
     """
     bare = stats.annotated - stats.empty

@@ -1,4 +1,4 @@
-"""Learning curves of a training: a table and a picture, an epoch a row."""
+"""Learning curves of a training: a table with one row per epoch, and a picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sppcli.runtime.files import replacing
 
 
 def write_csv(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
-    """One line an epoch under a header of the names; numbers in full, what is missing empty."""
+    """Write a header of names and one line per epoch; numbers are in full, and missing ones empty."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["epoch", *(epochs[0] if epochs else ())])
@@ -23,7 +23,7 @@ def write_csv(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Loss and errors against the epoch; marks show the input size (of four at most), dotted lines where the rate fell.
+    """Draw loss and errors by epoch; marks show the input size (of four at most), dotted lines where the rate fell.
 
     ``epochs``: size, rate, loss, right and validation_error (or None) of each, as `learn.multisize.Epoch`.
     """

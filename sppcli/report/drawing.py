@@ -1,4 +1,4 @@
-"""Boxes drawn on images, and contact sheets of them. Arrays in, arrays out; files only in `write_png`.
+"""Draws boxes on images, and contact sheets of these. All works on arrays; only `write_png` writes files.
 
 Images are RGB uint8 (H, W, 3); boxes are x0 y0 x1 y1, 0-based half-open, in pixels of the original image, whatever the
 size of the picture.
@@ -28,7 +28,7 @@ BLACK: Colour = (0, 0, 0)
 PAPER: Colour = (250, 250, 248)
 INK: Colour = (30, 30, 30)
 
-# Told apart on photographs and by most of the colour-blind, brightest differences first.
+# Colours that differ on photographs and for most colour-blind people, the most distinct first.
 _PALETTE: tuple[Colour, ...] = (
     (230, 75, 30),
     (0, 150, 240),
@@ -131,7 +131,7 @@ def contact_sheet(
     """Pictures in a grid with their captions, a title and a legend above.
 
     Args:
-        tiles: at least one, in reading order; shrunk where the sheet would be larger than ``max_side`` pixels a side.
+        tiles: at least one, in reading order; shrunk where the sheet would be larger than ``max_side`` pixels per side.
         title: cut to one line.
         keys: the legend, as many lines as it takes.
         columns: None chooses a sheet about 4:3.

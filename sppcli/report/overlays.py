@@ -1,6 +1,6 @@
-"""What to draw on one image: detections judged against ground truth, windows, or ground truth alone.
+"""What to draw on one image: detections judged against ground truth, proposals, or ground truth alone.
 
-Boxes become marks (`drawing`) with a caption and the counts in it. A detection or window finds an object from an IoU
+Boxes become marks (`drawing`) with a caption and the counts in it. A detection or proposal finds an object from an IoU
 of 0.5 on, as in PASCAL VOC.
 """
 
@@ -27,8 +27,8 @@ _WINDOW: Colour = (255, 0, 110)
 class Overlay:
     """The marks of one image, and what they amount to. Counts are None where there is nothing to count them by.
 
-    ``boxes``: detections or windows there are; ``drawn``: how many of them are among the marks; ``objects``: those of
-    the ground truth that count, not flagged difficult; ``found``: how many of these a detection, or any window, finds.
+    ``boxes``: number of detections or proposals; ``drawn``: how many of them are among the marks; ``objects``: number
+    of objects that are not difficult; ``found``: how many of these a detection, or any proposal, finds.
     ``classes``: that occur among the marks.
     """
 
@@ -54,8 +54,8 @@ def detection_overlay(
         detections: of one image.
         truth: None if there is none; then nothing is called false.
         colours: of every class that occurs.
-        min_score: detections below are left out, and found nothing.
-        max_boxes: as many are drawn, highest scores first; all of them are judged.
+        min_score: detections with a lower score are left out and find no object.
+        max_boxes: how many are drawn at most, highest scores first; all of them are judged.
     """
     kept = np.flatnonzero(detections.scores >= min_score)
     kept = kept[np.argsort(-detections.scores[kept], kind="stable")]
@@ -116,13 +116,13 @@ def judge(detections: Detections, rows: IntArray, truth: Annotations) -> tuple[B
 def proposal_overlay(
     boxes: Boxes, scores: FloatArray, truth: Annotations | None, colours: Mapping[str, Colour], max_boxes: int
 ) -> Overlay:
-    """The best windows, thin; over them each object and, of all windows, the one that overlaps it most, with the IoU.
+    """The best proposals as thin lines; over them each object and the proposal that overlaps it most, with the IoU.
 
     Args:
-        boxes, scores: (N, 4), (N,) windows of one image.
+        boxes, scores: (N, 4), (N,) proposals of one image.
         truth: None if there is none.
         colours: of every class that occurs.
-        max_boxes: windows drawn thin, highest scores first.
+        max_boxes: proposals drawn thin, highest scores first.
     """
     order = np.argsort(-scores, kind="stable")[:max_boxes]
     marks = [Mark(_corners(boxes[i]), _WINDOW, "thin") for i in order[::-1]]

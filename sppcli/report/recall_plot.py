@@ -1,4 +1,4 @@
-"""Recall of windows as curves, in a PNG. matplotlib draws on its own canvas, without a display or global state."""
+"""Draws the recall of proposals as curves in a PNG. matplotlib needs neither a display nor global state for this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 
 
 def draw_recall(path: Path, curves: Sequence[tuple[str, ProposalRecall]]) -> None:
-    """Draw recall against windows at IoU 0.5 and 0.7, AR against windows, and recall of all windows against IoU.
+    """Draw recall against proposals at IoU 0.5 and 0.7, AR against proposals, and recall of all proposals against IoU.
 
     Args:
         path: the PNG to write; complete under its name, or not there.
@@ -39,7 +39,7 @@ def draw_recall(path: Path, curves: Sequence[tuple[str, ProposalRecall]]) -> Non
     by_count, average, by_iou = figure.subplots(1, 3)
     for number, (name, one) in enumerate(curves):
         colour = _COLOURS[number % len(_COLOURS)]
-        # The last point is all windows; counts beyond what an image has on average add nothing.
+        # The last point is all proposals; counts beyond what an image has on average add nothing.
         last = max(1.0, one.windows)
         shown = [i for i, count in enumerate(one.counts) if count < last]
         at = [*(one.counts[i] for i in shown), last]
@@ -63,5 +63,5 @@ def draw_recall(path: Path, curves: Sequence[tuple[str, ProposalRecall]]) -> Non
         axes.grid(color="0.9")
         axes.legend(fontsize=8)
     with replacing(path) as temporary:
-        # Without matplotlib's version in it the same numbers give the same file.
+        # Matplotlib's version is left out, so that the same numbers give the same file.
         figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -1,10 +1,10 @@
-"""Felzenszwalb and Huttenlocher's graph segmentation (IJCV 2004), label for label what OpenCV's gives.
+"""Felzenszwalb and Huttenlocher's graph segmentation (IJCV 2004), with exactly the labels of OpenCV's.
 
 Pixels are joined along the edges of the 4-neighbourhood, lightest first, while an edge is no heavier than either side's
 threshold: its last joining weight plus k / size. Then regions below ``MIN_SIZE`` pixels join along the lightest edge.
 
 Blur, edge weights and their order do not depend on k, and nor do the joins before the smallest k refuses an edge:
-`segment` does all that once an image.
+`segment` does all that once per image.
 
 OpenCV sorts both directions of each edge with an unstable sort. In the first pass the order of equal edges cannot show:
 after a join at weight w the new threshold is above w, so equal edges connect whatever they can in any order. In the

@@ -1,6 +1,6 @@
 """Which histogram bins each pixel adds to: colour, and the texture of four derivatives (Uijlings et al. 2013, 3.2).
 
-That does not depend on how the image is segmented, so it is computed once an image, as one byte a histogram.
+This does not depend on how the image is segmented, so it is computed once per image, as one byte for each histogram.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _stretches(gradient: FloatArray) -> tuple[Float64, Float64]:
 
 def _encode(rows: FloatArray, factors: Float64, shifts: Float64, firsts: Int64) -> ByteImage:
     """Codes (H, W * C) of derivatives (H, W * C): ``firsts`` (C, 2) plus the bin that factor and shift (C, 2) give."""
-    # One number a column, so that the loop is the same for every channel.
+    # One number for each column, so that the loop is the same for every channel.
     times = rows.shape[1] // len(firsts)
     plus, minus = np.ascontiguousarray(np.tile(factors.T, times))
     plus_shift, minus_shift = np.ascontiguousarray(np.tile(shifts.T, times))

@@ -7,7 +7,8 @@ strategies of each mode. `opencv_search` is the reference.
 
 The paper and OpenCV rank a region by a random number times its level in the hierarchy. OpenCV never seeds the
 generator: what a limit on the number of boxes would leave is not a function of the image. So the set is put into a
-fixed order and shuffled by a generator of our own, seeded by the image's content: the same windows from either engine.
+fixed order and shuffled by a generator of our own, seeded by the image's content: the same proposals from either
+engine.
 """
 
 from __future__ import annotations
@@ -97,16 +98,16 @@ ENGINES: dict[str, Callable[[ByteImage, str], Int32]] = {"spp": spp_regions, "op
 def selective_search(
     image: ByteImage, *, mode: str, max_proposals: int, max_side: int, seed: tuple[int, ...], engine: str = "spp"
 ) -> tuple[Boxes, FloatArray]:
-    """Windows of one image.
+    """Proposals of one image.
 
     | name | shape | dtype | meaning |
     |---|---|---|---|
     | image | (H, W, 3) | uint8 | RGB |
-    | mode | | | fast (the paper's), quality (more windows, about three times slower), single (one segmentation) |
+    | mode | | | fast (the paper's), quality (more proposals, about three times slower), single (one segmentation) |
     | max_proposals | | | keep at most this many, drawn evenly from all |
     | max_side | | pixels | larger images are searched at this size, their boxes mapped back |
     | seed | | | decides the order, and so what max_proposals keeps |
-    | engine | | | spp, or opencv for the reference; the windows are the same |
+    | engine | | | spp, or opencv for the reference; the proposals are the same |
     | returns | (N, 4), (N,) | float32 | boxes in pixels of ``image``; scores falling from 1 with the position |
     """
     if mode not in MODES:

@@ -1,8 +1,8 @@
-"""Compile our Selective Search before it is needed: with a word about it, in several processes, once a computer.
+"""Compiles our Selective Search before it is needed: once on each computer, in several processes, and tells the user.
 
 numba compiles a function at its first call and keeps the result in ``__pycache__`` beside the module or, where that
 cannot be written, in the user's cache folder (NUMBA_CACHE_DIR names another). Worker processes that start without it
-would all compile the same, and say nothing.
+would all compile the same code, and say nothing.
 """
 
 from __future__ import annotations

@@ -219,3 +219,36 @@ def test_what_is_allowed_is_not_found() -> None:
         "sppcli.evaluation.topk": imports_of("import numpy\n", "sppcli.evaluation.topk"),
     }
     assert list(violations(graph)) == []
+
+
+def circles(graph: Graph) -> list[str]:
+    """Modules that lead back to themselves; a package's own ``__init__``, which gathers its modules, does not count."""
+    packages = {name.rpartition(".")[0] for name in graph}
+    leads = {
+        name: {item.target for item in imports if item.target in graph and item.target not in packages | {name}}
+        for name, imports in graph.items()
+    }
+
+    def beyond(name: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            for target in leads[waiting.pop()] - seen:
+                seen.add(target)
+                waiting.append(target)
+        return seen
+
+    return sorted(name for name in graph if name in beyond(name))
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    assert circles(read_graph()) == []
+
+
+def test_a_circle_is_found_wherever_the_import_stands() -> None:
+    graph = {
+        "sppcli.nets.a": imports_of("from sppcli.nets import b\n", "sppcli.nets.a"),
+        "sppcli.nets.b": imports_of("def f():\n    from sppcli.nets.a import g\n", "sppcli.nets.b"),
+        "sppcli.nets.c": imports_of("from sppcli.nets import a\n", "sppcli.nets.c"),
+    }
+    assert circles(graph) == ["sppcli.nets.a", "sppcli.nets.b"]

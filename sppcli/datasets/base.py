@@ -13,7 +13,7 @@ from pathlib import Path
 from sppcli.datasets.remarks import Problem as Problem
 from sppcli.datasets.remarks import counted, grouped
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, asked_for, division, parts_of, role_of
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import MissingInput
 from sppcli.runtime.inputs import read_regular
 from sppcli.structures import Annotations, ImageItem
 
@@ -288,15 +288,3 @@ def _left_out(folder: Path, others: Sequence[str], dangling: Sequence[str]) -> l
         what = "image is a link" if len(dangling) == 1 else "images are links"
         said.append(Problem("missing-image", counted(f"{{n}} {what} to something that is not there", names)))
     return said
-
-
-def require_annotations(dataset: Dataset) -> None:
-    """Refuse a data set without ground truth.
-
-    Raises:
-        BadInput: says what is expected where.
-    """
-    if not dataset.has_annotations:
-        from sppcli.datasets.formats import WANTED
-
-        raise BadInput(f"{dataset.root} has no annotations, which training and evaluation need: {WANTED}")

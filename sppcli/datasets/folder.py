@@ -81,10 +81,9 @@ class PlainImages(Dataset):
         raise AssertionError(f"plain images have no split {name}")
 
     def annotations(self, image_id: str) -> Annotations:
-        from sppcli.datasets.formats import WANTED
-
         raise MissingInput(
-            f"{self.root} holds images without annotations, so there is no ground truth for {image_id!r}: {WANTED}"
+            f"{self.root} holds images without annotations, so there is no ground truth for {image_id!r}; "
+            "docs/formats.md lists the formats that are read"
         )
 
 

@@ -145,3 +145,13 @@ def _existing(given: Path) -> Path:
     if missing.is_symlink():
         raise MissingInput(f"{missing} is a link to something that is not there: {missing.readlink()}")
     raise MissingInput(f"there is no file or folder {missing}{did_you_mean(missing.name, siblings(missing))}")
+
+
+def require_annotations(dataset: Dataset) -> None:
+    """Refuse a data set without ground truth.
+
+    Raises:
+        BadInput: says which formats are read.
+    """
+    if not dataset.has_annotations:
+        raise BadInput(f"{dataset.root} has no annotations, which training and evaluation need: {WANTED}")

@@ -41,9 +41,7 @@ def record_of(dataset: Dataset, image_id: str) -> AnnotatedImage:
         record, remarks = used(dataset.record(image_id), str(dataset.sources[0]))
         dataset.warnings += remarks
         return record
-    from sppcli.datasets.formats import WANTED
-
-    raise BadInput(f"{dataset.root} is no annotated data set: {WANTED}")
+    raise BadInput(f"{dataset.root} is no annotated data set; docs/formats.md lists the formats that are read")
 
 
 def collect(dataset: Dataset) -> AnnotatedSet:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sppcli.artefacts.features import NetworkRecord, RcnnRecord
 from sppcli.artefacts.models import FeatureRecord
-from sppcli.datasets.base import require_annotations
+from sppcli.datasets.formats import require_annotations
 from sppcli.detection.networks import load_head, window_reader
 from sppcli.detection.split import SplitData
 from sppcli.errors import UsageProblem

@@ -9,9 +9,10 @@ import numpy as np
 
 from sppcli.artefacts.detections import DetectionsFile
 from sppcli.datasets import open_dataset
-from sppcli.datasets.base import Dataset, require_annotations
+from sppcli.datasets.base import Dataset
 from sppcli.datasets.coco import CocoDataset
 from sppcli.datasets.coco_write import bbox_of
+from sppcli.datasets.formats import require_annotations
 from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.datasets.records import record_of
 from sppcli.datasets.reopen import reopen

@@ -12,7 +12,7 @@ import torch
 
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.output import Output
-from sppcli.datasets.base import require_annotations
+from sppcli.datasets.formats import require_annotations
 from sppcli.detection.labelling import match
 from sppcli.detection.networks import head_of, network_of_maps, record_of, window_reader
 from sppcli.detection.split import SplitData, open_split

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.datasets.base import Dataset, require_annotations
+from sppcli.datasets.base import Dataset
+from sppcli.datasets.formats import require_annotations
 from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, MissingInput
 from sppcli.evaluation.recall import THRESHOLDS, ProposalRecall, reach

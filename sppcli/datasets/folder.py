@@ -82,8 +82,8 @@ class PlainImages(Dataset):
 
     def annotations(self, image_id: str) -> Annotations:
         raise MissingInput(
-            f"{self.root} holds images without annotations, so there is no ground truth for {image_id!r}; "
-            "docs/formats.md lists the formats that are read"
+            f"{self.root} holds images without annotations, so there is no ground truth for {image_id!r}: "
+            "give a VOC data set, or one in another format that docs/formats.md lists"
         )
 
 

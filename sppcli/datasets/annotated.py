@@ -17,7 +17,7 @@ import numpy as np
 from sppcli.datasets.at_hand import fit
 from sppcli.datasets.base import ALL, Dataset, Problem, did_you_mean
 from sppcli.datasets.matching import Folders, spellings
-from sppcli.datasets.remarks import Remark
+from sppcli.datasets.remarks import Remark, again, repeated
 from sppcli.errors import BadInput, MissingInput
 from sppcli.runtime.inputs import LARGEST_FILE, read_regular
 from sppcli.structures import Annotations, ImageItem, as_boxes
@@ -70,8 +70,11 @@ class AnnotatedImage:
 class AnnotatedDataset(Dataset):
     """A data set whose images have an `AnnotatedImage` each. Readers say where that comes from (`record`).
 
-    ``declared``: class names in the format's order, those without objects too.
+    ``declared``: class names in the format's order, those without objects too; ``says_repeats``: whether the reader
+    says itself which objects stand twice.
     """
+
+    says_repeats = False
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class AnnotatedDataset(Dataset):
                 record = replace(record, objects=())
             if record.objects is None:
                 raise MissingInput(f"image {image_id!r} of {self.sources[0]} has no annotation")
-            record, remarks = used(record, str(self.sources[0]))
+            record, remarks = used(record, str(self.sources[0]), repeats=not self.says_repeats)
             self.warnings += remarks
             self._cut[image_id], skipped = as_annotations(record.objects or (), record.size)
             for thing, why in skipped:
@@ -147,14 +150,22 @@ def fitted(record: AnnotatedImage, where: str) -> tuple[AnnotatedImage, list[str
     return replace(record, size=how.size, objects=objects), [how.remark] if how.remark else []
 
 
-def used(record: AnnotatedImage, where: str) -> tuple[AnnotatedImage, list[str]]:
-    """``record`` as training, evaluation and conversion use it: `fitted`, and exchanged corners put in order."""
+def used(record: AnnotatedImage, where: str, repeats: bool = True) -> tuple[AnnotatedImage, list[str]]:
+    """``record`` as training, evaluation and conversion use it: `fitted`, and exchanged corners put in order.
+
+    Objects that stand twice are kept, and said where ``repeats``.
+    """
     record, remarks = fitted(record, where)
     objects = record.objects
     if any(_is_exchanged(thing.box) for thing in objects or ()):
         said = (_exchanged_remark(thing, record.path, where) for thing in objects or () if _is_exchanged(thing.box))
         remarks += said
         objects = tuple(replace(thing, box=in_order(thing.box)) for thing in objects or ())
+    if repeats:
+        remarks += [
+            again(f"{where}: {thing.label} in {record.path.name}, box {_shown(thing.box)}", record.path.name)
+            for thing in repeated(objects or (), lambda one: (one.label, one.box))
+        ]
     return replace(record, objects=objects), remarks
 
 
@@ -199,6 +210,20 @@ def as_annotations(
         np.array([thing.crowd for thing, _ in kept], dtype=np.bool_),
     )
     return annotations, skipped
+
+
+def refuse_shares(where: Path, boxes: Iterable[Corners]) -> None:
+    """Refuse boxes said to be in pixels of which none reaches beyond the first pixel: they are shares of the sides.
+
+    Raises:
+        BadInput: the text names the file ``where``.
+    """
+    boxes = list(boxes)
+    if boxes and max(max(box) for box in boxes) <= 1 and any(not side.is_integer() for box in boxes for side in box):
+        raise BadInput(
+            f"{where}: no box reaches beyond 1, so they are in shares of the images' width and height, where this "
+            "format has pixels: multiply them by the sides, or write YOLO's labels"
+        )
 
 
 def clipped(box: Corners, size: tuple[int, int]) -> Corners:

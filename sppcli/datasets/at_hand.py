@@ -45,6 +45,16 @@ class Fit:
         return x0, y0, x1, y1
 
 
+def is_sideways(image: Path) -> bool:
+    """Whether the file ``image`` is a photograph that its EXIF tag turns by a quarter."""
+    from sppcli.images import SIDEWAYS, stored_frame
+
+    try:
+        return stored_frame(image)[1] in SIDEWAYS
+    except (MissingInput, BadInput):
+        return False
+
+
 def fit(image: Path, stated: tuple[int, int] | None, where: str) -> Fit:
     """Compare the size ``stated`` (width, height) of the file ``image`` with the file; ``where`` it is stated."""
     from sppcli.images import SIDEWAYS, stored_frame

@@ -61,6 +61,7 @@ class Dataset(ABC):
     | unlabelled | "skip", "empty" or None | an image without annotation: left out, or empty; None: as is usual |
     | digests | image id -> SHA-256 of its file | those that are known already |
     | warnings | list of str | what was left out and why, some a `Problem`; reading annotations may add to it |
+    | asides | list of str | what was left out as the format means it (VOC's lists); said with the warnings |
     | least_side | float | a box is read as one without extent if a side of it is no longer than this, in pixels |
     """
 
@@ -74,13 +75,14 @@ class Dataset(ABC):
         self.root = root
         self.images = tuple(sorted(images, key=lambda item: item.id))
         self.warnings = list(warnings)
+        self.asides: list[str] = []
         self.split_seed = 0
         self.unlabelled: str | None = None
         self.digests: dict[str, str] = {}
 
     def remarks(self) -> list[str]:
-        """``warnings`` in a few lines: see `remarks.grouped`."""
-        return grouped(self.warnings)
+        """``asides`` and ``warnings`` in a few lines: see `remarks.grouped`."""
+        return grouped([*self.asides, *self.warnings])
 
     @property
     @abstractmethod

@@ -28,10 +28,12 @@ from sppcli.datasets.annotated import (
     ids_of,
     locate,
     read_text,
+    refuse_shares,
     unfound,
 )
 from sppcli.datasets.base import Problem, find_images
 from sppcli.datasets.coco_numbers import CocoNumbers, joined
+from sppcli.datasets.finding import ImageFinder
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.datasets.labelme import is_labelme
 from sppcli.datasets.remarks import Remark, counted
@@ -215,6 +217,7 @@ def _read(path: Path, split: str) -> _File:
         file.rows[number] = row
     if "annotations" in data:
         file.objects = _objects(data, file)
+        refuse_shares(path, [thing.box for things in file.objects.values() for thing in things])
     return file
 
 
@@ -275,25 +278,32 @@ def _images(file: _File, root: Path, needed: bool) -> dict[str, Path]:
         root / "JPEGImages",
     ]
     names = [row["file_name"] for row in file.rows.values()]
-    try:
+    found = locate(names, folders, str(file.path), required=False)
+    if needed and len(found) < len(set(names)):
+        # Wherever they lie below, if only one can be meant.
+        finder = ImageFinder(path for path in find_images(root)[0] if path not in found.values())
+        for name in dict.fromkeys(names):
+            if name not in found and len(places := finder.find(name, file.path, [file.split])) == 1:
+                found[name] = places[0]
+    if found or not names:
+        return found
+    if needed:
         return locate(names, folders, str(file.path))
-    except MissingInput:
-        if needed:
-            raise
     # Evaluation does without the images; their ids are as if they lay in the usual place.
     folder = root / file.split if not (root / "images").is_dir() else root / "images"
     return {name: folder / name for name in names}
 
 
 def _size(row: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
-    width, height = row.get("width"), row.get("height")
-    if width is None and height is None:
-        return None
-    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+    width: Any = row.get("width")
+    height: Any = row.get("height")
+    if width is None or height is None:
+        return None  # the image at hand decides
+    if not all(is_number(side) and side > 0 and float(side).is_integer() for side in (width, height)):
         raise BadInput(
             f"{path}: image {row['id']} has width {width!r} and height {height!r}, not whole numbers above 0"
         )
-    return width, height
+    return int(width), int(height)
 
 
 def _whole(value: object) -> bool:

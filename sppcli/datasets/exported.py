@@ -18,7 +18,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, Corners, LabelledBox, ids_of, memoised_size
+from sppcli.datasets.annotated import (
+    AnnotatedDataset,
+    AnnotatedImage,
+    Corners,
+    LabelledBox,
+    ids_of,
+    memoised_size,
+    refuse_shares,
+)
+from sppcli.datasets.at_hand import is_sideways
 from sppcli.datasets.base import find_images
 from sppcli.datasets.finding import ImageFinder
 from sppcli.datasets.format import Format, Place, Recognised
@@ -103,6 +112,8 @@ class ExportDataset(AnnotatedDataset):
         unlisted = [path for path in images if path not in found]
         if not found:
             raise MissingInput(_nothing(exports, missing, several, len(images), root))
+        for export in exports:
+            refuse_shares(export.path, [thing.box for one in export.entries if not one.shares for thing in one.objects])
         if source.is_dir():
             for path in unlisted:
                 for split in split_of_folder(path, root):
@@ -146,6 +157,8 @@ class ExportDataset(AnnotatedDataset):
         if not entry.shares:
             return AnnotatedImage(image_id, path, entry.objects, entry.size)
         size = self._size(path)
+        if entry.size == size[::-1] and is_sideways(path):
+            size = entry.size  # shares of the camera's frame: `annotated.used` turns them
         objects = tuple(replace(thing, box=in_pixels(thing.box, size)) for thing in entry.objects)
         return AnnotatedImage(image_id, path, objects, size)
 

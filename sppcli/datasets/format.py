@@ -90,6 +90,10 @@ class Place:
                 self._parsed[path] = None
         return self._parsed[path]
 
+    def damaged(self) -> list[Path]:
+        """The files that `json` was asked for and that are no JSON."""
+        return sorted(path for path, content in self._parsed.items() if content is None)
+
 
 @dataclass(frozen=True)
 class Recognised:

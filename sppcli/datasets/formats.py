@@ -22,10 +22,12 @@ from sppcli.datasets import (
     voc_folders,
     yolo,
 )
-from sppcli.datasets.base import Dataset, did_you_mean, siblings
+from sppcli.datasets.base import Dataset, Problem, did_you_mean, siblings
 from sppcli.datasets.coco import CocoDataset
 from sppcli.datasets.folder import PlainImages
 from sppcli.datasets.format import Format, Place, Recognised
+from sppcli.datasets.matching import loose
+from sppcli.datasets.remarks import counted
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 
 FORMATS: tuple[Format, ...] = (
@@ -116,8 +118,32 @@ def _open(places: Sequence[Place], names: Sequence[str | None], before: str | No
                 for form, mark in found
                 if (form, mark) not in best
             ]
+            dataset.warnings += _passed_over(place, dataset)
             return dataset
     return PlainImages([place.path for place in places])
+
+
+def _passed_over(place: Place, dataset: Dataset) -> list[Problem]:
+    """What is said of files that no reader takes: those called like an image that counts as not annotated, and JSON
+    that is none.
+    """
+    if not place.is_folder:
+        return []
+    bare, done = set[str](), set[str]()
+    for item in dataset.images:
+        (done if dataset.is_annotated(item.id) else bare).add(loose(item.path.stem))
+    bare -= done
+    called = [path for path in place.ending(".xml", ".json") if loose(path.stem) in bare] if bare else []
+    damaged = [path for path in place.damaged() if path not in called]
+    said = []
+    for paths, what in ((called, "of images that count as not annotated"), (damaged, "damaged: no JSON")):
+        if paths:
+            one = len(paths) == 1
+            text = f"{{n}} {'file was' if one else 'files were'} not read as {dataset.kind} annotations, {what}"
+            said.append(
+                Problem("unread-file", counted(text, [path.relative_to(place.path).as_posix() for path in paths]))
+            )
+    return said
 
 
 def recognised(place: Place, name: str | None = None) -> list[tuple[Format, Recognised]]:

@@ -20,7 +20,7 @@ Source: labelstud.io, "Label Studio Task Format", "Export annotations", "Rectang
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -83,7 +83,7 @@ def read_label_studio(path: Path) -> Export:
             unfinished += 1
             continue
         seen[names] = None
-        export.entries.append(Entry(names, tuple(_objects(regions, export)), shares=True))
+        export.entries.append(Entry(names, tuple(_objects(regions, export)), True, _frame(regions)))
     if several:
         shown = amount(several, "image")
         export.notes.append(
@@ -146,6 +146,18 @@ def _local_file(address: str) -> str:
 def _file_upload(task: Json) -> str:
     found = task.get("file_upload")
     return found.text() if found and isinstance(found.raw, str) else ""
+
+
+def _frame(regions: Sequence[Json]) -> tuple[int, int] | None:
+    """Width and height of the frame that percentages are of, where all regions say the same."""
+    sizes: set[tuple[int, int] | None] = set()
+    for region in regions:
+        value = _as_object(region.get("value") or region)
+        given = [region.get(name) or value.get(name) for name in ("original_width", "original_height")]
+        sides = [side.raw for side in given if side is not None]
+        known = len(sides) == 2 and all(isinstance(side, int) for side in sides)
+        sizes.add((sides[0], sides[1]) if known else None)
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _objects(regions: list[Json], export: Export) -> Iterator[LabelledBox]:

@@ -38,7 +38,8 @@ def record_of(dataset: Dataset, image_id: str) -> AnnotatedImage:
         BadInput: a data set without annotations, or an annotation that cannot be read.
     """
     if isinstance(dataset, AnnotatedDataset | VocDataset):
-        record, remarks = used(dataset.record(image_id), str(dataset.sources[0]))
+        said = isinstance(dataset, AnnotatedDataset) and dataset.says_repeats
+        record, remarks = used(dataset.record(image_id), str(dataset.sources[0]), repeats=not said)
         dataset.warnings += remarks
         return record
     raise BadInput(f"{dataset.root} is no annotated data set; docs/formats.md lists the formats that are read")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 NAMED = 10
 """At most so many of a kind are named; the rest are counted."""
@@ -45,6 +48,21 @@ class Remark(Problem):
 
     def __getnewargs__(self) -> tuple[str, str, str, str]:  # type: ignore[override]
         return self.kind, str(self), self.many, self.item
+
+
+def again(thing: str, file: str) -> Remark:
+    """What is said of an object that stands twice; ``thing``: which it is, in words."""
+    text = f"{thing}, is there twice: two objects; a detector can find one"
+    return Remark("duplicate", text, "{n} objects are there twice: two objects each; a detector can find one", file)
+
+
+def repeated(things: Iterable[_T], key: Callable[[_T], Hashable]) -> Iterator[_T]:
+    """Those of ``things`` whose key an earlier one has."""
+    seen: set[Hashable] = set()
+    for thing in things:
+        if (here := key(thing)) in seen:
+            yield thing
+        seen.add(here)
 
 
 def grouped(warnings: Iterable[str]) -> list[str]:

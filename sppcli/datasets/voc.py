@@ -6,15 +6,18 @@ Source: Everingham et al., the VOC2007 development kit, sections on image sets a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from sppcli.datasets.annotated import AnnotatedImage, read_text
-from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, Problem, did_you_mean, find_images
+from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, Problem, did_you_mean, find_images, is_image_name
 from sppcli.datasets.format import Place, Recognised
 from sppcli.datasets.matching import same_names
+from sppcli.datasets.remarks import counted
+from sppcli.datasets.roles import role_of
+from sppcli.datasets.voc_xml import ANNOTATION, named_file
 from sppcli.datasets.voc_xml import from_voc as from_voc
 from sppcli.datasets.voc_xml import read_annotation as read_annotation
 from sppcli.datasets.voc_xml import read_record as read_record
@@ -30,8 +33,30 @@ _YEAR = re.compile(r"VOC\d{4}")
 
 def is_voc_root(folder: Path, images_needed: bool = True) -> bool:
     """Whether ``folder`` is laid out as one VOC data set; without ``images_needed``, annotations and lists will do."""
-    images, annotations, lists = ((folder / name).is_dir() for name in ("JPEGImages", "Annotations", "ImageSets"))
+    images, annotations, lists = (part_of(folder, name).is_dir() for name in ("JPEGImages", "Annotations", "ImageSets"))
     return (images and (annotations or lists)) or (not images_needed and annotations and lists)
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """The folder ``name`` in ``folder``, in whatever letter case; annotations in lower case may be COCO's: with XML."""
+    exact = folder / name
+    if exact.is_dir():
+        return exact
+    found = [path for path in _folders(folder) if path.name.lower() == name.lower()]
+    if name == "Annotations":
+        found = [path for path in found if next((one for one in path.iterdir() if _is_xml(one)), None)]
+    return found[0] if len(found) == 1 else exact
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
+def _is_xml(path: Path) -> bool:
+    return path.suffix.lower() == ".xml" and path.name[0] != "."
 
 
 class VocDataset(Dataset):
@@ -54,10 +79,10 @@ class VocDataset(Dataset):
             MissingInput: no image, or none that a list names.
             BadInput: a list that is not text.
         """
-        pictures = folder / "JPEGImages"
-        files, warnings = _image_files(pictures) if images_needed or pictures.is_dir() else ({}, [])
-        listed = _read_lists(folder / "ImageSets" / "Main", files)
-        annotated = _annotation_files(folder / "Annotations")
+        pictures = part_of(folder, "JPEGImages")
+        annotated = _annotation_files(part_of(folder, "Annotations"))
+        files, warnings = _image_files(pictures, annotated) if images_needed or pictures.is_dir() else ({}, [])
+        listed = _lists(folder, files)
         if files:
             # Accents of one or two code points, letter case: the image's own name is the id.
             same = same_names(annotated.keys() - files.keys(), files.keys() - annotated.keys())
@@ -66,13 +91,13 @@ class VocDataset(Dataset):
             listed = {split: [same.get(name, name) for name in members] for split, members in listed.items()}
         named = {image_id for ids in listed.values() for image_id in ids}
         if not images_needed:
-            files = {name: folder / "JPEGImages" / f"{name}.jpg" for name in named | annotated.keys()} | files
+            files = {name: pictures / f"{name}.jpg" for name in named | annotated.keys()} | files
         if not files:
-            raise MissingInput(f"{folder / 'JPEGImages'} holds no image: put the images of the data set there")
+            raise MissingInput(f"{pictures} holds no image: put the images of the data set there")
         if listed and not named & files.keys():
             example = f"{min(named)!r}" if named else "the lists are empty"
             raise MissingInput(
-                f"no image in {folder / 'JPEGImages'} is named by a list in ImageSets/Main ({example}): "
+                f"no image in {pictures} is named by a list in ImageSets/Main ({example}): "
                 "a line is the file name without extension"
             )
         warnings += _missing_images(listed, files)
@@ -85,8 +110,15 @@ class VocDataset(Dataset):
             )
             warnings.append(Problem("label-without-image", text))
         ids = named & files.keys() if listed else files.keys()
+        asides = []
+        if unlisted := sorted(files.keys() - ids):
+            what = "image is" if len(unlisted) == 1 else "images are"
+            lists = " and ".join(f"{name}.txt" for name in sorted(listed))
+            said = counted(f"{{n}} {what} in no list ({lists}) and left out", unlisted)
+            asides.append(Problem("unlisted", said))
         images = [ImageItem(image_id, files[image_id]) for image_id in ids]
         super().__init__("voc", [source or folder], folder, images, warnings)
+        self.asides += asides
         self._ids = frozenset(ids)
         self._splits = {
             name: tuple(sorted(self._ids.intersection(listed[name]))) for name in sorted(listed) if name != ALL
@@ -150,35 +182,80 @@ class VocDataset(Dataset):
         return read_record(self._files[image_id], image_id, image, with_empty=True)[0]
 
 
-def _image_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Image id -> file; where an id has several, the extension that stands first in IMAGE_EXTENSIONS."""
+def _image_files(folder: Path, annotated: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """Image id -> file, and what is to be said.
+
+    Where an id has several files, the one that its annotation names, or else the extension that stands first in
+    IMAGE_EXTENSIONS.
+    """
     paths, warnings = find_images(folder)
     paths.sort(key=lambda path: IMAGE_EXTENSIONS.index(path.suffix.lower()))
-    files: dict[str, Path] = {}
+    files: dict[str, list[Path]] = {}
     for path in paths:
-        files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
-    return files, warnings
+        files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    left_out = []
+    for image_id, several in files.items():
+        if len(several) > 1:
+            named = _file_named(annotated[image_id]) if image_id in annotated else ""
+            several.sort(key=lambda path: path.name != named)
+            left_out += [path.relative_to(folder).as_posix() for path in several[1:]]
+    if left_out:
+        what = "image has" if len(left_out) == 1 else "images have"
+        was = "was" if len(left_out) == 1 else "were"
+        text = f"{{n}} {what} the name of another but for its ending, with one annotation for both, and {was} left out"
+        warnings.append(Problem("unlisted", counted(text, left_out)))
+    return {image_id: several[0] for image_id, several in files.items()}, warnings
+
+
+def _file_named(annotation: Path) -> str:
+    with annotation.open("rb") as stream:
+        return named_file(stream.read(4096).decode("utf-8", errors="ignore"))
 
 
 def _annotation_files(folder: Path) -> dict[str, Path]:
     """Image id -> XML file."""
-    paths = (path for path in folder.rglob("*.xml") if path.name[0] != ".")
+    paths = (path for path in folder.rglob("*.[xX][mM][lL]") if path.name[0] != ".")
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
-def _read_lists(folder: Path, files: Iterable[str]) -> dict[str, list[str]]:
-    """Split name -> ids in ``ImageSets/Main``, without VOC's per-class lists (``aeroplane_train.txt``)."""
+def _lists(folder: Path, files: Collection[str]) -> dict[str, list[str]]:
+    """Split name -> ids: all lists in ``ImageSets/Main``, else those in ``ImageSets`` or ``folder`` itself that are
+    called as splits are and name an image.
+    """
+    sets = part_of(folder, "ImageSets")
+    main = part_of(sets, "Main")
+    if listed := _read_lists(sorted(main.glob("*.txt")), files):
+        return listed
+    for place in (sets, folder):
+        listed = _read_lists((path for path in sorted(place.glob("*.txt")) if role_of(path.stem)), files)
+        if listed := {split: ids for split, ids in listed.items() if not set(ids).isdisjoint(files)}:
+            return listed
+    return {}
+
+
+def _read_lists(paths: Iterable[Path], files: Collection[str]) -> dict[str, list[str]]:
+    """Split name -> ids, without VOC's per-class lists (``aeroplane_train.txt``)."""
     lists: dict[str, list[str]] = {}
-    for path in sorted(folder.glob("*.txt")):
+    for path in paths:
         if path.name[0] == ".":
             continue
         written = read_text(path, "a list of image ids").split("\n")
         # A name may begin or end with a blank, where there is such an image.
         lines = [line if line in files else line.strip() for line in written if line.strip()]
         if not _is_class_list(path.stem, lines):
-            # A line is an id, in some sets with spaces in it, in others with a number behind it.
-            lists[path.stem] = [line if line in files else line.split()[0] for line in lines]
+            lists[path.stem] = [_listed_id(line, files) for line in lines]
     return lists
+
+
+def _listed_id(line: str, files: Collection[str]) -> str:
+    """The id in a line: alone, in some sets with blanks in it, in others with a number behind it; or a path."""
+    for text in (line, line.split()[0]):
+        parts = text.replace("\\", "/").split("/")
+        for tail in (text, *("/".join(parts[i:]) for i in range(len(parts)))):
+            stem = tail.rpartition(".")[0] if is_image_name(tail) or tail.lower().endswith(".xml") else tail
+            if (found := next((name for name in (tail, stem) if name in files), None)) is not None:
+                return found
+    return line.split()[0]
 
 
 def _is_class_list(name: str, lines: list[str]) -> bool:
@@ -216,13 +293,18 @@ def _roots(folder: Path, images_needed: bool) -> list[Path]:
     return []
 
 
+def _xml_elsewhere(place: Place, root: Path) -> bool:
+    """Whether VOC's XML lies in a folder of another name: `voc_folders` reads that."""
+    return place.path == root and any(ANNOTATION.search(place.head(path)) for path in place.ending(".xml"))
+
+
 def recognise(place: Place) -> Recognised | None:
     """A VOC folder, or the one in a devkit."""
     ilsvrc = any((place.path / "Annotations" / task).is_dir() for task in ("DET", "CLS-LOC"))
     roots = _roots(place.path, place.images_needed) if place.is_folder and not ilsvrc else []
     if len(roots) > 1:
         raise UsageProblem(f"{place.path} holds several VOC data sets: choose one of {', '.join(map(str, roots))}")
-    if not roots:
+    if not roots or (not part_of(roots[0], "Annotations").is_dir() and _xml_elsewhere(place, roots[0])):
         return None
     return Recognised(
         "JPEGImages, Annotations, ImageSets", lambda: VocDataset(roots[0], place.path, place.images_needed)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import ALL, Dataset
+from sppcli.datasets.voc import part_of
 from sppcli.errors import BadInput, MissingInput
 
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
@@ -66,7 +67,7 @@ def class_lists(dataset: Dataset) -> dict[str, list[Path]]:
     """Class -> its lists, of the splits that the data set has."""
     found: dict[str, list[Path]] = {}
     splits = (*dataset.split_names(), ALL)
-    for path in sorted((dataset.root / "ImageSets" / "Main").glob("*.txt")):
+    for path in sorted(part_of(part_of(dataset.root, "ImageSets"), "Main").glob("*.txt")):
         if path.name.startswith(".") or path.stem in splits:
             continue
         # The longest that fits: of 'cat_small_test' that is 'small_test', where there is such a split.

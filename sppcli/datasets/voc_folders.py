@@ -13,7 +13,6 @@ Sources: the README of LabelImg; Roboflow's documentation of the format "Pascal 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -25,12 +24,9 @@ from sppcli.datasets.ilsvrc import tasks_of
 from sppcli.datasets.matching import folders_alike, loose, same_names
 from sppcli.datasets.remarks import Remark, counted
 from sppcli.datasets.roles import role_of
-from sppcli.datasets.voc_xml import read_record
+from sppcli.datasets.voc_xml import ANNOTATION, named_file, read_record
 from sppcli.errors import BadInput, MissingInput
 from sppcli.structures import ImageItem
-
-_ROOT = re.compile(r"<[Aa]nnotation[\s>/]")
-_FILENAME = re.compile(r"<filename>\s*([^<]*?)\s*</filename>")
 
 
 class VocFolders(AnnotatedDataset):
@@ -50,6 +46,8 @@ class VocFolders(AnnotatedDataset):
         if not paths:
             raise MissingInput(f"{root} holds {len(files)} VOC annotations and no image: put the images beside them")
         matched, orphans, unclear = _match(place, files, paths)
+        if not matched and unclear:
+            raise MissingInput(f"{root}: several images fit {unclear[0]} alike; put its image beside it")
         if not matched:
             raise MissingInput(f"{root}: none of its {len(files)} VOC annotations has an image, {files[0]} for one")
         several = {image: found for image, found in matched.items() if len(found) > 1}
@@ -102,9 +100,11 @@ def _match(
     orphans, unclear = [], []
     for path in files:
         candidates = by_name.get(loose(path.stem), [])
-        if not candidates and (named := _FILENAME.search(place.head(path))):
-            last = PurePosixPath(named.group(1).replace("\\", "/"))
-            candidates = by_name.get(loose(last.stem), [])
+        named = named_file(place.head(path)) if len(candidates) != 1 else ""
+        if not candidates and named:
+            candidates = by_name.get(loose(PurePosixPath(named).stem), [])
+        # a.jpg and a.png: the file says which of them it is of.
+        candidates = [image for image in candidates if loose(image.name) == loose(named)] or candidates
         ranked = sorted(candidates, key=lambda image: _likeness(path, image), reverse=True)
         if not ranked:
             orphans.append(path)
@@ -138,7 +138,8 @@ def _lists(root: Path, items: Sequence[ImageItem]) -> dict[str, list[str]]:
     """Splits of the first folder that has lists of them, by the names of the images or their ids."""
     by_name = {item.path.name: item.id for item in items} | {item.path.stem: item.id for item in items}
     by_name |= {item.id: item.id for item in items}
-    for folder in (root / "ImageSets" / "Main", root / "ImageSets", root):
+    sets = voc.part_of(root, "ImageSets")
+    for folder in (voc.part_of(sets, "Main"), sets, root):
         splits = {}
         for path in sorted(folder.glob("*.txt")):
             if role_of(path.stem) is None:
@@ -162,9 +163,9 @@ def _recognise(place: Place) -> Recognised | None:
     seen: set[Path] = set()
     # The first file of each folder tells; those of the folders that are VOC's are then looked at one by one.
     for path in place.ending(".xml"):
-        if path.parent not in seen and _ROOT.search(place.head(path)):
+        if path.parent not in seen and ANNOTATION.search(place.head(path)):
             seen.add(path.parent)
-    files = [path for path in place.ending(".xml") if path.parent in seen and _ROOT.search(place.head(path))]
+    files = [path for path in place.ending(".xml") if path.parent in seen and ANNOTATION.search(place.head(path))]
     if not files:
         return None
     where = files[0].relative_to(place.path).as_posix()

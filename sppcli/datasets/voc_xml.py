@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
 from sppcli.datasets.at_hand import Fit, fit
-from sppcli.datasets.remarks import Remark
+from sppcli.datasets.remarks import Remark, again, repeated
 from sppcli.datasets.xml_files import parse_xml, read_xml
 from sppcli.errors import BadInput
 from sppcli.structures import Annotations, Boxes, as_boxes
@@ -27,6 +27,10 @@ from sppcli.structures import Annotations, Boxes, as_boxes
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SHIFT = np.array([1.0, 1.0, 0.0, 0.0])
 _NOT_UTF8 = re.compile(rb"""^(\s*<\?xml[^>]*encoding=["'])utf8(["'])""", re.IGNORECASE)
+ANNOTATION = re.compile(r"<[Aa]nnotation[\s>/]")
+"""The root element, at the beginning of a file."""
+
+_FILENAME = re.compile(r"<filename>\s*([^<]*?)\s*</filename>")
 _ORDERED = "{n} boxes have their corners exchanged (xmin is above xmax, or ymin above ymax); they were put in order"
 
 
@@ -46,6 +50,12 @@ def to_voc(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """VOC's xmin ymin xmax ymax (N, 4) float64, 1-based inclusive, of boxes (N, 4) 0-based half-open."""
     corners: npt.NDArray[np.float64] = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) + _SHIFT
     return corners
+
+
+def named_file(text: str) -> str:
+    """The last part of the <filename> in (the beginning of) an annotation file; "" where it has none."""
+    found = _FILENAME.search(text)
+    return found.group(1).replace("\\", "/").rpartition("/")[2] if found else ""
 
 
 def read_annotation(path: Path, image: Path | None = None) -> tuple[Annotations, list[str]]:
@@ -74,6 +84,7 @@ def read_annotation(path: Path, image: Path | None = None) -> tuple[Annotations,
     warnings: list[str] = [how.remark] if how.remark else []
     warnings += [_remark(thing, "has no extent and was skipped") for thing in things if thing.empty]
     warnings += ordered
+    warnings += [again(thing.shown, thing.file) for thing in repeated(things, lambda one: (one.label, one.corners))]
     for row, thing in enumerate(written):
         if not seen[row]:
             warnings.append(_remark(thing, "lies outside the image and was skipped"))

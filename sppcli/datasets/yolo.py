@@ -42,6 +42,8 @@ from sppcli.structures import ImageItem
 class YoloDataset(AnnotatedDataset):
     """A YOLO folder. Labels are read when asked for; that opens each image for its size."""
 
+    says_repeats = True
+
     def __init__(self, source: Path, images_needed: bool = True) -> None:
         """Read ``source``: a folder that `names_file` knows, or its .yaml. The images must be there in any case.
 

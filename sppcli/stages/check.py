@@ -90,7 +90,7 @@ def run(
         require_png(plot)
     dataset = open_dataset([source])
     # As they are now: reading annotations adds what is found below in other words.
-    findings = [_remark(text) for text in dataset.warnings]
+    findings = [_remark(text) for text in (*dataset.asides, *dataset.warnings)]
     looks = _looks(dataset, config.quick, jobs, progress)
     findings += _unreadable_images(dataset, looks)
     records, unreadable = _records(dataset, looks, progress)

@@ -53,6 +53,8 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
         raise MissingInput(f"{destination}: the folder {destination.parent} does not exist; create it first")
     dataset = open_dataset([source])
     if not dataset.has_annotations:
+        for warning in dataset.remarks():
+            progress.warn(warning)
         raise BadInput(f"{source} has no annotations to convert: {WANTED}")
     progress.note("reading annotations")
     data = collect(dataset)

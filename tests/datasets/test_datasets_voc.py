@@ -118,8 +118,8 @@ def test_annotations_without_image_are_counted(make_voc, lists):
 def test_no_image_at_all(make_voc, tmp_path):
     with pytest.raises(MissingInput, match=r"JPEGImages holds no image"):
         open_dataset([make_voc({"a": xml()}, images=[])])
-    other = make_voc({"a": xml()}, {"train": "a.jpg\n"}, folder=tmp_path / "other")
-    with pytest.raises(MissingInput, match=r"no image in .* is named by a list in ImageSets/Main \('a.jpg'\)"):
+    other = make_voc({"a": xml()}, {"train": "b.jpg\n"}, folder=tmp_path / "other")
+    with pytest.raises(MissingInput, match=r"no image in .* is named by a list in ImageSets/Main \('b.jpg'\)"):
         open_dataset([other])
 
 

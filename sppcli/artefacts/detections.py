@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.store import Header, create, open_artefact
+from sppcli.artefacts.validity import checked_values
 from sppcli.structures import Detections
 
 
@@ -29,15 +30,9 @@ class DetectionsFile:
 
 def read_detections(path: Path) -> DetectionsFile:
     with open_artefact(path, "detections") as artefact:
-        found = Detections(
-            artefact.strings("image_ids"),
-            artefact.strings("classes"),
-            artefact.array("image"),
-            artefact.array("label"),
-            artefact.array("boxes"),
-            artefact.array("scores"),
-        )
-        return DetectionsFile(path, artefact.header, found, artefact.strings("paths"), artefact.array("sizes"))
+        of = checked_values(artefact)
+        found = Detections(*(of[name] for name in ("image_ids", "classes", "image", "label", "boxes", "scores")))
+        return DetectionsFile(path, artefact.header, found, of["paths"], of["sizes"])
 
 
 def write_detections(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals
 from sppcli.artefacts.store import Artefact, Header, Writer, described, open_artefact
+from sppcli.artefacts.validity import checked_values
 from sppcli.errors import BadArtefact, StaleArtefact
 from sppcli.structures import Boxes, FloatArray
 
@@ -90,7 +91,13 @@ class ImageMaps:
     """
 
     def __init__(
-        self, artefact: Artefact, scales: tuple[int, ...], index: int, size: tuple[int, int], mirrored: bool = False
+        self,
+        artefact: Artefact,
+        scales: tuple[int, ...],
+        channels: int,
+        index: int,
+        size: tuple[int, int],
+        mirrored: bool = False,
     ) -> None:
         self._artefact = artefact
         self._names = [map_name(scale, index, mirrored) for scale in scales]
@@ -98,6 +105,12 @@ class ImageMaps:
         for name in self._names:
             if name not in artefact:
                 raise BadArtefact(f"{artefact.path}: {name} is missing; run spp extract --force")
+            shape = artefact.shape(name)
+            if len(shape) != 3 or shape[2] != channels or min(shape) < 1:
+                raise BadArtefact(
+                    f"{artefact.path}: {name} has the shape {shape}, not height, width and {channels} channels; "
+                    "run spp extract --force"
+                )
         self.map_sizes = [artefact.shape(name)[:2] for name in self._names]
         self._held: dict[int, npt.NDArray[np.float16]] = {}
 
@@ -122,6 +135,12 @@ class ImageVectors:
         for name in (vectors_name(index), boxes_name(index)):
             if name not in artefact:
                 raise BadArtefact(f"{artefact.path}: {name} is missing; run spp extract --force")
+        vectors, boxes = (artefact.shape(name(index)) for name in (vectors_name, boxes_name))
+        if len(vectors) != 2 or boxes != (vectors[0], 4):
+            raise BadArtefact(
+                f"{artefact.path}: {vectors_name(index)} has the shape {vectors} and its boxes {boxes}; "
+                "run spp extract --force"
+            )
 
     def of(self, boxes: npt.NDArray[np.floating]) -> FloatArray:
         """Features (N, D) float32 of windows (N, 4).
@@ -159,7 +178,7 @@ class Features:
         self.path = artefact.path
         self.header: Header = artefact.header
         self.fingerprint = artefact.fingerprint
-        self.images = ImageTable.read(artefact)
+        self.images = ImageTable.of(checked_values(artefact))
         with described(artefact):
             self.scales: tuple[int, ...] = tuple(self.header.config["scales"])
             self.network = NetworkRecord.from_json(self.header.config["network"])
@@ -178,7 +197,7 @@ class Features:
 
     def maps(self, index: int, mirrored: bool = False) -> ImageMaps:
         height, width = self.images.sizes[index]
-        return ImageMaps(self._artefact, self.scales, index, (int(height), int(width)), mirrored)
+        return ImageMaps(self._artefact, self.scales, self.network.channels, index, (int(height), int(width)), mirrored)
 
     def vectors(self, index: int) -> ImageVectors:
         height, width = self.images.sizes[index]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.store import Header, create, open_artefact
+from sppcli.artefacts.validity import checked_values
 from sppcli.structures import BoolArray, FloatArray
 
 
@@ -41,16 +42,9 @@ class ImageFeatures:
 
 def read_image_features(path: Path) -> ImageFeatures:
     with open_artefact(path, "image-features") as artefact:
-        return ImageFeatures(
-            path,
-            artefact.header,
-            ImageTable.read(artefact),
-            artefact.array("vectors"),
-            artefact.strings("classes"),
-            artefact.array("labels"),
-            artefact.strings("split_names"),
-            artefact.array("in_split"),
-        )
+        found = checked_values(artefact)
+        rest = (found[name] for name in ("vectors", "classes", "labels", "split_names", "in_split"))
+        return ImageFeatures(path, artefact.header, ImageTable.of(found), *rest)
 
 
 def write_image_features(file: ImageFeatures) -> None:

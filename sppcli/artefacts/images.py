@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.artefacts.store import Artefact, Writer
+from sppcli.artefacts.store import Writer
+from sppcli.artefacts.validity import Values
 from sppcli.structures import Skipped
 
 
@@ -32,13 +33,14 @@ class ImageTable:
         return root / self.paths[index]
 
     @classmethod
-    def read(cls, artefact: Artefact) -> ImageTable:
-        names, reasons = artefact.strings("skipped_names"), artefact.strings("skipped_reasons")
+    def of(cls, found: Values) -> ImageTable:
+        """Of what `validity.checked_values` read."""
+        names, reasons = found["skipped_names"], found["skipped_reasons"]
         return cls(
-            artefact.strings("image_ids"),
-            artefact.strings("paths"),
-            artefact.strings("digests"),
-            artefact.array("sizes"),
+            found["image_ids"],
+            found["paths"],
+            found["digests"],
+            found["sizes"],
             tuple(Skipped(name, reason) for name, reason in zip(names, reasons, strict=True)),
         )
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.store import Header, Json, create, open_artefact
+from sppcli.artefacts.validity import checked_values
 from sppcli.structures import Boxes, FloatArray
 
 
@@ -49,14 +50,8 @@ class Proposals:
 
 def read_proposals(path: Path) -> Proposals:
     with open_artefact(path, "proposals") as artefact:
-        return Proposals(
-            path,
-            artefact.header,
-            ImageTable.read(artefact),
-            artefact.array("boxes"),
-            artefact.array("scores"),
-            artefact.array("offsets"),
-        )
+        found = checked_values(artefact)
+        return Proposals(path, artefact.header, ImageTable.of(found), found["boxes"], found["scores"], found["offsets"])
 
 
 def write_proposals(path: Path, header: Header, images: ImageTable, found: list[tuple[Boxes, FloatArray]]) -> None:

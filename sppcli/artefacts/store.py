@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from sppcli import __version__
 from sppcli.artefacts.schema import SCHEMAS, Field, Schema
 from sppcli.errors import BadArtefact, MissingInput
 from sppcli.runtime.checksums import WHOLE, CheckedFile, WrittenFile, seal
-from sppcli.runtime.files import commit, ensure_folder, replacing
+from sppcli.runtime.files import commit, ensure_folder, naming, replacing
 
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
@@ -70,14 +71,15 @@ def canonical_json(value: Any) -> str:
 class Reader:
     """Data sets of an open file, by name. Every byte has been checked against the file's seal."""
 
-    def __init__(self, path: Path, checked: CheckedFile, file: h5py.File) -> None:
+    def __init__(self, path: Path, checked: CheckedFile, file: h5py.File, again: str = "make it again") -> None:
         self.path = path
+        self._again = again
         self._checked = checked
         self._file = file
 
     def __contains__(self, name: str) -> bool:
         with self._reading(name):
-            return name in self._file
+            return _is_own(self._file, name)
 
     def array(self, name: str) -> Array:
         """A whole data set.
@@ -112,7 +114,7 @@ class Reader:
     def copy_to(self, target: h5py.File, source: str, name: str) -> None:
         """Copy a data set into another file as it is stored."""
         with self._reading(source):
-            self._file.copy(source, target, name=name)
+            target.copy(self._data(source), target, name=name)
 
     def verify(self) -> None:
         """Check every byte of the file.
@@ -124,10 +126,7 @@ class Reader:
             self._checked.verify()
 
     def _data(self, name: str) -> h5py.Dataset:
-        data = self._file[name]
-        if data.external or data.is_virtual:
-            raise ValueError("its values lie in another file")
-        return data
+        return _own_data(self._file, name)
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
@@ -136,22 +135,46 @@ class Reader:
             yield
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise BadArtefact(
-                f"{self.path}: {name} is damaged ({_damage(self._checked, error)}); make the file again"
+                f"{self.path}: {name} is damaged ({_damage(self._checked, error)}); {self._again}"
             ) from None
+
+
+class _Described(dict[str, Any]):
+    """A table of a file's description: asked for a key that it lacks, it says which file that is."""
+
+    def __init__(self, values: Any = (), lacks: str = "") -> None:
+        super().__init__(values)
+        self._lacks = lacks
+
+    def __missing__(self, key: str) -> Any:
+        if not self._lacks:
+            raise KeyError(key)
+        raise BadArtefact(self._lacks.format(key))
+
+    def __reduce__(self) -> tuple[type, tuple[Json]]:
+        return dict, (dict(self),)
 
 
 class Artefact(Reader):
     """An open file of a known kind: its data sets and what made them."""
 
     def __init__(self, path: Path, checked: CheckedFile, file: h5py.File, schema: Schema) -> None:
-        super().__init__(path, checked, file)
+        super().__init__(path, checked, file, _remedy(schema))
         self.schema = schema
         self.tool_version = str(file.attrs["tool_version"])
         self.fingerprint = str(file.attrs["fingerprint"])
         self.header = Header(
             schema.kind,
-            *(json.loads(file.attrs[name]) for name in _JSON_ATTRIBUTES),
+            *(json.loads(file.attrs[name], object_hook=self._described) for name in _JSON_ATTRIBUTES),
         )
+        if self.header.fingerprint != self.fingerprint:
+            raise BadArtefact(
+                f"{path}: its description is not the one of its fingerprint; run {schema.made_by} --force to make it "
+                "again"
+            )
+
+    def _described(self, value: Json) -> Json:
+        return _Described(value, f"{self.path}: its description has no {{}}; run {self.schema.made_by} --force")
 
 
 @contextmanager
@@ -196,6 +219,10 @@ def _open_checked(path: Path, again: str) -> Iterator[tuple[CheckedFile, h5py.Fi
             yield checked, file
 
 
+def _remedy(schema: Schema) -> str:
+    return f"run {schema.made_by} --force to make it again"
+
+
 def _check(path: Path, file: h5py.File, kind: str | None) -> Schema:
     found = file.attrs.get("kind")
     if not isinstance(found, str) or found not in SCHEMAS:
@@ -211,28 +238,79 @@ def _check(path: Path, file: h5py.File, kind: str | None) -> Schema:
         )
     for attribute in ("tool_version", "fingerprint", *_JSON_ATTRIBUTES):
         if attribute not in file.attrs:
-            raise BadArtefact(f"{path}: the attribute {attribute} is missing; make the file again")
+            raise BadArtefact(f"{path}: the attribute {attribute} is missing; {_remedy(schema)}")
     for attribute in _JSON_ATTRIBUTES:
         try:
             damaged = not isinstance(json.loads(file.attrs[attribute]), dict)
         except (TypeError, ValueError):
             damaged = True
         if damaged:
-            raise BadArtefact(f"{path}: the attribute {attribute} is damaged; make the file again")
+            raise BadArtefact(f"{path}: the attribute {attribute} is damaged; {_remedy(schema)}")
     for item in schema.fields:
-        _check_field(path, file, item)
+        _check_field(path, file, item, _remedy(schema))
+    _check_lengths(path, file, schema)
     return schema
 
 
-def _check_field(path: Path, file: h5py.File, item: Field) -> None:
-    if not isinstance(file.get(item.name), h5py.Dataset):
-        raise BadArtefact(f"{path}: the data set {item.name} is missing; make the file again")
+def _check_field(path: Path, file: h5py.File, item: Field, again: str) -> None:
+    if not _is_own(file, item.name) or not isinstance(file[item.name], h5py.Dataset):
+        raise BadArtefact(f"{path}: the data set {item.name} is missing; {again}")
     data = file[item.name]
     is_string = h5py.check_string_dtype(data.dtype) is not None
     if (item.dtype == "str") != is_string or (not is_string and data.dtype != np.dtype(item.dtype)):
-        raise BadArtefact(f"{path}: {item.name} is {data.dtype}, expected {item.dtype}; make the file again")
+        raise BadArtefact(f"{path}: {item.name} is {data.dtype}, expected {item.dtype}; {again}")
     if data.ndim != len(item.axes):
-        raise BadArtefact(f"{path}: {item.name} has {data.ndim} axes, expected {', '.join(item.axes)}")
+        raise BadArtefact(f"{path}: {item.name} has {data.ndim} axes, expected {', '.join(item.axes)}; {again}")
+
+
+def _check_lengths(path: Path, file: h5py.File, schema: Schema) -> None:
+    """Axes of one name are equally long in all data sets."""
+    lengths: dict[str, tuple[int, str]] = {}
+    for item in schema.fields:
+        for axis, length in zip(item.axes, file[item.name].shape, strict=True):
+            name, _, more = axis.partition(" + ")
+            plain = length - int(more or 0)
+            wanted, first = (int(name), "") if name.isdigit() else lengths.setdefault(name, (plain, item.name))
+            if plain != wanted:
+                where = f"as {first} has" if first else "as it should be"
+                raise BadArtefact(
+                    f"{path}: {item.name} has {plain} {name}, not {wanted} {where}; run {schema.made_by} --force to "
+                    "make it again"
+                )
+
+
+def _is_own(file: h5py.File, name: str) -> bool:
+    """Whether ``name`` is in the file itself, on a path without links to other places or files."""
+    place: h5py.Group = file
+    parts = name.strip("/").split("/")
+    for i, part in enumerate(parts):
+        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
+            return False
+        if i < len(parts) - 1:
+            place = place[part]
+            if not isinstance(place, h5py.Group):
+                return False
+    return True
+
+
+def _own_data(file: h5py.File, name: str) -> h5py.Dataset:
+    """A data set all of whose values are stored in the file itself."""
+    if not _is_own(file, name):
+        raise ValueError("it is missing, or a link")
+    data = file[name]
+    if data.external or data.is_virtual:
+        raise ValueError("its values lie in another file")
+    if data.chunks:
+        wanted = math.prod(-(-side // chunk) for side, chunk in zip(data.shape, data.chunks, strict=True))
+        whole = data.id.get_num_chunks() == wanted
+    elif h5py.check_string_dtype(data.dtype) is not None:
+        # What is stored here are pointers to them.
+        whole = not data.size or data.id.get_storage_size() > 0
+    else:
+        whole = data.id.get_storage_size() == data.size * data.id.get_type().get_size()
+    if not whole:
+        raise ValueError("not all of its values are stored")
+    return data
 
 
 @contextmanager
@@ -352,7 +430,7 @@ def create(path: Path, header: Header) -> Iterator[Writer]:
             file.attrs[name] = canonical_json(getattr(header, name))
         yield writer
         for item in schema.fields:
-            _check_field(path, file, item)
+            _check_field(path, file, item, _remedy(schema))
 
 
 class Parts:
@@ -363,6 +441,7 @@ class Parts:
 
     def __init__(self, target: Path, key: str, discard: bool = False) -> None:
         ensure_folder(target)
+        self._target = target
         self.folder = target.with_name(target.name + ".parts")
         marker = self.folder / "key"
         if self.folder.exists() and (discard or not marker.exists() or marker.read_text() != key):
@@ -395,9 +474,10 @@ class Parts:
     @contextmanager
     def create(self, name: str) -> Iterator[Writer]:
         temporary = self.folder / f".{name}.tmp"
-        with _sealed(temporary) as writer:
-            yield writer
-        commit(temporary, self.path(name))
+        with naming(self._target, temporary):
+            with _sealed(temporary) as writer:
+                yield writer
+            commit(temporary, self.path(name))
 
     @contextmanager
     def open(self, name: str) -> Iterator[Reader]:

@@ -240,7 +240,9 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return _MEMORY, SppError.exit_code
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{_REFUSALS[error.errno]}", SppError.exit_code
+        what, _, remedy = _REFUSALS[error.errno].partition("; ")
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        return f"{where}{what}{notes}; {remedy}", SppError.exit_code
     return "", 1
 
 

@@ -204,12 +204,15 @@ def split(default: str) -> Decorator[Any]:
 
 svm = _input("svm", "svm.h5", "train-svm")
 _again = click.option("--force", is_flag=True, help="Make the output again even if it is up to date.")
+overwrite = click.option(
+    "--overwrite", is_flag=True, help="Replace the output even if it is not a file that this command made."
+)
 _wait = click.option("--wait", is_flag=True, help="Wait for another run that works on the same output, then go on.")
 
 
 def force(function: F) -> F:
-    """``--force`` and ``--wait``: every stage that makes a file has them."""
-    return _again(_wait(function))
+    """``--force``, ``--wait`` and ``--overwrite``: every stage that makes an artefact has them."""
+    return _again(_wait(overwrite(function)))
 
 
 dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")

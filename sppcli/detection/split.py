@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sppcli.artefacts.features import Features, ImageMaps, ImageVectors, open_features
+from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.reopen import reopen
@@ -29,6 +30,11 @@ class SplitData:
     split: str
     images: tuple[ImageRef, ...]
     missing: tuple[str, ...]
+
+    def claim(self, output: Path, kind: str, weights: str | None = None, overwrite: bool = False) -> None:
+        """Refuse to write over what is read here: see `overwriting.claim`."""
+        inputs = [self.proposals.path, self.features.path, *([Path(weights)] if weights else [])]
+        claim(output, kind, inputs=inputs, data=self.dataset, overwrite=overwrite)
 
     def image_id(self, image: ImageRef) -> str:
         return self.features.images.ids[image.index]

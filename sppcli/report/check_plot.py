@@ -58,7 +58,7 @@ def draw_check(path: Path, title: str, stats: Statistics, findings: Sequence[Fin
     figure.suptitle(title)
     with replacing(path) as temporary:
         # Matplotlib's version is left out, so that the same numbers give the same file.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        figure.savefig(temporary, format="png", metadata={"Software": "spp"})
 
 
 def _classes(axes: Axes, stats: Statistics) -> None:

@@ -55,4 +55,4 @@ def write_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> No
     figure.suptitle(title)
     with replacing(path) as temporary:
         # The backend's functions carry no types.
-        FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": "spp"})  # type: ignore[no-untyped-call]

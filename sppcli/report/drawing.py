@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from sppcli.report.fonts import Font, face
 from sppcli.runtime.files import replacing
@@ -188,8 +189,10 @@ def write_png(path: Path, image: ByteImage) -> None:
     Raises:
         MissingInput: the folder is not there.
     """
+    made_by = PngInfo()
+    made_by.add_text("Software", "spp")
     with replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        Image.fromarray(image).save(temporary, format="PNG", pnginfo=made_by)
 
 
 def _scaled(box: tuple[float, float, float, float], scale: float, size: tuple[int, int]) -> Rectangle:

@@ -64,4 +64,4 @@ def draw_recall(path: Path, curves: Sequence[tuple[str, ProposalRecall]]) -> Non
         axes.legend(fontsize=8)
     with replacing(path) as temporary:
         # Matplotlib's version is left out, so that the same numbers give the same file.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        figure.savefig(temporary, format="png", metadata={"Software": "spp"})

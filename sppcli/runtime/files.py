@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -47,6 +48,9 @@ def inside(folder: Path, name: str) -> Path:
         raise BadInput(f"{name[:100]!r} cannot be the name of a file: {fault}; rename it")
     return folder / name
 
+# The system does not say of which file it speaks when a write fails.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
 
 def ensure_folder(path: Path) -> None:
     """Check that the folder of ``path`` exists.
@@ -63,23 +67,42 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; when the block ends well, the file is synced and becomes
     ``path``.
 
-    What killed processes have left behind here is removed first.
+    A symbolic link stays, and what it leads to is replaced. What killed processes have left behind here is removed
+    first.
 
     Raises:
         MissingInput: the folder does not exist.
+        OSError: the disk is full, or the folder cannot be written to; names ``path`` and not the temporary file.
     """
-    ensure_folder(path)
-    temporary = temporary_name(path)
-    # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
-    temporary.touch()
-    mode = temporary.stat().st_mode
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    ensure_folder(target)
+    temporary = temporary_name(target)
+    with naming(path, temporary):
+        # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            yield temporary
+            temporary.chmod(mode)
+            commit(temporary, target)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+@contextmanager
+def naming(path: Path, temporary: Path) -> Iterator[None]:
+    """What goes wrong with ``temporary`` is told of ``path``, with the room that it needed where the disk is full."""
     try:
-        yield temporary
-        temporary.chmod(mode)
-        commit(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        yield
+    except OSError as error:
+        if (error.errno in _OF_THE_DISK and error.filename is None) or error.filename == str(temporary):
+            error.filename = str(path)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and not getattr(error, "__notes__", ()):
+                with suppress(OSError):
+                    room = temporary.stat().st_size + shutil.disk_usage(temporary.parent).free
+                    error.add_note(f"more than {room:,} bytes are needed")
+        raise
 
 
 def temporary_name(path: Path) -> Path:

@@ -17,6 +17,7 @@ class RunOptions:
     |---|---|
     | force | make the output again even if it exists and is current, and reuse nothing |
     | strict | stop at the first input that cannot be used, in place of skipping it |
+    | overwrite | replace an output that spp did not make, or one of another kind |
     | wait | wait for another run that works on the same output, in place of ending |
     | dry_run | say what would be done, and do nothing |
     | jobs | processes to work with |
@@ -26,6 +27,7 @@ class RunOptions:
 
     force: bool = False
     strict: bool = False
+    overwrite: bool = False
     wait: bool = False
     dry_run: bool = False
     jobs: int = 1

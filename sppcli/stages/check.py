@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from sppcli.artefacts.overwriting import PICTURE, claim
 from sppcli.datasets import open_dataset
 from sppcli.datasets.annotated import AnnotatedDataset, AnnotatedImage, fitted, used
 from sppcli.datasets.base import Dataset
@@ -73,9 +74,13 @@ def run(
     *,
     jobs: int = 1,
     plot: Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> CheckSummary:
     """Look at every image and annotation of ``source``; write ``plot``, a PNG, if it is given.
+
+    With ``overwrite`` it may replace a file that spp did not make.
+
 
     Raises:
         MissingInput, BadInput: no data set, or one that cannot be read at all; a plot that cannot be written.
@@ -89,6 +94,8 @@ def run(
 
         require_png(plot)
     dataset = open_dataset([source])
+    if plot:
+        claim(plot, PICTURE, inputs=[source], data=dataset, overwrite=overwrite)
     # As they are now: reading annotations adds what is found below in other words.
     findings = [_remark(text) for text in (*dataset.asides, *dataset.warnings)]
     looks = _looks(dataset, config.quick, jobs, progress)

@@ -13,6 +13,7 @@ import numpy as np
 from sppcli.artefacts.detections import DetectionsFile, read_detections, write_detections
 from sppcli.artefacts.models import check_trunk
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import COCO, JSONL, claim
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, open_artefact
 from sppcli.datasets import ALL, Dataset, open_dataset
@@ -21,7 +22,7 @@ from sppcli.detection.per_image import name_in, none_left
 from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
 from sppcli.detection.split import SplitData, open_splits
 from sppcli.detection.svd_cache import SvdCache
-from sppcli.errors import BadInput, SppError
+from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
@@ -60,6 +61,17 @@ class DetectConfig:
     def to_json(self) -> dict[str, Any]:
         """What decides the detections, for fingerprints and `recorded`."""
         return {name: value for name, value in asdict(self).items() if name != "svd" or value}
+
+
+@dataclass(frozen=True)
+class ResultsFile:
+    """What a `Sink` writes, and its ``format``: jsonl, coco or voc."""
+
+    path: Path
+    format: str
+
+
+_KINDS = {"coco": COCO, "jsonl": JSONL}
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,7 @@ def run(
     *,
     output: Path | None = None,
     sink: Sink | None = None,
+    results: ResultsFile | None = None,
     dataset: Path | None = None,
     known: DetectionsFile | None = None,
     options: RunOptions = USUAL,
@@ -119,6 +132,7 @@ def run(
     Args:
         output: detections.h5 to write; its header records ``config``, so that it can be made again.
         sink: told of each image's detections as they are found.
+        results: the file that ``sink`` writes, if it writes one.
         known: what ``output`` holds, if it has been read.
 
     Raises:
@@ -129,6 +143,7 @@ def run(
     models = read_models(paths.models, config.bbox, config.svd)
     with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
         header = _header(paths, config, models, splits)
+        _claim(output, results, splits[0].dataset, paths.files(), options)
         first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
         there = known.header if known else None
         if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
@@ -162,6 +177,7 @@ def run_on_images(
     *,
     output: Path | None = None,
     sink: Sink | None = None,
+    results: ResultsFile | None = None,
     weights: str | None = None,
     options: RunOptions = USUAL,
 ) -> DetectSummary:
@@ -177,6 +193,8 @@ def run_on_images(
 
     progress = options.progress
     images = open_dataset(sources)
+    inputs = [path for item in paths.models for path in (item.svm, item.bbox)]
+    _claim(output, results, images, [*inputs, *([Path(weights)] if weights else [])], options)
     models = read_models(paths.models, config.bbox, config.svd)
     detector = Detector(
         models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=progress
@@ -334,6 +352,20 @@ def _in_order(
         while wanted in held:
             yield wanted, held.pop(wanted)
             wanted += 1
+
+
+def _claim(
+    output: Path | None, results: ResultsFile | None, dataset: Dataset, inputs: Sequence[Path], options: RunOptions
+) -> None:
+    """See `claim`; VOC's results are a folder."""
+    if results and results.format == "voc":
+        if results.path.exists() and not results.path.is_dir():
+            raise UsageProblem(f"-o {results.path} is a file; --format voc writes a folder of files, so name a folder")
+        return
+    targets = [(output, "detections"), (results.path, _KINDS[results.format])] if results else [(output, "detections")]
+    for path, kind in targets:
+        if path:
+            claim(path, kind, inputs=inputs, data=dataset, overwrite=options.overwrite)
 
 
 def _write(output: Path, header: Header, found: Sequence[Found], classes: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ import torch
 from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_features
 from sppcli.artefacts.networks import describes_itself
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, Parts, create, digest_of
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
@@ -110,6 +111,7 @@ def run(
         UsageProblem: a backbone, layer or device that does not exist, or a context or side that leaves nothing.
     """
     proposals = read_proposals(proposals_path)
+    _claim(output, config, proposals, options)
     normalisation = _normalisation(config)
     network = load_network(config.weights, config.backbone, config.cut, normalisation)
     for note in network.notes:
@@ -160,6 +162,12 @@ def run(
         stored_bytes=output.stat().st_size,
         skipped=work.skipped(),
     )
+
+
+def _claim(output: Path, config: ExtractConfig, proposals: Proposals, options: RunOptions) -> None:
+    images = (proposals.images.absolute(proposals.root, row) for row in range(len(proposals.images)))
+    inputs = [proposals.path, Path(config.weights)]
+    claim(output, "features", inputs=inputs, images=images, overwrite=options.overwrite)
 
 
 def _normalisation(config: ExtractConfig) -> str | None:

@@ -15,6 +15,7 @@ import torch
 from sppcli.artefacts.features import NetworkRecord
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features, write_image_features
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, Parts, digest_of
 from sppcli.datasets.classification import ClassifiedImages, open_classified
@@ -108,6 +109,7 @@ def run(
     data = open_classified(sources)
     for warning in data.warnings:
         progress.warn(warning)
+    claim(output, "image-features", inputs=[Path(config.weights)], data=data, overwrite=options.overwrite)
     network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
     for note in network.notes:
         progress.warn(note)

@@ -12,6 +12,7 @@ import torch
 
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import NETWORK
 from sppcli.datasets.formats import require_annotations
 from sppcli.detection.labelling import match
 from sppcli.detection.networks import head_of, network_of_maps, record_of, window_reader
@@ -125,6 +126,7 @@ def run(
     """
     ensure_folder(output)
     with open_split(proposals_path, features_path, config.split, dataset) as data:
+        data.claim(output, NETWORK, weights, options.overwrite)
         require_annotations(data.dataset)
         if data.features.rcnn:
             raise UsageProblem(

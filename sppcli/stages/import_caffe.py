@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sppcli.artefacts.overwriting import NETWORK, claim
 from sppcli.caffe.caffemodel import Blobs, read_caffemodel, read_mean
 from sppcli.caffe.graph import Graph
 from sppcli.caffe.network import import_network, read_graphs, refuse_other_channels
@@ -70,6 +71,12 @@ def run(
     progress = options.progress
     if output.suffix != ".safetensors":
         raise UsageProblem(f"{output}: networks are written as .safetensors; name such a file with -o")
+    claim(
+        output,
+        NETWORK,
+        inputs=[*models, *prototxts, *([config.classes] if config.classes else [])],
+        overwrite=options.overwrite,
+    )
     graphs = read_graphs(prototxts)
     blobs: Blobs = {}
     for path in models:

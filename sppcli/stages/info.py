@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from sppcli.artefacts.networks import NETWORK_KEY
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
+from sppcli.artefacts.validity import checked_values
 from sppcli.errors import BadArtefact, MissingInput
 from sppcli.runtime.inputs import open_regular
 from sppcli.runtime.tensor_files import read_metadata
@@ -100,7 +101,7 @@ def describe(path: Path, verify: bool = False) -> Description:
             path.stat().st_size,
             f"{SCHEMAS[header.kind].made_by} {artefact.tool_version}",
             artefact.fingerprint,
-            _FACTS[header.kind](artefact),
+            _facts(artefact),
             header.config,
             dict(header.inputs),
             header.source,
@@ -211,6 +212,11 @@ _FACTS: dict[str, Callable[[Artefact], Facts]] = {
 
 
 _NETWORKS_MADE_BY = "make it again with the command that wrote it (spp train-net, spp finetune or spp import-caffe)"
+
+
+def _facts(artefact: Artefact) -> Facts:
+    checked_values(artefact)
+    return _FACTS[artefact.schema.kind](artefact)
 
 
 def _network(path: Path, verify: bool) -> Description:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
 from sppcli.artefacts.store import Header, Parts, digest_of
 from sppcli.datasets import Dataset, open_dataset
@@ -70,6 +71,13 @@ def run(
     """
     dataset = open_dataset(sources)
     dataset.split_seed, dataset.unlabelled = split_seed, unlabelled
+    claim(
+        output,
+        "proposals",
+        inputs=[*imports, *([Path(config.edge_model)] if config.edge_model else [])],
+        data=dataset,
+        overwrite=options.overwrite,
+    )
     images = ListedImages.of(dataset.images, dataset.root)
     dataset.digests.update(zip(images.ids, images.digests, strict=True))
     # A file that cannot be used is reported before anything is said of the images.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sppcli.artefacts.overwriting import PICTURE, claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.formats import require_annotations
@@ -92,6 +93,8 @@ def run(
     stored = [read_proposals(path) for path in paths]
     opened = _open(stored[0], dataset)
     require_annotations(opened)
+    if plot:
+        claim(plot, PICTURE, inputs=paths, data=opened, overwrite=options.overwrite)
     wanted = opened.labelled(opened.split(split))
     truth = {image_id: opened.annotations(image_id) for image_id in wanted}
     for warning in opened.remarks():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sppcli.artefacts.detections import read_detections
+from sppcli.artefacts.overwriting import PICTURE, claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.datasets import Dataset, open_dataset
@@ -124,8 +125,11 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
     pool = _pool(source, config)
     ids = _choose(source, config, pool)
     target, is_folder = _target(output or f"{source.what}.png", len(ids))
-    colours = class_colours(_classes(source))
     paths = {item.id: item.path for item in source.dataset.images}
+    written_to = _names(target, ids).values() if is_folder else (target,)
+    for picture in written_to if target.is_dir() or not is_folder else ():
+        claim(picture, PICTURE, inputs=files, data=source.dataset, overwrite=options.overwrite)
+    colours = class_colours(_classes(source))
     rows = {image_id: row for row, image_id in enumerate(source.ids)}
     drawn: dict[str, tuple[Overlay, ByteImage]] = {}
     skipped: list[Skipped] = []

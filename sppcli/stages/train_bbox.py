@@ -102,6 +102,7 @@ def run(
     """
     progress = options.progress
     with open_split(proposals_path, features_path, config.split, dataset) as data:
+        data.claim(output, "bbox", weights, options.overwrite)
         training = plan_training(data, config.windows, asdict(config), weights, options.device)
         header = Header("bbox", training.settings, training.inputs)
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):

@@ -13,6 +13,7 @@ import torch
 
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import CURVES, NETWORK, PICTURE, claim
 from sppcli.artefacts.store import digest_of
 from sppcli.datasets.imagefolder import LabelledImages, divide, open_labelled, splits_of
 from sppcli.detection.per_image import none_left
@@ -203,10 +204,13 @@ def _run(
     device: torch.device,
 ) -> TrainNetSummary | None:
     plan = _Plan.of(source, config, device, options)
+    table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
+    for path, kind in ((output, NETWORK), (table, CURVES), (picture, PICTURE)):
+        inputs = [Path(config.init)] if config.init else []
+        claim(path, kind, inputs=inputs, images=plan.paths(), overwrite=options.overwrite)
     header = plan.header(config)
     if Output(output, header, plan.paths()).is_current(options.force):
         return _summary(output, recorded_training(output)["summary"], up_to_date=True) if place.first else None
-    table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
 
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])

@@ -129,6 +129,7 @@ def run(
     """
     progress = options.progress
     with open_split(proposals_path, features_path, config.split, dataset) as data:
+        data.claim(output, "svm", weights, options.overwrite)
         if config.jitter and data.features.rcnn:
             raise UsageProblem("--jitter draws boxes that R-CNN's features do not have; leave it out")
         training = plan_training(data, config.windows, asdict(config), weights, options.device)

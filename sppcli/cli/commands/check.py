@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     metavar="PIXELS",
     help="Value of --max-side of spp propose. It decides which objects are too small.",
 )
+@options.overwrite
 @click.option("--strict", is_flag=True, help="End with exit code 3 if anything is wrong.")
 @options.jobs
 @options.as_json
@@ -47,6 +48,7 @@ def command(
     quick: bool,
     min_examples: int,
     max_side: int,
+    overwrite: bool,
     strict: bool,
     jobs: int | None,
     as_json: bool,
@@ -74,7 +76,9 @@ def command(
 
     config = check.CheckConfig(quick=quick, min_examples=min_examples, max_side=max_side)
     with console.progress("check") as progress:
-        summary = check.run(source, config, jobs=jobs or cpu_threads(), plot=plot, progress=progress)
+        summary = check.run(
+            source, config, jobs=jobs or cpu_threads(), plot=plot, overwrite=overwrite, progress=progress
+        )
     if as_json:
         console.print_json(_as_json(summary))
     else:

@@ -114,6 +114,7 @@ def command(
     strict: bool,
     force: bool,
     wait: bool,
+    overwrite: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -139,17 +140,24 @@ def command(
     config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
     paths = detect.DetectPaths(proposals, _model_paths(features, svm, bbox, models))
     target = output if kind == "h5" else None
+    file = detect.ResultsFile(output, kind) if output and kind != "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
     with console.progress("detect") as progress, results as sink:
         run = RunOptions(
-            force=force, wait=wait, strict=strict, jobs=jobs or cpu_threads(), device=device, progress=progress
+            force=force,
+            wait=wait,
+            overwrite=overwrite,
+            strict=strict,
+            jobs=jobs or cpu_threads(),
+            device=device,
+            progress=progress,
         )
         if images:
             summary = detect.run_on_images(
-                expand(images), paths, config, output=target, sink=sink, weights=weights, options=run
+                expand(images), paths, config, output=target, sink=sink, results=file, weights=weights, options=run
             )
         else:
-            summary = detect.run(paths, config, output=target, sink=sink, dataset=dataset, options=run)
+            summary = detect.run(paths, config, output=target, sink=sink, results=file, dataset=dataset, options=run)
     _say(summary, output, as_json)
 
 

@@ -70,6 +70,7 @@ def _protocols(function: F) -> F:
 @click.option(
     "--plot", type=options.FilePath, metavar="FILE.png", help="Draw the recall curves of --proposals into this picture."
 )
+@options.overwrite
 @options.split("test")
 @click.option(
     "--iou",
@@ -97,6 +98,7 @@ def command(
     results: Path | None,
     proposals: tuple[Path, ...],
     plot: Path | None,
+    overwrite: bool,
     split: str,
     iou: float,
     points: Points,
@@ -114,7 +116,7 @@ def command(
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
     if proposals:
-        _recall(proposals, results, dataset, split, plot, as_json)
+        _recall(proposals, results, dataset, split, plot, overwrite, as_json)
     elif plot:
         raise click.UsageError("--plot draws the recall of proposals: give --proposals too.")
     elif localization:
@@ -202,6 +204,7 @@ def _recall(
     dataset: Path | None,
     split: str,
     plot: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     from sppcli.cli import console, scores
@@ -211,7 +214,9 @@ def _recall(
     if results:
         raise click.UsageError("--results and --proposals exclude each other.")
     with console.progress("evaluate") as progress:
-        summary = recall.run(proposals, split, dataset=dataset, plot=plot, options=RunOptions(progress=progress))
+        summary = recall.run(
+            proposals, split, dataset=dataset, plot=plot, options=RunOptions(overwrite=overwrite, progress=progress)
+        )
     scores.print_recall(summary, as_json)
 
 

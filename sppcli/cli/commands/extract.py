@@ -83,6 +83,7 @@ def command(
     strict: bool,
     force: bool,
     wait: bool,
+    overwrite: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -115,7 +116,15 @@ def command(
         batch=batch,
     )
     with console.progress("extract") as progress:
-        run = RunOptions(force=force, wait=wait, strict=strict, dry_run=dry_run, device=device, progress=progress)
+        run = RunOptions(
+            force=force,
+            wait=wait,
+            overwrite=overwrite,
+            strict=strict,
+            dry_run=dry_run,
+            device=device,
+            progress=progress,
+        )
         summary = extract.run(proposals, output, config, options=run)
     if as_json:
         console.print_json(asdict(summary))

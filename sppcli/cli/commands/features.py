@@ -68,6 +68,7 @@ def command(
     strict: bool,
     force: bool,
     wait: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Compute one feature vector for each whole image.
@@ -97,7 +98,7 @@ def command(
         batch=batch,
     )
     with console.progress("features") as progress:
-        run = RunOptions(force=force, wait=wait, strict=strict, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, overwrite=overwrite, strict=strict, device=device, progress=progress)
         summary = features.run(sources, output, config, options=run)
     if as_json:
         console.print_json(asdict(summary))

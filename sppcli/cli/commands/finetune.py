@@ -89,6 +89,7 @@ def command(
     device: str,
     force: bool,
     wait: bool,
+    overwrite: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -116,7 +117,7 @@ def command(
         **given,
     )
     with console.progress("finetune") as progress:
-        run = RunOptions(force=force, wait=wait, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
         summary = finetune.run(proposals, features, output, config, dataset=dataset, weights=weights, options=run)
     if as_json:
         console.print_json(asdict(summary))

@@ -63,6 +63,7 @@ from sppcli.cli.types import IntList
 @click.option(
     "--classes", type=options.FilePath, metavar="FILE", help="A text file with the names of the classes, one per line."
 )
+@options.overwrite
 @options.as_json
 @options.verbosity
 def command(
@@ -75,6 +76,7 @@ def command(
     pyramid: tuple[int, ...] | None,
     side: int | None,
     classes: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Turn a Caffe network into a file for spp extract --weights.
@@ -93,7 +95,9 @@ def command(
         normalisation=normalisation, mean=mean, side=side, pyramid=pyramid, classes=classes, channels=channels
     )
     with console.progress("import-caffe") as progress:
-        summary = import_caffe.run(models, prototxts, output, config, options=RunOptions(progress=progress))
+        summary = import_caffe.run(
+            models, prototxts, output, config, options=RunOptions(overwrite=overwrite, progress=progress)
+        )
     if as_json:
         console.print_json(asdict(summary))
     else:

@@ -128,6 +128,7 @@ def command(
     strict: bool,
     force: bool,
     wait: bool,
+    overwrite: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -160,7 +161,13 @@ def command(
     )
     with console.progress("propose") as progress:
         run = RunOptions(
-            force=force, wait=wait, strict=strict, dry_run=dry_run, jobs=jobs or cpu_threads(), progress=progress
+            force=force,
+            wait=wait,
+            overwrite=overwrite,
+            strict=strict,
+            dry_run=dry_run,
+            jobs=jobs or cpu_threads(),
+            progress=progress,
         )
         summary = propose.run(
             expand(sources),

@@ -54,6 +54,7 @@ from sppcli.cli.types import NameList, Number
     help="Largest number of boxes drawn on an image; the best are kept.",
 )
 @options.dataset
+@options.overwrite
 @options.as_json
 @options.verbosity
 def command(
@@ -67,6 +68,7 @@ def command(
     min_score: float,
     max_boxes: int,
     dataset: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Draw detections, region proposals or ground truth on images.
@@ -91,7 +93,7 @@ def command(
         dataset=dataset,
     )
     with console.progress("show") as progress:
-        summary = show.run(files, output, config, options=RunOptions(progress=progress))
+        summary = show.run(files, output, config, options=RunOptions(overwrite=overwrite, progress=progress))
     if as_json:
         console.print_json(summary)
         return

@@ -41,6 +41,7 @@ def command(
     device: str,
     force: bool,
     wait: bool,
+    overwrite: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -65,7 +66,7 @@ def command(
             config,
             dataset=dataset,
             weights=weights,
-            options=RunOptions(force=force, wait=wait, device=device, progress=progress),
+            options=RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress),
         )
     if as_json:
         console.print_json(asdict(summary))

@@ -178,7 +178,7 @@ def command(source: Path, output: Path, sizes: tuple[bool, tuple[int, ...]], as_
 
     if given.pop("no_spp"):
         given["pyramid"] = ()
-    control = {name: given.pop(name) for name in ("strict", "force", "wait", "device")}
+    control = {name: given.pop(name) for name in ("strict", "force", "wait", "overwrite", "device")}
     seconds = given.pop("checkpoint_seconds")
     method = {name: given.pop(name) for name in list(given) if name in TrainingConfig.__dataclass_fields__}
     drawn, pixels = sizes

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import did_you_mean, is_image_name, siblings
 from sppcli.datasets.voc import from_voc, to_voc
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.runtime.files import inside
+from sppcli.runtime.files import inside, replacing
 from sppcli.structures import Detections, as_boxes
 
 _COMPETITIONS = ("comp4", "comp3")  # with and without outside training data; the first is taken where both are there
@@ -103,7 +104,7 @@ def write_results(folder: Path, detections: Detections, split: str, *, competiti
     coordinates have up to 6, so reading them back gives the same boxes to 1e-6 pixels.
 
     Args:
-        folder: made where it is not there; files of the same name are replaced.
+        folder: made where it is not there; files of the same name are replaced, all or, on a full disk, none.
 
     Raises:
         UsageProblem: a class, split or image id that the format cannot hold.
@@ -120,11 +121,11 @@ def write_results(folder: Path, detections: Detections, split: str, *, competiti
     ):
         box = " ".join(_decimal(value) for value in corners)
         lines[label].append(f"{detections.image_ids[image]} {score:.6f} {box}\n")
-    paths = []
-    for name, rows in zip(detections.classes, lines, strict=True):
-        path = inside(folder, _file_name(competition, split, name))
-        path.write_text("".join(rows), encoding="utf-8", newline="\n")
-        paths.append(path)
+    paths = [inside(folder, _file_name(competition, split, name)) for name in detections.classes]
+    with ExitStack() as stack:
+        for path, rows in zip(paths, lines, strict=True):
+            temporary = stack.enter_context(replacing(path))
+            temporary.write_text("".join(rows), encoding="utf-8", newline="\n")
     return paths
 
 

@@ -1,0 +1,141 @@
+"""Values that no stage writes are refused when a file is read, though its checksums are right.
+
+`store` has checked by then that every data set is there, of its type, and that tables are equally long. Here is what
+their values must be, a function for each kind; `checked_values` reads all of a file and asks the one of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.artefacts.store import Artefact
+from sppcli.errors import BadArtefact
+
+Values = dict[str, Any]
+Array = npt.NDArray[Any]
+
+_TOLERANCE = 1e-2
+"""Pixels by which a box may lie outside its image: sides are float32, and some are computed."""
+_ONLY_INSIDE = ("voc", "folder", "files")
+"""Kinds of data sets all of whose images lie under their root; others may name images anywhere."""
+
+
+def checked_values(artefact: Artefact) -> Values:
+    """Every data set of the schema by name, strings as tuples.
+
+    Raises:
+        BadArtefact: a value that cannot be; names the file, the data set and the command that makes it.
+    """
+    found: Values = {
+        item.name: artefact.strings(item.name) if item.dtype == "str" else artefact.array(item.name)
+        for item in artefact.schema.fields
+    }
+    _CHECKS[artefact.schema.kind](_Checker(artefact), found)
+    return found
+
+
+class _Checker:
+    def __init__(self, artefact: Artefact) -> None:
+        self._artefact = artefact
+        self.source_kind = artefact.header.source.get("kind")
+
+    def refuse(self, name: str, why: str) -> None:
+        made_by = self._artefact.schema.made_by
+        raise BadArtefact(f"{self._artefact.path}: {name} {why}; run {made_by} --force to make it again")
+
+    def need(self, name: str, good: Any, why: str) -> None:
+        """Refuse ``name`` unless all of ``good``; ``why`` may speak of {i}, the first row that is not."""
+        rows = np.atleast_1d(np.asarray(good, dtype=np.bool_))
+        if not rows.all():
+            self.refuse(name, why.format(i=int(np.flatnonzero(~rows.reshape(len(rows), -1).all(axis=1))[0])))
+
+    def finite(self, name: str, array: Array) -> None:
+        # A sum is not finite if a summand is not; the rows are looked for only then.
+        with np.errstate(all="ignore"):
+            plain = bool(np.isfinite(array.sum(dtype=np.float64))) if array.size else True
+        if not plain:
+            self.need(name, np.isfinite(array), "has a value in row {i} that is no finite number")
+
+    def distinct(self, name: str, texts: tuple[str, ...]) -> None:
+        if len(set(texts)) < len(texts):
+            twice = next(text for i, text in enumerate(texts) if text in texts[:i])
+            self.refuse(name, f"has {twice!r} twice")
+
+    def index(self, name: str, array: Array, count: int, of: str) -> None:
+        self.need(name, (array >= 0) & (array < count), f"points outside the {count} {of} in row {{i}}")
+
+    def boxes(self, name: str, boxes: Array, sizes: Array) -> None:
+        """``sizes`` (N, 2): height and width of each box's image."""
+        self.need(name, np.isfinite(boxes), "has a corner in row {i} that is no finite number")
+        self.need(name, boxes[:, 2:] >= boxes[:, :2], "has a box in row {i} that ends before it starts")
+        inside = (boxes[:, :2] >= -_TOLERANCE) & (boxes[:, 2:] <= sizes[:, ::-1] + _TOLERANCE)
+        self.need(name, inside, "has a box in row {i} outside its image")
+
+    def images(self, found: Values) -> None:
+        self.distinct("image_ids", found["image_ids"])
+        self.need("sizes", found["sizes"] > 0, "has a height or width in row {i} that is not above zero")
+        for i, path in enumerate(found["paths"]):
+            plain = PurePosixPath(path)
+            if not path or "\0" in path or ".." in plain.parts:
+                self.refuse("paths", f"has a path in row {i} that leads out of the data set ({path!r})")
+            if plain.is_absolute() and self.source_kind in _ONLY_INSIDE:
+                self.refuse("paths", f"has a path in row {i} that is not relative ({path!r})")
+
+
+def _proposals(check: _Checker, found: Values) -> None:
+    check.images(found)
+    boxes, offsets = found["boxes"], found["offsets"]
+    counts = np.diff(offsets)
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(boxes):
+        check.refuse("offsets", f"do not cover the {len(boxes)} boxes")
+    check.need("offsets", counts >= 0, "fall at image {i}")
+    check.finite("scores", found["scores"])
+    check.boxes("boxes", boxes, np.repeat(found["sizes"], counts, axis=0))
+
+
+def _features(check: _Checker, found: Values) -> None:
+    check.images(found)
+
+
+def _image_features(check: _Checker, found: Values) -> None:
+    check.images(found)
+    check.finite("vectors", found["vectors"])
+    check.distinct("classes", found["classes"])
+    check.distinct("split_names", found["split_names"])
+    check.need("labels", np.abs(found["labels"].astype(np.int64)) <= 1, "has a label in row {i} other than -1, 0, 1")
+
+
+def _svm(check: _Checker, found: Values) -> None:
+    check.distinct("classes", found["classes"])
+    for name in ("weights", "biases"):
+        check.finite(name, found[name])
+
+
+def _bbox(check: _Checker, found: Values) -> None:
+    check.distinct("classes", found["classes"])
+    for name in ("weights", "biases", "unwhiten", "means"):
+        check.finite(name, found[name])
+
+
+def _detections(check: _Checker, found: Values) -> None:
+    check.images(found)
+    check.distinct("classes", found["classes"])
+    check.index("image", found["image"], len(found["image_ids"]), "images")
+    check.index("label", found["label"], len(found["classes"]), "classes")
+    check.finite("scores", found["scores"])
+    check.boxes("boxes", found["boxes"], found["sizes"][found["image"]])
+
+
+_CHECKS: dict[str, Callable[[_Checker, Values], None]] = {
+    "proposals": _proposals,
+    "features": _features,
+    "image-features": _image_features,
+    "svm": _svm,
+    "bbox": _bbox,
+    "detections": _detections,
+}

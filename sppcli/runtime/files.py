@@ -48,6 +48,7 @@ def inside(folder: Path, name: str) -> Path:
         raise BadInput(f"{name[:100]!r} cannot be the name of a file: {fault}; rename it")
     return folder / name
 
+
 # The system does not say of which file it speaks when a write fails.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 

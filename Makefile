@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # make voc2007: the paper's Table 9 on the real data set (network, disk and time: docs/guide.md).
-.PHONY: demo test voc2007 lint types docs unit clean
+.PHONY: demo test voc2007 lint types docs unit fuzz clean
 
 demo: $(VENV)/.user
 	$(BIN)/spp demo
@@ -30,6 +30,13 @@ TRACER = $$($(BIN)/python -c "import sys; print('sysmon' if sys.version_info >= 
 unit: $(VENV)/.dev
 	COVERAGE_CORE=$(TRACER) $(BIN)/pytest --cov --cov-report=term
 
+# Changed files to every reader, for MINUTES; what is found lies in fuzz-found/. The same SEED gives the same inputs.
+MINUTES ?= 10
+SEED ?= $(shell date +%s)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -42,4 +49,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/.user
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage spp-demo
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage spp-demo fuzz-found

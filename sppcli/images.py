@@ -262,6 +262,8 @@ def _decode_with_opencv(data: bytes, name: str) -> ByteImage:
         raise refused
     try:
         _check_size(_tiff_size(data), name)
+        # It writes what is odd about a file to the terminal, file contents and all.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except SppError:
         raise

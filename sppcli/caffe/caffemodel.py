@@ -34,6 +34,9 @@ from sppcli.structures import FloatArray
 # (field of the network's layers, field of the name, field of the blobs), newest first.
 _NEW, _V1, _V0 = (100, 1, 7), (2, 4, 6), (1, 1, 50)
 
+_LARGEST = 1e6
+"""Pixels are up to 255, or 65,535."""
+
 
 @dataclass(frozen=True)
 class Blob:
@@ -102,7 +105,7 @@ def read_mean(path: Path) -> FloatArray:
             f"{path}: not a mean image of three channels but {len(blob.values):,} numbers of shape {blob.shape}; "
             "give the mean.binaryproto of the network's training"
         )
-    return np.asarray(blob.values.reshape(3, -1).mean(axis=1, dtype=np.float64), dtype=np.float32)
+    return _mean_pixel(blob.values, path)
 
 
 def _mean_of_npy(path: Path) -> FloatArray:
@@ -127,6 +130,13 @@ def _mean_of_npy(path: Path) -> FloatArray:
             f"{path}: not a mean image of three channels but {image.dtype} numbers of shape {shape}; give one of shape "
             "(3,), (3, H, W) or (H, W, 3)"
         )
+    return _mean_pixel(image, path)
+
+
+def _mean_pixel(image: npt.NDArray[Any], path: Path) -> FloatArray:
+    """float32 (3,), of channels first."""
+    if not (np.abs(image) <= _LARGEST).all():
+        raise BadInput(f"{path}: not a mean image: it has numbers that are not finite, or huge; fetch it again")
     return np.asarray(image.reshape(3, -1).mean(axis=1, dtype=np.float64), dtype=np.float32)
 
 

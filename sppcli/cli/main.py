@@ -74,6 +74,8 @@ _REFUSALS = {
     errno.EDQUOT: "the disk quota is used up; free some space or name another place with -o, and run it again",
     errno.EACCES: "permission denied; change the permissions or name another place",
     errno.EPERM: "the operation is not permitted; change the permissions or name another place",
+    errno.ENAMETOOLONG: "the name is longer than that of a file may be; shorten it",
+    errno.ELOOP: "a symbolic link that leads to itself; name the file itself",
     errno.EROFS: "the file system is read-only; name another place with -o",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use a smaller -j",
 }

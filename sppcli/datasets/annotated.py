@@ -299,7 +299,7 @@ def read_text(path: Path, what: str, limit: int = LARGEST_FILE) -> str:
     try:
         data = read_regular(path, limit)
     except OSError as error:
-        raise BadInput(f"{path} cannot be read as {what}: {error}") from error
+        raise BadInput(f"{path} cannot be read as {what}: {error.strerror or error}") from error
     return decoded(data, f"{path} cannot be read as {what}")
 
 

@@ -45,7 +45,7 @@ def read_cvat(path: Path) -> Export:
     try:
         data = read_xml(path)
     except OSError as error:
-        raise BadInput(f"{path} is not readable XML: {error}") from error
+        raise BadInput(f"{path} is not readable XML: {error.strerror or error}") from error
     root = parse_xml(data, path, "readable XML")
     if root.tag != "annotations":
         raise BadInput(f"{path} is not CVAT's: its root element is <{root.tag}>, not <annotations>")

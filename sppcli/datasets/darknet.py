@@ -62,7 +62,10 @@ def read_darknet(path: Path, texts: list[Path]) -> list[Export]:
             if not is_plain_text(name):
                 raise BadInput(f"{listed.path} holds a NUL: the file is damaged")
             # A label has its image's name, so the end of the image's path finds it.
-            wanted = PurePosixPath(name.replace("\\", "/")).with_suffix(".txt")
+            wanted = PurePosixPath(name.replace("\\", "/"))
+            if not wanted.name:
+                raise BadInput(f"{listed.path}: {name[:60]!r} is not the name of an image")
+            wanted = wanted.with_suffix(".txt")
             labels = [place for place in finder.find(str(wanted), listed.path) if place.name != listed.path.name]
             if len(labels) > 1:
                 raise BadInput(f"{listed.path}: {labels[0]} and {labels[1]} may both be the labels of {name!r}")

@@ -12,7 +12,8 @@ from pathlib import Path
 from sppcli.datasets.json_values import LARGEST, is_plain_text
 from sppcli.errors import BadInput
 
-_DECIMAL = re.compile(r"(-?\d+),(\d+)")
+# Begun at the first digit only, as each beginning reads all that follow.
+_DECIMAL = re.compile(r"(?<!\d)(-?\d+),(\d+)")
 
 
 def delimiter_of(head: str) -> str:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sppcli.datasets.annotated import AnnotatedImage, LabelledBox
 from sppcli.datasets.at_hand import Fit, fit
+from sppcli.datasets.json_values import LARGEST
 from sppcli.datasets.remarks import Remark, again, repeated
 from sppcli.datasets.xml_files import parse_xml, read_xml
 from sppcli.errors import BadInput
@@ -188,7 +189,7 @@ def _root(path: Path) -> ET.Element:
     try:
         data = read_xml(path)
     except OSError as error:
-        raise BadInput(f"{path} is not a readable annotation: {error}") from error
+        raise BadInput(f"{path} is not a readable annotation: {error.strerror or error}") from error
     root = parse_xml(_NOT_UTF8.sub(rb"\g<1>utf-8\g<2>", data), path, "a readable annotation")
     if root.tag != "annotation":
         raise BadInput(f"{path} is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
@@ -225,7 +226,7 @@ def _number(element: ET.Element, field: str, where: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:
         raise BadInput(f"{where}: <{field}> is {text.strip()!r}, not a number")
     return value
 

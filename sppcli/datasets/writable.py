@@ -18,12 +18,12 @@ from sppcli.errors import BadInput
 from sppcli.runtime.files import path_fault
 
 _FILES: Mapping[str, Mapping[str, str]] = {
-    "voc": {"the image": "{}", "the split": "{}.txt", "the class": "{}.txt"},
+    "voc": {"the image": "{}", "the split": "{}.txt"},
     "yolo": {"the image": "{}", "the split": "{}.txt"},
     "coco": {"the image": "{}", "the split": "image_info_{}.json"},
     "csv": {"the image": "{}"},
 }
-"""What of a format's names becomes a file, and its name."""
+"""What of a format's names becomes a file, and its name. VOC's classes may, too."""
 
 _SHOWN = 60
 _BYTE_ORDER_MARK = "\ufeff"
@@ -41,7 +41,7 @@ def check_writable(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Non
     if found:
         what, shown, fault = found[0]
         others = counted("; {n} more names cannot either", [_shown(name) for _, name, _ in found[1:]])
-        elsewhere = "" if to == "coco" else ", or convert --to coco"
+        elsewhere = "" if any(fault for *_, fault in _faults("coco", data, names)) else ", or convert --to coco"
         raise BadInput(
             f"{what} {_shown(shown)} cannot be written as {to}: {fault}; rename it{elsewhere}"
             f"{others if len(found) > 1 else ''}"
@@ -53,16 +53,19 @@ def _shown(name: str) -> str:
 
 
 def _faults(to: str, data: AnnotatedSet, names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """What each name is, the name, and what is wrong with it, or ""."""
+    files = dict(_FILES[to])
+    if to == "voc" and can_list_classes(data):
+        longest = max(data.lists(), key=lambda split: len(split.encode("utf-8", "replace")))
+        files["the class"] = f"{{}}_{longest}.txt"
     for what, name, shown in _names(to, data, names):
         fault = _fault(to, what, name) if to != "coco" else ""
-        file = _FILES[to].get(what, "")
-        if not fault and what != "the image" and file and "/" in name:
-            fault = "it is part of a file's name, and has a slash in it"
-        yield what, shown, fault or (path_fault(file.format(shown)) if file else "")
-    if to == "voc" and can_list_classes(data):
-        for name in data.classes:
-            longest = max(data.lists(), key=lambda split: len(split.encode("utf-8", "replace")))
-            yield "the class", name, path_fault(_FILES["voc"]["the class"].format(f"{name}_{longest}"))
+        if not fault and what in files:
+            fault = path_fault(shown)
+            if not fault and what != "the image" and "/" in name:
+                fault = "it is part of a file's name, and has a slash in it"
+            fault = fault or path_fault(files[what].replace("{}", shown))
+        yield what, shown, fault
 
 
 def _same_files(to: str, data: AnnotatedSet) -> list[tuple[str, str, str]]:

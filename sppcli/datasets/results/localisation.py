@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sppcli.datasets.annotated import read_text
+from sppcli.datasets.json_values import LARGEST
 from sppcli.errors import BadInput
 from sppcli.structures import MAX_LOCALISATIONS, Localisations, as_boxes
 
@@ -61,6 +62,6 @@ def _box(fields: list[str], where: str) -> tuple[float, float, float, float]:
         x0, y0, x1, y1 = map(float, fields)
     except ValueError:
         x0 = y0 = x1 = y1 = math.nan
-    if not all(map(math.isfinite, (x0, y0, x1, y1))):
+    if not all(abs(value) <= LARGEST for value in (x0, y0, x1, y1)):
         raise BadInput(f"{where}: {' '.join(fields)} is not xmin ymin xmax ymax")
     return x0, y0, x1 + 1, y1 + 1

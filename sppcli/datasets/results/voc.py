@@ -18,6 +18,7 @@ import numpy as np
 
 from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import did_you_mean, is_image_name, siblings
+from sppcli.datasets.json_values import LARGEST
 from sppcli.datasets.voc import from_voc, to_voc
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.runtime.files import inside, replacing
@@ -180,8 +181,10 @@ def _read_file(path: Path, index: dict[str, int]) -> list[tuple[int, float, list
             score, *corners = (float(value) for value in fields[1:])
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from error
-        if not all(map(math.isfinite, (score, *corners))):
-            raise BadInput(f"{where}: a score or coordinate is not a finite number in {line.strip()!r}")
+        if not math.isfinite(score) or not all(abs(value) <= LARGEST for value in corners):
+            raise BadInput(
+                f"{where}: a score or coordinate is not a finite number, or larger than any image, in {line.strip()!r}"
+            )
         # Decimals cut off at different places may turn a box of no extent around by less than they hold.
         if min(corners[2] - corners[0], corners[3] - corners[1]) < -1 - 1e-5:
             raise BadInput(f"{where}: the box ends before it starts in {line.strip()!r}")

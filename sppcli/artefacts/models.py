@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord
-from sppcli.artefacts.store import Artefact, Header, create, described, open_artefact
+from sppcli.artefacts.store import Header, create, described, open_artefact
 from sppcli.artefacts.validity import checked_values
-from sppcli.errors import BadArtefact, StaleArtefact
+from sppcli.errors import StaleArtefact
 from sppcli.structures import BoolArray, FloatArray
 
 
@@ -103,7 +103,6 @@ def read_svm(path: Path) -> SvmModel:
         with described(artefact):
             record = FeatureRecord.from_json(artefact.header.summary["features"])
         found = checked_values(artefact)
-        _check_width(artefact, record, found["weights"])
         return SvmModel(path, artefact.header, record, found["classes"], found["weights"], found["biases"])
 
 
@@ -119,19 +118,8 @@ def read_bbox(path: Path) -> BoxModel:
         with described(artefact):
             record = FeatureRecord.from_json(artefact.header.summary["features"])
         found = checked_values(artefact)
-        _check_width(artefact, record, found["weights"])
         arrays: list[npt.NDArray[Any]] = [found[name] for name in ("weights", "biases", "unwhiten", "means", "trained")]
         return BoxModel(path, artefact.header, record, found["classes"], *arrays)
-
-
-def _check_width(artefact: Artefact, record: FeatureRecord, weights: FloatArray) -> None:
-    """Weights of pooled features are as wide as these; of fc layers the network says, which is read later."""
-    width = record.network.channels * sum(level * level for level in record.levels)
-    if record.layer == "pool5" and weights.shape[-1] != width:
-        raise BadArtefact(
-            f"{artefact.path}: weights are of {weights.shape[-1]} features, not of the {width} that its description "
-            f"says; run {artefact.schema.made_by} --force to make it again"
-        )
 
 
 def write_bbox(path: Path, header: Header, classes: tuple[str, ...], arrays: Mapping[str, npt.NDArray[Any]]) -> None:

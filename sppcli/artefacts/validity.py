@@ -43,6 +43,7 @@ class _Checker:
     def __init__(self, artefact: Artefact) -> None:
         self._artefact = artefact
         self.source_kind = artefact.header.source.get("kind")
+        self._features = artefact.header.summary.get("features")
 
     def refuse(self, name: str, why: str) -> None:
         made_by = self._artefact.schema.made_by
@@ -75,6 +76,17 @@ class _Checker:
         self.need(name, boxes[:, 2:] >= boxes[:, :2], "has a box in row {i} that ends before it starts")
         inside = (boxes[:, :2] >= -_TOLERANCE) & (boxes[:, 2:] <= sizes[:, ::-1] + _TOLERANCE)
         self.need(name, inside, "has a box in row {i} outside its image")
+
+    def width(self, weights: Array) -> None:
+        """Weights of pooled features are as wide as these; of fc layers the network says, which is read later."""
+        try:
+            of = self._features or {}
+            wide = of["network"]["channels"] * sum(level * level for level in of["levels"])
+            pooled = of["layer"] == "pool5"
+        except (KeyError, TypeError, BadArtefact):
+            return  # what a description lacks is told when it is asked for
+        if pooled and weights.shape[-1] != wide:
+            self.refuse("weights", f"are of {weights.shape[-1]} features, not of the {wide} that the description says")
 
     def images(self, found: Values) -> None:
         self.distinct("image_ids", found["image_ids"])
@@ -112,12 +124,14 @@ def _image_features(check: _Checker, found: Values) -> None:
 
 def _svm(check: _Checker, found: Values) -> None:
     check.distinct("classes", found["classes"])
+    check.width(found["weights"])
     for name in ("weights", "biases"):
         check.finite(name, found[name])
 
 
 def _bbox(check: _Checker, found: Values) -> None:
     check.distinct("classes", found["classes"])
+    check.width(found["weights"])
     for name in ("weights", "biases", "unwhiten", "means"):
         check.finite(name, found[name])
 

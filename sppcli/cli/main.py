@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -152,6 +153,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
         return shell_complete(spp, {}, "spp", "_SPP_COMPLETE", instruction)
     _wait_briefly()
+    _open_streams()
     context: list[click.Context] = []
     try:
         with _sigterm_ends_cleanly(), spp.make_context("spp", arguments) as opened:
@@ -175,6 +177,16 @@ def _wait_briefly() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "10000"
+
+
+def _open_streams() -> None:
+    """Lead streams that the caller has closed (``spp info >&-``) to nowhere.
+
+    Python has None for them, and the next file that is opened would get their number and whatever is printed there.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
 
 
 class Terminated(BaseException):

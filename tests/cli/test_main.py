@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 
+import sppcli
 from sppcli.cli import main as entry
 from sppcli.cli import options
 from sppcli.cli.main import COMMANDS, SUMMARIES, main
 from sppcli.errors import BadArtefact, BadInput, MissingInput, StaleArtefact, UsageProblem
+from tests.conftest import Voc
 
 Raises = Callable[[BaseException], list[str]]
 
@@ -167,6 +170,31 @@ def run_into_closed_pipe(stream: str, arguments: list[str]) -> tuple[int, str]:
 @pytest.mark.parametrize("arguments", [["--help"], ["info", "--help"], ["--version"]], ids=" ".join)
 def test_a_reader_that_leaves_is_no_error(arguments: list[str]) -> None:
     assert run_into_closed_pipe("stdout", arguments) == (0, "")
+
+
+def shell(line: str, folder: Path) -> tuple[int, str, str]:
+    """``line`` in a shell, where ``$SPP`` is the command."""
+    command = {**os.environ, "SPP": f"{sys.executable} -m sppcli", "PYTHONPATH": str(Path(sppcli.__file__).parents[1])}
+    done = subprocess.run(["sh", "-c", line], cwd=folder, env=command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_quiet_and_what_is_made_is_whole(closed: str, voc: Voc, tmp_path: Path) -> None:
+    line = f"$SPP convert {voc.root} out --to csv {closed} && $SPP convert out again --to csv -q"
+    code, out, err = shell(line, tmp_path)
+    assert (code, "Traceback" in out + err) == (0, False)
+    assert (tmp_path / "again" / "annotations.csv").read_bytes() == (tmp_path / "out" / "annotations.csv").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
+def test_a_full_standard_output_is_an_error_in_one_sentence(tmp_path: Path) -> None:
+    code, _, err = shell("$SPP --version > /dev/full", tmp_path)
+    assert (code, err) == (
+        3,
+        "spp: error: the disk is full; free some space or name another place with -o, and run it again\n",
+    )
+    assert shell("$SPP info nothing.h5 2> /dev/full", tmp_path)[0] == 3
 
 
 def test_no_reader_at_all() -> None:

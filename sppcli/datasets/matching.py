@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+_DEEPEST = 64
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|[\\/]{2}")
 
 
@@ -24,6 +25,11 @@ def composed(name: str) -> str:
 def loose(name: str) -> str:
     """As `composed`, percent-encoding undone and without letter case."""
     return composed(unquote(composed(name)) if "%" in name else name).casefold()
+
+
+def last_starts(parts: Sequence[str]) -> range:
+    """Where the ends of a path begin that are tried, longest first: no folder lies deeper, and thousands take long."""
+    return range(max(0, len(parts) - _DEEPEST), len(parts))
 
 
 def spellings(name: str) -> Iterator[str]:
@@ -39,7 +45,7 @@ def spellings(name: str) -> Iterator[str]:
         whole = [] if outside or text == plain else ["/".join(parts)]
         first = [] if outside else [text]
         parts = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
-        ends = ["/".join(parts[i:]) for i in range(len(parts))] if outside else []
+        ends = ["/".join(parts[i:]) for i in last_starts(parts)] if outside else []
         for spelling in (*first, *whole, *ends):
             if spelling and spelling not in seen:
                 seen.add(spelling)

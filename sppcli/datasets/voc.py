@@ -14,7 +14,7 @@ import numpy as np
 from sppcli.datasets.annotated import AnnotatedImage, read_text
 from sppcli.datasets.base import ALL, IMAGE_EXTENSIONS, Dataset, Problem, did_you_mean, find_images, is_image_name
 from sppcli.datasets.format import Place, Recognised
-from sppcli.datasets.matching import same_names
+from sppcli.datasets.matching import last_starts, same_names
 from sppcli.datasets.remarks import counted
 from sppcli.datasets.roles import role_of
 from sppcli.datasets.voc_xml import ANNOTATION, named_file
@@ -251,7 +251,7 @@ def _listed_id(line: str, files: Collection[str]) -> str:
     """The id in a line: alone, in some sets with blanks in it, in others with a number behind it; or a path."""
     for text in (line, line.split()[0]):
         parts = text.replace("\\", "/").split("/")
-        for tail in (text, *("/".join(parts[i:]) for i in range(len(parts)))):
+        for tail in (text, *("/".join(parts[i:]) for i in last_starts(parts))):
             stem = tail.rpartition(".")[0] if is_image_name(tail) or tail.lower().endswith(".xml") else tail
             if (found := next((name for name in (tail, stem) if name in files), None)) is not None:
                 return found

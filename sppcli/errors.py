@@ -30,6 +30,10 @@ class BadArtefact(SppError):
     """A file of ours that is not what its name says: another kind, another version, damaged."""
 
 
+class NoRoom(SppError):
+    """A disk on which an output cannot fit."""
+
+
 class Busy(SppError):
     """Another process works on the same output."""
 

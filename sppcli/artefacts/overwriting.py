@@ -14,7 +14,7 @@ from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import open_artefact
 from sppcli.errors import BadArtefact, UsageProblem
 from sppcli.runtime.files import ensure_folder
-from sppcli.runtime.tensor_files import read_metadata
+from sppcli.runtime.tensor_files import HEADER_CHECKSUM, read_metadata
 from sppcli.structures import ImageItem
 
 _ANNOTATIONS = (".xml", ".json", ".txt", ".csv", ".yaml", ".yml", ".names", ".data", ".mat")
@@ -104,6 +104,8 @@ def _kind(path: Path, wanted: str) -> str | None:
     # Root attributes come first in the file: one that is cut or damaged still says what it is.
     if b"schema_version" in start and b"fingerprint" in start and b"tool_version" in start:
         return wanted if wanted in SCHEMAS else "an artefact of spp"
+    if NETWORK_KEY.encode() in start and HEADER_CHECKSUM.encode() in start:
+        return NETWORK
     try:
         if NETWORK_KEY in read_metadata(path, tensors=False).values:
             return NETWORK

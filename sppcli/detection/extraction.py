@@ -39,6 +39,9 @@ class Extraction(Protocol):
     def names(self, index: int) -> dict[str, str]:
         """Name of each array of an image -> its name in the file, where the image has row ``index``."""
 
+    def plain_bytes(self, row: int) -> int:
+        """About how many bytes the arrays of the image ``row`` are before they are compressed."""
+
     def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
         """The arrays of each image, by their names; ``rows``: theirs in the proposals.
 
@@ -82,6 +85,12 @@ class MapExtraction:
             for scale in self._scales
         }
 
+    def plain_bytes(self, row: int) -> int:
+        height, width = (int(side) for side in self._images.sizes[row])
+        network = self._extractor.network
+        cells = sum(height * width * (scale / min(height, width) / network.grid.stride) ** 2 for scale in self._scales)
+        return int(2 * len(self._sides) * cells * network.channels)
+
     def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
         names = [self._images.paths[row] for row in rows]
         found: list[dict[str, npt.NDArray[Any]]] = [{} for _ in rows]
@@ -119,6 +128,9 @@ class WindowExtraction:
 
     def names(self, index: int) -> dict[str, str]:
         return {"windows": vectors_name(index), "boxes": boxes_name(index)}
+
+    def plain_bytes(self, row: int) -> int:
+        return len(self._boxes(row)) * (2 * self._reader.dimensions + 16)
 
     def compute(self, rows: Sequence[int], images: Sequence[ByteImage]) -> list[Arrays]:
         found: list[Arrays] = []

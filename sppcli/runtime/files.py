@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sppcli.errors import BadInput, MissingInput
+from sppcli.errors import BadInput, MissingInput, NoRoom
 
 LONGEST_NAME = 255
 """Bytes of a file name on Linux and macOS."""
@@ -63,6 +63,22 @@ def ensure_folder(path: Path) -> None:
         raise MissingInput(f"{path}: the folder {path.parent} does not exist; create it or choose another -o")
 
 
+def check_room(path: Path, least: int, likely: int) -> str:
+    """Whether what a stage will write fits beside ``path``: "" if it does, a warning if it may not.
+
+    Args:
+        least: bytes that it cannot do without; ``likely``: those that it will take, unfinished work included.
+
+    Raises:
+        NoRoom: there are fewer than ``least``.
+    """
+    free = shutil.disk_usage(Path(os.path.realpath(path)).parent).free
+    there = f"and {free:,} are free; free some space or name another place"
+    if least > free:
+        raise NoRoom(f"{path}: at least {least:,} bytes are needed {there}")
+    return f"{path}: about {likely:,} bytes are needed while it is made {there}" if likely > free else ""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; when the block ends well, the file is synced and becomes
@@ -78,17 +94,17 @@ def replacing(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     ensure_folder(target)
     temporary = temporary_name(target)
-    with naming(path, temporary):
-        # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        try:
+    try:
+        with naming(path, temporary):
+            # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
+            temporary.touch()
+            mode = temporary.stat().st_mode
             yield temporary
             temporary.chmod(mode)
             commit(temporary, target)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
 
 
 @contextmanager

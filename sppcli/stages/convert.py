@@ -12,7 +12,7 @@ from sppcli.datasets.formats import WANTED
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
 from sppcli.datasets.writable import check_writable
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.runtime.files import inside, temporary_name
+from sppcli.runtime.files import check_room, inside, temporary_name
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 
@@ -70,6 +70,8 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
         if not config.link:
             _check_sources(dataset.root, [image.path for image in data.images])
         temporary.mkdir()
+        size = 0 if config.link else sum(image.path.stat().st_size for image in data.images)
+        check_room(destination, size, size)
         WRITERS[config.to](temporary, data, names)
         progress.start(len(data.images), "images")
         for image in data.images:

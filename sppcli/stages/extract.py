@@ -31,6 +31,7 @@ from sppcli.paper import DEFAULT, RECIPES
 from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.files import check_room
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
@@ -140,6 +141,7 @@ def run(
             return summarise(images=len(work), extracted=len(todo), kept=kept, stored_bytes=0, skipped=(), dry_run=True)
         parts = Parts(output, digest_of(header.config), discard=options.force)
         todo = work.todo(lambda key: key in known or parts.has(key))
+        _check_room(output, sum(map(method.plain_bytes, todo)), options.progress)
         _extract(proposals, method, work, todo, parts)
         good = work.good()
         table = work.table(proposals.images, good, proposals.images.sizes[good], before=proposals.images.skipped)
@@ -168,6 +170,13 @@ def _claim(output: Path, config: ExtractConfig, proposals: Proposals, options: R
     images = (proposals.images.absolute(proposals.root, row) for row in range(len(proposals.images)))
     inputs = [proposals.path, Path(config.weights)]
     claim(output, "features", inputs=inputs, images=images, overwrite=options.overwrite)
+
+
+def _check_room(output: Path, plain: int, progress: Progress) -> None:
+    """Compressed, maps take a third or so of their ``plain`` bytes; parts are kept until the file is whole."""
+    warning = check_room(output, plain // 10, plain * 2 // 3)
+    if warning:
+        progress.warn(warning)
 
 
 def _normalisation(config: ExtractConfig) -> str | None:

@@ -31,6 +31,7 @@ from sppcli.nets.weights import load_network
 from sppcli.runtime.batches import same_shape
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.files import check_room
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
@@ -134,6 +135,9 @@ def run(
     for row, problem in images.unreadable.items():
         work.skip(row, problem)
     todo = work.todo(table.has)
+    size = 4 * len(todo) * reader.check_side(config.side)
+    if warning := check_room(output, size, 2 * size):
+        progress.warn(warning)
     progress.start(len(todo), "images")
     load = _loader(data, config, network.normalisation, images.digests)
     loaded = (item for _, item in work.readable(todo, load, ahead=2 * config.batch))

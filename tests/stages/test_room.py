@@ -1,0 +1,123 @@
+"""Disks without room: said before the work, or in one sentence with the name that the user gave."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sppcli.runtime import files
+from tests.stages.conftest import SCALES, Run, Work
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """``free(n)``: the disk has n bytes free."""
+    return lambda count: monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, count))
+
+
+COMMANDS = {
+    "extract": ("extract", "--weights", "net.safetensors", "--scales", SCALES, "-o", "new.h5"),
+    "extract --method rcnn": ("extract", "--method", "rcnn", "--weights", "net.safetensors", "-o", "new.h5"),
+    "features": ("features", "shapes", "--weights", "net.safetensors", "--side", "48", "-o", "new.h5"),
+    "convert": ("convert", "shapes", "new", "--to", "coco"),
+}
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+def test_what_cannot_fit_is_not_begun(work: Work, run: Run, free: Callable[[int], None], stage: str) -> None:
+    free(1000)
+    code, _, err = run(*COMMANDS[stage])
+    assert code == 3
+    assert "new" in err
+    assert "bytes are needed and 1,000 are free; free some space or name another place" in " ".join(err.split())
+    assert not Path("new.h5").exists()
+    assert not Path("new").exists()
+
+
+def test_what_may_not_fit_is_said(work: Work, run: Run, free: Callable[[int], None]) -> None:
+    plain = 0
+    for count in (10**12, 10**6):
+        free(count)
+        code, _, err = run(*COMMANDS["extract"], "--force")
+        assert code == 0, err
+        plain += "bytes are needed while it is made" in " ".join(err.split())
+    assert plain == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("train-bbox", "-o", "new.h5", "-q"), "new.h5"),
+        (("detect", "--format", "coco", "-o", "new.json", "-q"), "new.json"),
+        (("detect", "--format", "voc", "-o", "new", "-q"), "new/comp4_det_test_triangle.txt"),
+        (("show", "proposals.h5", "-o", "new.png", "-q"), "new.png"),
+        (("evaluate", "--proposals", "--plot", "new.png", "-q"), "new.png"),
+        (("finetune", "--iterations", "2", "-o", "new.safetensors", "-q"), "new.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_names_the_file_as_it_was_given(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], name: str, code: int
+) -> None:
+    """What was there stays, and nothing is left beside it."""
+
+    def full(temporary: Path, path: Path) -> None:
+        raise OSError(code, os.strerror(code), str(temporary))
+
+    monkeypatch.setattr(files, "commit", full)
+    before = {path.name for path in Path().iterdir()}
+    status, _, err = run(*arguments)
+    text = " ".join(err.split())
+    assert status == 3, err
+    assert f"error: {name}: the disk" in text
+    assert "bytes are needed); free some space or name another place" in text
+    assert ".tmp" not in text
+    assert "Traceback" not in text
+    assert {path.name for path in Path().iterdir()} - before <= {"new", "new.csv"}
+    assert not any(Path("new").glob("*"))
+
+
+def test_voc_results_are_replaced_together(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full at the second file leaves all of an earlier run's as they were."""
+    assert run("detect", "--format", "voc", "-o", "new", "-q")[0] == 0
+    before = {path: path.read_bytes() for path in Path("new").iterdir()}
+    assert len(before) == 3
+    write, count = Path.write_text, []
+
+    def full(self: Path, *arguments: object, **named: object) -> int:
+        count.append(self)
+        if len(count) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, *arguments, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        code, _, err = run("detect", "--format", "voc", "-o", "new", "--min-score", "0.5", "-q")
+    assert code == 3
+    assert "error: new/comp4_det_test_square.txt: the disk is full" in " ".join(err.split())
+    assert {path: path.read_bytes() for path in Path("new").iterdir()} == before
+
+
+def test_no_memory(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sppcli.stages import train_bbox
+
+    def none(*arguments: object, **named: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(train_bbox, "_no_regressors", none)
+    code, _, err = run("train-bbox", "--force", "-q")
+    assert code == 3
+    assert "error: out of memory; use fewer processes" in err
+    assert "Traceback" not in err

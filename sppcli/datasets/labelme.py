@@ -93,7 +93,7 @@ def _flag(shape: Json, name: str) -> bool:
 FORMAT = export_format(
     "labelme",
     "labelme",
-    "JSON files with shapes and flags or imagePath, one an image",
+    "JSON files with shapes and flags or imagePath, one per image",
     lambda place: by_head(place, ".json", is_labelme),
     each(read_labelme),
 )

@@ -120,7 +120,7 @@ def test_the_backbone_of_the_page(extended: Path, tmp_path: Path) -> None:
     assert "fournet" in spp_of(extended, tmp_path, "features", "--help")
     for options in ((), ("--backbone", "fournet")):
         said = spp_of(extended, tmp_path, "features", "p", "--weights", "w.pth", "--side", "64", "--force", *options)
-        assert "1 images of 3,200 features (fournet, pool5)" in said
+        assert "1 image of 3,200 features (fournet, pool5)" in said
     assert "w.pth: recognised as fournet" in spp_of(
         extended, tmp_path, "features", "p", "--weights", "w.pth", "--side", "64", "--force"
     )

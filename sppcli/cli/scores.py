@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sppcli.cli import console
+from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.evaluation.localisation import LocalisationErrors
@@ -22,7 +23,7 @@ def print_coco(summary: CocoSummary, as_json: bool) -> None:
     console.table(("class", "AP", "objects", "detections"), rows, footer=("mean", _shown(result.stats["AP"]), "", ""))
     console.echo()
     console.table(tuple(result.stats), [tuple(map(_shown, result.stats.values()))])
-    console.echo(f"coco, IoU 0.50:0.95, {summary.images:,} images of {summary.split}")
+    console.echo(f"coco, IoU 0.50:0.95, {count_of(summary.images, 'image')} of {summary.split}")
 
 
 def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
@@ -32,7 +33,9 @@ def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
         return
     _table(summary)
     blacklist = f", {summary.blacklisted} pairs blacklisted" if summary.blacklisted else ""
-    console.echo(f"ilsvrc (area), IoU by object size, {summary.images:,} images of {summary.split}{blacklist}")
+    console.echo(
+        f"ilsvrc (area), IoU by object size, {count_of(summary.images, 'image')} of {summary.split}{blacklist}"
+    )
 
 
 def print_localisation(result: LocalisationErrors, split: str, as_json: bool) -> None:
@@ -44,15 +47,15 @@ def print_localisation(result: LocalisationErrors, split: str, as_json: bool) ->
         ("class", f"{result.class_top1:.4f}", f"{result.class_top5:.4f}"),
     ]
     console.table(("error", "top-1", "top-5"), rows)
-    none = f", {result.without_localisation:,} without a guess" if result.without_localisation else ""
-    console.echo(f"IoU 0.5, {result.images:,} images of {split}{none}")
+    none = f", {result.without_localisation:,} without a prediction" if result.without_localisation else ""
+    console.echo(f"IoU 0.5, {count_of(result.images, 'image')} of {split}{none}")
 
 
 def print_voc(summary: EvaluateSummary) -> None:
     result = summary.result
     _table(summary)
     rule = {"voc2007": " (11-point)", "voc2010": " (area)"}.get(result.protocol, "")
-    console.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {summary.images:,} images of {summary.split}")
+    console.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {count_of(summary.images, 'image')} of {summary.split}")
 
 
 def _table(summary: EvaluateSummary | IlsvrcSummary) -> None:
@@ -70,7 +73,7 @@ def _shown(value: float | None) -> str:
 
 
 def print_recall(summary: RecallSummary, as_json: bool) -> None:
-    """Recall by number of windows and IoU, of all objects and by class."""
+    """Print recall by number of proposals and IoU, of all objects and by class."""
     from sppcli.evaluation.recall import THRESHOLDS
 
     if as_json:
@@ -86,12 +89,15 @@ def print_recall(summary: RecallSummary, as_json: bool) -> None:
             one = file.reach.of_class(name)
             values = (*one.recall()[:, -1], one.average_recall()[-1])
             per_class.append((file.path, name, len(one.labels), *(f"{value:.3f}" for value in values)))
-    console.table(("file", "windows", *ious, "AR"), rows)
+    console.table(("file", "proposals", *ious, "AR"), rows)
     console.echo()
     console.table(("file", "class", "objects", *ious, "AR"), per_class)
     console.echo()
     for file in summary.files:
         console.echo(f"{file.path}: {file.method}, {file.reach.windows:,.0f} proposals per image")
-    console.echo(f"{summary.objects:,} objects in {summary.images:,} images of {summary.split}, without difficult ones")
+    console.echo(
+        f"{count_of(summary.objects, 'object')} in {count_of(summary.images, 'image')} of {summary.split}, "
+        "without difficult ones"
+    )
     if summary.plot:
         console.say(f"curves drawn into {summary.plot}")

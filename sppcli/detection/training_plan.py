@@ -17,6 +17,7 @@ from sppcli.errors import UsageProblem
 from sppcli.features.normalise import Normaliser, fit_normaliser
 from sppcli.features.windows import WindowReader
 from sppcli.paper import DEFAULT
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.progress import Progress
 from sppcli.structures import FloatArray, ImageRef
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
     from sppcli.nets.backbones import FcHead
+
+
+_WITHOUT_FEATURES = ("image has no features and is left out", "images have no features and are left out")
 
 
 def choose_levels(
@@ -126,8 +130,7 @@ class Training:
         missing = self.data.missing
         if missing:
             progress.warn(
-                f"{len(missing)} images of split {self.data.split} have no features and are left out, "
-                f"the first: {missing[0]}"
+                f"split {self.data.split}: {count_of(len(missing), *_WITHOUT_FEATURES)}, the first: {missing[0]}"
             )
 
 

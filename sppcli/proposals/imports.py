@@ -17,8 +17,15 @@ from sppcli.errors import BadInput
 from sppcli.geometry.boxes import clip
 from sppcli.proposals.union import falling
 from sppcli.proposals.window_files import Rows, read_windows
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.inputs import read_regular
 from sppcli.structures import Boxes, FloatArray, ImageItem
+
+_CLIPPED = (
+    "proposal reached beyond its image and was cut to it",
+    "proposals reached beyond their image and were cut to it",
+)
+_EMPTY = ("proposal without extent in its image was left out", "proposals without extent in their image were left out")
 
 
 @dataclass
@@ -68,12 +75,13 @@ class Imported:
         found = []
         if missing:
             found.append(
-                f"{len(missing)} of {len(ids)} images have no proposals in {self.path}, the first: {missing[0]}"
+                f"{len(missing):,} of {count_of(len(ids), 'image')} have no proposals in {self.path}, "
+                f"the first: {missing[0]}"
             )
         if self.clipped:
-            found.append(f"{self.path}: {self.clipped:,} proposals reached beyond their image and were cut to it")
+            found.append(f"{self.path}: {count_of(self.clipped, *_CLIPPED)}")
         if self.empty:
-            found.append(f"{self.path}: {self.empty:,} proposals without extent in their image were left out")
+            found.append(f"{self.path}: {count_of(self.empty, *_EMPTY)}")
         return found
 
     def notes(self, limit: int) -> list[str]:
@@ -81,11 +89,13 @@ class Imported:
         found = []
         if self.foreign:
             found.append(
-                f"{len(self.foreign)} images in {self.path} are not in the data set and are left out, "
-                f"the first: {self.foreign[0]}"
+                f"{self.path} has proposals of {count_of(len(self.foreign), 'image')} outside the data set, "
+                f"which are left out, the first: {self.foreign[0]}"
             )
         if self.beyond:
-            found.append(f"{self.path}: {self.beyond:,} proposals beyond --max-proposals {limit:,} were left out")
+            found.append(
+                f"{self.path}: --max-proposals {limit:,} leaves out {count_of(self.beyond, 'further proposal')}"
+            )
         return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sppcli.datasets.check import KINDS, Finding
 from sppcli.datasets.statistics import Statistics
 from sppcli.report.bars import bar
+from sppcli.runtime.counts import count_of
 
 WIDTH = 80
 _BAR = 24
@@ -37,10 +38,10 @@ def sections(
     """
     bare = stats.annotated - stats.empty
     yield (
-        f"{title}, {_count(stats.images, 'image')}, {_count(stats.objects, 'object')} of "
-        f"{_count(len(stats.classes), 'class', 'classes')}",
+        f"{title}, {count_of(stats.images, 'image')}, {count_of(stats.objects, 'object')} of "
+        f"{count_of(len(stats.classes), 'class', 'classes')}",
         [
-            f"{_count(bare, 'image')} with objects, {stats.empty:,} annotated without any, "
+            f"{count_of(bare, 'image')} with objects, {stats.empty:,} annotated without any, "
             f"{stats.images - stats.annotated:,} not annotated",
             *([note] if note else []),
         ],
@@ -127,10 +128,6 @@ def by_kind(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
 
 def _wrapped(text: str, width: int = WIDTH - 2) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _cut(text: str, width: int) -> str:

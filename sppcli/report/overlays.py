@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sppcli.evaluation.voc_ap import match_detections
 from sppcli.geometry.boxes import iou
 from sppcli.report.drawing import WHITE, Colour, Key, Line, Mark
+from sppcli.runtime.counts import count_of
 from sppcli.structures import Annotations, BoolArray, Boxes, Detections, FloatArray, IntArray
 
 FOUND = 0.5
@@ -74,7 +75,7 @@ def detection_overlay(
         marks.append(Mark(_corners(detections.boxes[i]), colours[name], line, f"{name} {score}", score))
     hidden = f" ({len(kept) - len(shown)} more not drawn)" if len(kept) > len(shown) else ""
     if truth is None:
-        caption = f"{len(kept)} detections{hidden}"
+        caption = f"{count_of(len(kept), 'detection')}{hidden}"
         return Overlay(tuple(marks), caption, frozenset(names), len(kept), len(shown))
     objects, hits = int(np.count_nonzero(~truth.difficult)), int(np.count_nonzero(found))
     caption = f"{hits} of {objects} found, {np.count_nonzero(false)} false{hidden}"
@@ -126,7 +127,7 @@ def proposal_overlay(
     """
     order = np.argsort(-scores, kind="stable")[:max_boxes]
     marks = [Mark(_corners(boxes[i]), _WINDOW, "thin") for i in order[::-1]]
-    caption = f"{len(order):,} of {len(boxes):,} proposals"
+    caption = f"{len(order):,} of {count_of(len(boxes), 'proposal')}"
     if truth is None:
         return Overlay(tuple(marks), caption, frozenset(), len(boxes), len(order))
     marks += [Mark(_corners(box), WHITE, "dashed") for box in truth.boxes]
@@ -140,7 +141,7 @@ def proposal_overlay(
     counted = best[~truth.difficult]
     found = int(np.count_nonzero(counted >= FOUND))
     if len(counted):
-        caption += f", {found} of {len(counted)} objects covered"
+        caption += f", {found} of {count_of(len(counted), 'object')} covered"
     return Overlay(tuple(marks), caption, frozenset(truth.labels), len(boxes), len(order), len(counted), found)
 
 
@@ -150,7 +151,7 @@ def truth_overlay(truth: Annotations, colours: Mapping[str, Colour]) -> Overlay:
     for box, name, difficult in zip(truth.boxes, truth.labels, truth.difficult, strict=True):
         marks.append(Mark(_corners(box), colours[name], "dashed", f"{name} (difficult)" if difficult else name, name))
     hard = int(np.count_nonzero(truth.difficult))
-    caption = f"{len(marks)} objects" + (f", {hard} of them difficult" if hard else "")
+    caption = count_of(len(marks), "object") + (f", {hard} of them difficult" if hard else "")
     return Overlay(tuple(marks), caption, frozenset(truth.labels), objects=len(marks) - hard)
 
 

@@ -32,6 +32,7 @@ from sppcli.datasets.statistics import Statistics, measure
 from sppcli.datasets.voc import VocDataset
 from sppcli.errors import SppError
 from sppcli.paper import DEFAULT
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.processes import run_many
 from sppcli.runtime.progress import NoProgress, Progress
 
@@ -131,9 +132,8 @@ def run(
 
 
 def _title(source: Path, stats: Statistics) -> str:
-    return (
-        f"{source.absolute().name}: {stats.images:,} images, {stats.objects:,} objects of {len(stats.classes)} classes"
-    )
+    objects = f"{count_of(stats.objects, 'object')} of {count_of(len(stats.classes), 'class', 'classes')}"
+    return f"{source.absolute().name}: {count_of(stats.images, 'image')}, {objects}"
 
 
 def _remark(text: str) -> Finding:

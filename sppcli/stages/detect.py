@@ -25,6 +25,7 @@ from sppcli.detection.svd_cache import SvdCache
 from sppcli.errors import BadInput, SppError, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
@@ -150,8 +151,8 @@ def run(
             return DetectSummary(output, len(first.images), _count(output, known), classes, corrected, up_to_date=True)
         if first.missing:
             progress.warn(
-                f"{len(first.missing)} images of split {config.split} have no features: nothing is detected in them, "
-                f"the first: {first.missing[0]}"
+                f"split {config.split}: {count_of(len(first.missing), 'image has', 'images have')} no features, "
+                f"so nothing is detected there, the first: {first.missing[0]}"
             )
         score = _union_scorer(models, splits, config, options)
         if sink:

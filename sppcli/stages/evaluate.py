@@ -25,6 +25,7 @@ from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.evaluation.voc_ap import Evaluate, Points, VocResult
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, Detections, WrittenDetections
@@ -205,7 +206,7 @@ def _opened(
         raise MissingInput(f"{stored.path} covers no image of split {split}; run spp detect --split {split}")
     if unseen:
         progress.warn(
-            f"{len(unseen)} images of split {split} are not in {stored.path} and count as searched in vain, "
+            f"{stored.path} lacks {count_of(len(unseen), 'image')} of split {split}, whose objects count as missed, "
             f"the first: {unseen[0]}"
         )
     return opened, wanted

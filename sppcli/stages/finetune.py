@@ -28,6 +28,7 @@ from sppcli.nets.classifier import SppClassifier
 from sppcli.nets.weights import save_network, with_new_classes
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.files import ensure_folder
 from sppcli.runtime.locks import one_at_a_time
@@ -229,8 +230,8 @@ def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[ImageRef
         both = set(held) & set(data.images)
         if both:
             raise UsageProblem(
-                f"{len(both)} images are in split {config.split} and in {config.validation}, the first "
-                f"{data.image_id(min(both))}; validate on others"
+                f"{count_of(len(both), 'image is', 'images are')} in split {config.split} and in {config.validation}, "
+                f"the first {data.image_id(min(both))}; validate on others"
             )
         images = list(data.images)
     else:
@@ -239,7 +240,10 @@ def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[ImageRef
         held = sorted(data.images[i] for i in order[:count])
         images = sorted(data.images[i] for i in order[count:])
     if not images or not held:
-        raise BadInput(f"split {config.split} has {len(data.images)} images with features; two are the least")
+        raise BadInput(
+            f"split {config.split} has {count_of(len(data.images), 'image')} with features, "
+            "and training needs two or more; choose another --split"
+        )
     return images, held
 
 

@@ -17,6 +17,7 @@ from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
 from sppcli.artefacts.validity import checked_values
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.inputs import open_regular
 from sppcli.runtime.tensor_files import read_metadata
 from sppcli.structures import Skipped
@@ -211,6 +212,7 @@ _FACTS: dict[str, Callable[[Artefact], Facts]] = {
 }
 
 
+_TERMS = {"windows": "proposals", "windows_per_image": "proposals per image"}
 _NETWORKS_MADE_BY = "make it again with the command that wrote it (spp train-net, spp finetune or spp import-caffe)"
 
 
@@ -277,7 +279,7 @@ def lines(description: Description) -> list[tuple[str, str]]:
         rows.append(("left out", "1 input" if len(description.skipped) == 1 else f"{len(description.skipped)} inputs"))
         rows += [("", f"{item.name}: {item.reason}") for item in description.skipped]
     if description.unfinished is not None:
-        rows.append(("unfinished run", f"{description.unfinished} parts in {description.path.name}{PARTS}"))
+        rows.append(("unfinished run", f"{count_of(description.unfinished, 'part')} in {description.path.name}{PARTS}"))
     return rows
 
 
@@ -302,7 +304,8 @@ def _holds(description: Description) -> str:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    """A field's name for people, in the terms of the field; JSON keeps the name itself."""
+    return _TERMS.get(name, name.replace("_", " "))
 
 
 def _text(value: Any) -> str:

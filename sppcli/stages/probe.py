@@ -15,6 +15,7 @@ from sppcli.evaluation.image_classes import accuracy, class_accuracies, class_ap
 from sppcli.features.normalise import Normaliser, fit_normaliser
 from sppcli.learn.probe import FOLDS, GRID, SETTINGS, LinearProbe, Measure, choose_c, fit_probe
 from sppcli.learn.svm import SampleSpace
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import FloatArray, IntArray
@@ -106,7 +107,7 @@ def run(path: Path, config: ProbeConfig, *, options: RunOptions = USUAL) -> Prob
         raise BadInput(f"{path}: all images are of one class, {file.classes[0]}: there is nothing to tell apart")
     if protocol != "voc2007" and not ((file.labels > 0).sum(axis=1) == 1).all():
         raise BadInput(
-            f"{path}: some images show several classes or none, and protocol {protocol} counts one an image; "
+            f"{path}: some images show several classes or none, and protocol {protocol} needs one class per image; "
             "use --protocol voc2007"
         )
     if protocol == "caltech":
@@ -129,8 +130,8 @@ def _splits(file: ImageFeatures, config: ProbeConfig, protocol: str, progress: P
     shared = np.intersect1d(train, test)
     if len(shared):
         raise UsageProblem(
-            f"{len(shared)} images are both in split {train_name} and in split {test_name}, the first "
-            f"{file.images.ids[shared[0]]}: choose splits without any in common"
+            f"{count_of(len(shared), 'image is', 'images are')} both in split {train_name} and in split {test_name}, "
+            f"the first {file.images.ids[shared[0]]}: choose splits without any in common"
         )
     labels, shown = file.labels[train], file.labels[test]
     if not (shown > 0).any():
@@ -179,7 +180,7 @@ def _caltech(file: ImageFeatures, config: ProbeConfig, progress: Progress) -> Pr
     if counts.min() <= config.train_images:
         few = int(counts.argmin())
         raise BadInput(
-            f"{file.path}: class {file.classes[few]} has {counts[few]} images, too few to train on "
+            f"{file.path}: class {file.classes[few]} has {count_of(int(counts[few]), 'image')}, too few to train on "
             f"{config.train_images} and test on another; lower --train-images"
         )
     progress.start(config.rounds * _trainings(config), "trainings")
@@ -250,8 +251,9 @@ def _train(
     progress.advance()
     if probe.unconverged:
         progress.warn(
-            f"C {c:g}: training stopped after {settings.max_sweeps} passes for {len(probe.unconverged)} classes, the "
-            f"first {file.classes[probe.unconverged[0]]}; choose a smaller --c"
+            f"C {c:g}: training stopped after {settings.max_sweeps} passes for "
+            f"{count_of(len(probe.unconverged), 'class', 'classes')}, "
+            f"the first {file.classes[probe.unconverged[0]]}; choose a smaller --c"
         )
     return _scores(probe, file.vectors, test, normaliser), c, validation
 

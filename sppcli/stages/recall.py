@@ -16,6 +16,7 @@ from sppcli.datasets.formats import require_annotations
 from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, MissingInput
 from sppcli.evaluation.recall import THRESHOLDS, ProposalRecall, reach
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations
@@ -129,7 +130,7 @@ def _recall(proposals: Proposals, truth: dict[str, Annotations], split: str, pro
         )
     if unseen:
         progress.warn(
-            f"{len(unseen)} images of split {split} are not in {proposals.path}: their objects count as missed, "
+            f"{proposals.path} lacks {count_of(len(unseen), 'image')} of split {split}, whose objects count as missed, "
             f"the first: {unseen[0]}"
         )
     windows = {image_id: proposals.of(row) for image_id, row in rows.items()}

@@ -20,6 +20,7 @@ from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
 from sppcli.report.fonts import missing_letters
 from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.files import inside
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
@@ -266,7 +267,7 @@ def _target(output: str, count: int) -> tuple[Path, bool]:
     if path.suffix.lower() != ".png":
         raise UsageProblem(f"{output}: pictures are PNG; name a file ending in .png, or a folder ending in /")
     if count > MAX_ON_SHEET:
-        raise UsageProblem(f"{count} images are too many for one sheet; choose at most {MAX_ON_SHEET}, or -o FOLDER/")
+        raise UsageProblem(f"{count:,} images are too many for one sheet; choose at most {MAX_ON_SHEET}, or -o FOLDER/")
     return path, False
 
 
@@ -303,7 +304,7 @@ def _warn_if_bare(
 
 
 def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
-    parts = [f"{source.name}: {source.what.replace('-', ' ')}", f"{shown} of {of} images"]
+    parts = [f"{source.name}: {source.what.replace('-', ' ')}", f"{shown} of {count_of(of, 'image')}"]
     if config.split:
         parts[-1] += f" of {config.split}"
     if source.what == DETECTIONS:

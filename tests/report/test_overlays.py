@@ -82,7 +82,7 @@ def test_a_bound_on_boxes_is_said_and_changes_no_count() -> None:
 def test_without_ground_truth_nothing_is_false() -> None:
     overlay = detection_overlay(found(("disc", [0, 0, 10, 10], 0.2)), None, COLOURS, 0.0, 100)
     assert [mark.line for mark in overlay.marks] == ["solid"]
-    assert overlay.caption == "1 detections"
+    assert overlay.caption == "1 detection"
     assert overlay.objects is None
 
 

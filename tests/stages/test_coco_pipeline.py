@@ -103,7 +103,7 @@ def test_from_windows_to_ap_on_coco_files(work: Work, run: Run) -> None:
     # And its boxes can be imported as region proposals, whatever their images are called.
     code, out, err = run("propose", "coco", "--import", "own.json", "-o", "imported.h5", "-q")
     assert code == 0, err
-    assert "are not in the data set" not in err
+    assert "outside the data set" not in err
 
 
 def test_the_table_of_a_voc_data_set(make_voc: object, tmp_path: Path, run: Run) -> None:

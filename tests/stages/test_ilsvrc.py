@@ -144,7 +144,7 @@ def test_localisation_through_the_command(tmp_path: Path, run: Run) -> None:
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     assert out.splitlines()[1].split() == ["class", "and", "box", "1.0000", "0.5000"]
-    assert out.splitlines()[-1] == "IoU 0.5, 2 images of val, 1 without a guess"
+    assert out.splitlines()[-1] == "IoU 0.5, 2 images of val, 1 without a prediction"
     code, out, _ = run(*arguments, "--json")
     assert json.loads(out)["top5"] == 0.5
     assert run("evaluate", "--localization", str(path))[0] == 2

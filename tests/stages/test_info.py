@@ -49,8 +49,8 @@ def test_proposals(here: Path, voc: Voc) -> None:
     assert found["made by"] == f"spp propose {__version__}"
     assert found["images"] == "8"
     assert (found["height"], found["width"]) == ("96", "128")
-    assert found["windows"] == "160"
-    assert found["windows per image"] == "20"
+    assert found["proposals"] == "160"
+    assert found["proposals per image"] == "20"
     assert found["config"] == "mode: fast"
     assert found["made from"] == "images efefefefefef"
     assert found["source"] == f"kind: voc | paths: {voc.root} | root: {voc.root}"

@@ -269,7 +269,7 @@ def test_several_classes_an_image(run: Run) -> None:
     for protocol in ("split", "caltech"):
         code, _, err = run("probe", "--protocol", protocol)
         assert code == 3
-        assert f"protocol {protocol} counts one an image; use --protocol voc2007" in err
+        assert f"protocol {protocol} needs one class per image; use --protocol voc2007" in err
 
 
 def test_no_splits(run: Run) -> None:

@@ -175,7 +175,7 @@ def test_at_most_so_many_of_an_import(here: Voc, run: Run) -> None:
     write_csv(Path("w.csv"), "image,x0,y0,x1,y1\n" + "".join(f"000001,{i},0,{i + 2},9\n" for i in range(9)))
     code, _, err = run("propose", "voc", "--import", "w.csv", "--max-proposals", "4")
     assert code == 0
-    assert "w.csv: 5 proposals beyond --max-proposals 4 were left out" in err
+    assert "w.csv: --max-proposals 4 leaves out 5 further proposals" in err
     assert read_proposals(Path("proposals.h5")).of(0)[:, 0].tolist() == [0, 1, 2, 3]
 
 

@@ -58,7 +58,7 @@ def test_the_table_has_every_count_and_class(here: Voc, run: Run) -> None:
     code, out, err = run("evaluate", "--proposals", "--split", "test")
     assert code == 0, err
     lines = out.splitlines()
-    assert lines[0].split()[:2] == ["file", "windows"]
+    assert lines[0].split()[:2] == ["file", "proposals"]
     assert lines[0].endswith("IoU 0.5  IoU 0.6  IoU 0.7  IoU 0.8  IoU 0.9     AR")
     assert [line.split()[1] for line in lines[1:10]] == ["10", "20", "50", "100", "200", "500", "1000", "2000", "all"]
     assert {line.split()[1] for line in lines[12:15]} == {"disc", "square", "triangle"}
@@ -119,8 +119,7 @@ def test_images_without_windows_are_warned_of_and_count_as_missed(here: Voc, run
     code, _, err = run("evaluate", "--proposals", "w.h5")
     assert code == 0
     assert (
-        f"1 images of split test are not in w.h5: their objects count as missed, the first: {here.splits['test'][1]}"
-        in err
+        f"w.h5 lacks 1 image of split test, whose objects count as missed, the first: {here.splits['test'][1]}" in err
     )
     code, _, err = run("evaluate", "--proposals", "w.h5", "--split", "train")
     assert code == 3

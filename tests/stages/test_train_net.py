@@ -229,7 +229,7 @@ def test_bad_images_are_named_and_left_out(tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr()
     assert "warning: left out:" in printed.err
     assert "broken.png" in printed.err
-    assert "1 images left out" in printed.out
+    assert "1 image left out" in printed.out
 
 
 # --- classifying ---

@@ -10,6 +10,7 @@ import click
 
 from sppcli.cli import options
 from sppcli.cli.types import IntList
+from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.stages.classify import Result
@@ -104,7 +105,7 @@ def command(sources: tuple[Path, ...], device: str, strict: bool, as_json: bool,
             [_row(result, summary.images) for result in summary.results],
         )
         left_out = f", {len(summary.skipped)} left out" if summary.skipped else ""
-        console.say(f"{summary.images:,} images of {summary.classes} classes{left_out}")
+        console.say(f"{count_of(summary.images, 'image')} of {count_of(summary.classes, 'class', 'classes')}{left_out}")
 
 
 def _row(result: Result, images: int) -> list[str | int | None]:

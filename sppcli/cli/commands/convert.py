@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sppcli.cli import options
+from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.datasets.records import Format
@@ -45,6 +46,6 @@ def command(source: Path, destination: Path, to: Format, link: bool, as_json: bo
     else:
         splits = ", ".join(f"{name} {count:,}" for name, count in summary.splits.items()) or "none"
         console.echo(
-            f"{destination}: {to}, {summary.images:,} images, {summary.objects:,} objects of "
-            f"{len(summary.classes)} classes; splits: {splits}"
+            f"{destination}: {to}, {count_of(summary.images, 'image')}, {count_of(summary.objects, 'object')} of "
+            f"{count_of(len(summary.classes), 'class', 'classes')}; splits: {splits}"
         )

@@ -14,6 +14,7 @@ from sppcli.cli import options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, Number
 from sppcli.paper import DEFAULT
+from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.detection.models import ModelPaths
@@ -199,8 +200,9 @@ def _say(summary: DetectSummary, output: Path | None, as_json: bool) -> None:
         corrected = "boxes corrected" if summary.corrected else "boxes as proposed"
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
         console.echo(
-            f"{output}: {summary.detections:,} detections of {len(summary.classes)} classes "
-            f"in {summary.images:,} images, {corrected}{skipped}{state}"
+            f"{output}: {count_of(summary.detections, 'detection')} of "
+            f"{count_of(len(summary.classes), 'class', 'classes')} in {count_of(summary.images, 'image')}, "
+            f"{corrected}{skipped}{state}"
         )
 
 

@@ -11,6 +11,7 @@ import click
 from sppcli.cli import options
 from sppcli.cli.types import Fraction
 from sppcli.evaluation.registry import PROTOCOLS
+from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.artefacts.detections import DetectionsFile
@@ -229,5 +230,5 @@ def _stored(detections: Path, split: str, dataset: Path | None) -> DetectionsFil
     with console.progress("detect") as progress:
         stored, made = detect.ensure(detections, split, dataset=dataset, options=RunOptions(progress=progress))
     if made:
-        console.say(f"{detections}: {made.detections:,} detections in {made.images:,} images")
+        console.say(f"{detections}: {count_of(made.detections, 'detection')} in {count_of(made.images, 'image')}")
     return stored

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from sppcli.cli import options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import IntList
+from sppcli.runtime.counts import count_of
 
 
 @click.command("extract")
@@ -129,13 +130,17 @@ def command(
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:
-        console.echo(f"would extract {summary.extracted:,} of {summary.images:,} images and write {output}")
+        console.echo(f"would extract {summary.extracted:,} of {count_of(summary.images, 'image')} and write {output}")
     else:
         network = summary.network
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-        what = f"each proposal by itself, {summary.layer}" if summary.layer else f"at {len(summary.scales)} scales"
+        what = (
+            f"each proposal by itself, {summary.layer}"
+            if summary.layer
+            else f"at {count_of(len(summary.scales), 'scale')}"
+        )
         console.echo(
-            f"{output}: {summary.images:,} images {what}, "
+            f"{output}: {count_of(summary.images, 'image')} {what}, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
         )

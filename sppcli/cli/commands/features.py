@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sppcli.cli import options
+from sppcli.runtime.counts import count_of
 
 
 @click.command("features")
@@ -103,11 +104,11 @@ def command(
     if as_json:
         console.print_json(asdict(summary))
         return
-    labels = f"{len(summary.classes)} classes" if summary.classes else "no labels"
+    labels = count_of(len(summary.classes), "class", "classes") if summary.classes else "no labels"
     splits = f", splits {', '.join(summary.splits)}" if summary.splits else ""
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     state = " (up to date)" if summary.up_to_date else ""
     console.echo(
-        f"{output}: {summary.images:,} images of {summary.features:,} features ({summary.network.backbone}, "
-        f"{summary.layer}), {labels}{splits}{skipped}{state}"
+        f"{output}: {count_of(summary.images, 'image')} of {count_of(summary.features, 'feature')} "
+        f"({summary.network.backbone}, {summary.layer}), {labels}{splits}{skipped}{state}"
     )

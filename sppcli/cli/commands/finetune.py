@@ -11,6 +11,7 @@ import click
 from sppcli.cli import options
 from sppcli.cli.types import Fraction, IntList, PositiveFloat
 from sppcli.paper import RECIPES
+from sppcli.runtime.counts import count_of
 
 
 @click.command("finetune")
@@ -124,8 +125,9 @@ def command(
         return
     state = " (up to date)" if summary.up_to_date else ""
     console.echo(
-        f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.foreground:,} proposals of "
-        f"objects and {summary.background:,} of background, step {summary.best:,} of {summary.steps:,}{state}"
+        f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
+        f"{count_of(summary.foreground, 'proposal')} of objects and {summary.background:,} of background, "
+        f"step {summary.best:,} of {summary.steps:,}{state}"
     )
     shown = summary.checks[:: max(1, len(summary.checks) // 8)]
     console.table(

@@ -11,6 +11,7 @@ import click
 from sppcli.cli import options
 from sppcli.paper import DEFAULT
 from sppcli.proposals.registry import METHODS
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 
 
@@ -181,13 +182,13 @@ def command(
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:
-        console.echo(f"would search {summary.found:,} of {summary.images:,} images and write {output}")
+        console.echo(f"would search {summary.found:,} of {count_of(summary.images, 'image')} and write {output}")
     else:
         each = summary.windows / max(1, summary.images)
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
         console.echo(
-            f"{output}: {summary.images:,} images, {summary.windows:,} proposals "
+            f"{output}: {count_of(summary.images, 'image')}, {count_of(summary.windows, 'proposal')} "
             f"({each:,.0f} per image){skipped}{state}"
         )
 

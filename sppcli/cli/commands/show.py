@@ -8,6 +8,7 @@ import click
 
 from sppcli.cli import options
 from sppcli.cli.types import NameList, Number
+from sppcli.runtime.counts import count_of
 
 
 @click.command("show")
@@ -100,4 +101,6 @@ def command(
     for path in summary.files:
         console.echo(path)
     left_out = f", {len(summary.skipped)} left out" if summary.skipped else ""
-    console.say(f"{summary.what.replace('-', ' ')} on {len(summary.pictures)} of {summary.of} images{left_out}")
+    console.say(
+        f"{summary.what.replace('-', ' ')} on {len(summary.pictures)} of {count_of(summary.of, 'image')}{left_out}"
+    )

@@ -11,6 +11,7 @@ import click
 from sppcli.cli import options
 from sppcli.cli.types import Bytes, Fraction, IntList, Number, PositiveFloat, SizeList
 from sppcli.nets.registry import BACKBONES
+from sppcli.runtime.counts import count_of
 
 _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', '.join(BACKBONES)}"
 
@@ -195,10 +196,11 @@ def command(source: Path, output: Path, sizes: tuple[bool, tuple[int, ...]], as_
     error = summary.validation_error
     state = " (up to date)" if summary.up_to_date else ""
     console.echo(
-        f"{output}: {summary.net}, {summary.parameters:,} parameters, {summary.classes} classes, {summary.images:,} "
-        f"images, {summary.epochs} epochs, loss {summary.loss:.3f}"
+        f"{output}: {summary.net}, {count_of(summary.parameters, 'parameter')}, "
+        f"{count_of(summary.classes, 'class', 'classes')}, {count_of(summary.images, 'image')}, "
+        f"{count_of(summary.epochs, 'epoch')}, loss {summary.loss:.3f}"
         + (f", validation error {100 * error:.2f}%" if error is not None else "")
-        + (f", {len(summary.skipped)} images left out" if summary.skipped else "")
-        + (f", {summary.taken} tensors from {given['init']}" if summary.taken else "")
+        + (f", {count_of(len(summary.skipped), 'image')} left out" if summary.skipped else "")
+        + (f", {count_of(summary.taken, 'tensor')} from {given['init']}" if summary.taken else "")
         + state
     )

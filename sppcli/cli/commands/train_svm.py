@@ -10,6 +10,7 @@ import click
 from sppcli.cli import options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, NameList, Number, PositiveFloat
+from sppcli.runtime.counts import count_of
 
 
 @click.command("train-svm")
@@ -124,8 +125,8 @@ def command(
     state = " (up to date)" if summary.up_to_date else ""
     levels = ",".join(map(str, summary.levels))
     console.echo(
-        f"{output}: {len(summary.classes)} classes from {summary.images:,} images, {summary.layer}, "
-        f"pyramid {levels}, {summary.normalize}{state}"
+        f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
+        f"{summary.layer}, pyramid {levels}, {summary.normalize}{state}"
     )
     console.table(
         ("class", "positives", "negatives", "trainings", "dropped"),

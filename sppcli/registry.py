@@ -1,4 +1,4 @@
-"""Registries: what can be chosen by name, a line each, without importing any of it.
+"""Registries: what can be chosen by name, one line each, without importing any of it.
 
 `nets.registry` has the backbones, `proposals.registry` the region proposal methods, `evaluation.registry` the
 evaluation protocols. Help, ``spp fetch`` and the documentation are made from them. (Annotation formats:

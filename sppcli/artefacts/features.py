@@ -1,4 +1,4 @@
-"""features.h5: the conv maps of every image at every scale, or R-CNN's features of every window."""
+"""features.h5: the conv maps of every image at every scale, or R-CNN's features of every region."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sppcli.structures import Boxes, FloatArray
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """What later stages must know of the network that made the maps.
+    """What later stages need to know of the network that made the maps.
 
     ``digest``: SHA-256 of the trunk. ``stride`` and ``centre``: pixels of the scaled image. ``input_size``: side in
     pixels of its training input; ``input_cells``: side of its map there. ``pyramid``: the levels it was
@@ -53,9 +53,9 @@ class NetworkRecord:
 
 @dataclass(frozen=True)
 class RcnnRecord:
-    """How R-CNN's features were made: windows warped to ``side`` pixels with ``context`` around them, up to ``layer``.
+    """How R-CNN's features were made: regions warped to ``side`` pixels with ``context`` around them, up to ``layer``.
 
-    ``levels``: the pyramid over the warped window's map; ``head_digest``: SHA-256 of the fc layers, "" for pool5.
+    ``levels``: the pyramid over the warped region's map; ``head_digest``: SHA-256 of the fc layers, "" for pool5.
     """
 
     layer: str
@@ -122,7 +122,7 @@ class ImageMaps:
 
 
 class ImageVectors:
-    """R-CNN's features of one image's windows, found by their boxes: objects and proposals.
+    """R-CNN's features of one image's regions (objects and proposals), found by their boxes.
 
     ``size``: (height, width) of the image.
     """
@@ -143,10 +143,10 @@ class ImageVectors:
             )
 
     def of(self, boxes: npt.NDArray[np.floating]) -> FloatArray:
-        """Features (N, D) float32 of windows (N, 4).
+        """Features (N, D) float32 of regions (N, 4).
 
         Raises:
-            StaleArtefact: a window that was no object or proposal when the features were made.
+            StaleArtefact: a region was no object or proposal when the features were made.
         """
         rows = [self._rows.get(key, -1) for key in _keys(boxes)]
         absent = rows.count(-1)
@@ -172,7 +172,7 @@ def _keys(boxes: npt.NDArray[np.floating]) -> list[bytes]:
 
 
 class Features:
-    """An open features file: conv maps, or with ``rcnn`` R-CNN's features of windows."""
+    """An open features file: conv maps, or with ``rcnn`` R-CNN's features of regions."""
 
     def __init__(self, artefact: Artefact) -> None:
         self.path = artefact.path
@@ -204,7 +204,7 @@ class Features:
         return ImageVectors(self._artefact, self.images.ids[index], index, (int(height), int(width)))
 
     def boxes(self, index: int) -> Boxes:
-        """Windows (N, 4) of image ``index`` that have R-CNN's features."""
+        """Regions (N, 4) of image ``index`` that have R-CNN's features."""
         return self._artefact.array(boxes_name(index))
 
     def copy(self, writer: Writer, source: str, target: str) -> None:
@@ -212,7 +212,7 @@ class Features:
         writer.copy_from(self._artefact, source, target)
 
     def check_proposals(self, proposals: Proposals) -> None:
-        """Refuse windows that are not the ones these maps were made for.
+        """Refuse regions that are not the ones these maps were made for.
 
         Raises:
             StaleArtefact: says which files, and what to run.

@@ -1,4 +1,4 @@
-"""image-features.h5: one vector a whole image, with the classes it shows."""
+"""image-features.h5: one vector per whole image, with the classes that it shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImageFeatures:
 
     | name | shape | dtype | meaning |
     |---|---|---|---|
-    | vectors | (N, D) | float32 | one row an image |
+    | vectors | (N, D) | float32 | one row per image |
     | labels | (N, K) | int8 | 1 present, -1 absent, 0 only difficult or not known |
     | in_split | (N, S) | bool | membership in each of ``splits`` |
     """

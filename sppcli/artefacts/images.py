@@ -15,7 +15,7 @@ from sppcli.structures import Skipped
 
 @dataclass(frozen=True)
 class ImageTable:
-    """One row an image, in order of id.
+    """One row per image, in order of id.
 
     ``paths`` relative to the source's root; ``digests`` SHA-256 of the files; ``sizes`` (N, 2) int64 height, width.
     """

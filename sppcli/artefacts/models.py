@@ -1,4 +1,4 @@
-"""svm.h5 and bbox.h5: linear models, and how the features they read are made."""
+"""svm.h5 and bbox.h5: linear models, and a record of how their features are made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sppcli.structures import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """How a model's features are made from conv maps, or with ``rcnn`` from windows one by one, as R-CNN.
+    """How a model's features are made from conv maps, or with ``rcnn`` from single regions, as in R-CNN.
 
     ``slack``: see `geometry.projection.CellGrid`; ``scale_rule`` and ``window_side`` (pixels): see
     `choose_scale` there; ``normalize`` and ``factor``: see `features.normalise.Normaliser`.
@@ -63,7 +63,7 @@ class FeatureRecord:
 
 @dataclass(frozen=True)
 class SvmModel:
-    """One row a class: score = ``weights`` (K, D) @ x + ``biases`` (K,)."""
+    """One row per class: score = ``weights`` (K, D) @ x + ``biases`` (K,)."""
 
     path: Path
     header: Header

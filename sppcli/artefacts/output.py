@@ -1,4 +1,4 @@
-"""Whether a stage has anything to do: its output, and what a run now would make of it."""
+"""Whether a stage has anything to do: compares its output with what a run now would make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""proposals.h5: the windows of every image, and where the images are."""
+"""proposals.h5: the region proposals of every image, and where the images are."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Proposals:
         return list(self.header.source["paths"])
 
     def of(self, index: int) -> Boxes:
-        """Windows (N, 4) of image ``index``."""
+        """Proposals (N, 4) of image ``index``."""
         return self.boxes[self.offsets[index] : self.offsets[index + 1]]
 
     def scores_of(self, index: int) -> FloatArray:
-        """Scores (N,) of the windows of image ``index``."""
+        """Scores (N,) of the proposals of image ``index``."""
         return self.scores[self.offsets[index] : self.offsets[index + 1]]
 
 
@@ -68,8 +68,8 @@ def source_json(kind: str, paths: list[str], root: str) -> Json:
 
 
 def propose_settings(proposals: Proposals) -> Json:
-    """The options of `spp propose` that made these windows, without what names the method."""
+    """The options of `spp propose` that made these proposals, except the name of the method."""
     header = proposals.header
     options = {name: value for name, value in header.config.items() if name not in ("method", "engine")}
-    # Where the model lies does not decide the windows, and so is no part of the configuration.
+    # Where the model lies does not decide the proposals, and so is no part of the configuration.
     return options | {name: header.source[name] for name in ("edge_model",) if name in header.source}

@@ -86,7 +86,7 @@ SCHEMAS: dict[str, Schema] = {
             (
                 *_IMAGES,
                 *_SKIPPED,
-                Field("vectors", "float32", ("images", "features"), "one vector a whole image"),
+                Field("vectors", "float32", ("images", "features"), "one vector per whole image"),
                 Field("classes", "str", ("classes",), "class names; none for images without labels"),
                 Field("labels", "int8", ("images", "classes"), "1 present, -1 absent, 0 only difficult or not known"),
                 Field("split_names", "str", ("splits",), "splits of the data set"),
@@ -101,7 +101,7 @@ SCHEMAS: dict[str, Schema] = {
             "spp train-svm",
             (
                 Field("classes", "str", ("classes",), "class names"),
-                Field("weights", "float32", ("classes", "features"), "one row a class, on normalised features"),
+                Field("weights", "float32", ("classes", "features"), "one row per class, on normalised features"),
                 Field("biases", "float32", ("classes",), "added to the product"),
             ),
         ),

@@ -53,7 +53,7 @@ def rows(
 
 
 def synthetic(images: int, classes: int, detections: int, seed: int = 0) -> tuple[Detections, dict[str, Annotations]]:
-    """Detections and ground truth drawn at random: 1 to 5 objects an image, a tenth of them difficult.
+    """Detections and ground truth drawn at random: 1 to 5 objects per image, a tenth of them difficult.
 
     A fifth of the detections lie about an object of their class, several about the same one; the rest anywhere.
     Scores repeat, as few decimals make them.

@@ -34,7 +34,7 @@ def rows(
     random = np.random.default_rng(0)
     side = 48
     conv_map = np.maximum(random.standard_normal((side, side, channels), np.float32), 0).astype(np.float16)
-    # Regions of 6 to 18 cells a side; a stride of 1 and no slack make pixels cells.
+    # Regions of 6 to 18 cells per side; a stride of 1 and no slack make pixels cells.
     corners = random.permutation((side - 18) ** 2 * 4)[:windows]
     x, y = corners % (side - 18), corners // (side - 18) % (side - 18)
     extent = 6 + 4 * (corners // (side - 18) ** 2)

@@ -156,14 +156,14 @@ _fc_precision = click.option(
 
 
 def windows(function: F) -> F:
-    """How windows are read and normalised: layer, pyramid, ranks, precision and the recipe's values for it."""
+    """Options on how features of regions are made: layer, pyramid, ranks, precision and the recipe's values for it."""
     for decorator in reversed((_window_layer, pyramid, svd, _fc_precision, *_WINDOWS)):
         function = decorator(function)
     return function
 
 
 def window_settings(recipe_name: str, given: Mapping[str, Any]) -> tuple[WindowSettings, dict[str, Any]]:
-    """What the options of `windows` in ``given`` come to, and the values of the others, as `chosen`."""
+    """Return the settings of the options `windows` in ``given``, and the values of the others, as `chosen`."""
     from sppcli.detection.training_plan import WindowSettings
 
     rest = dict(given)
@@ -191,7 +191,7 @@ flip = click.option("--flip", is_flag=True, help="Learn from mirror images too, 
 
 
 def training(function: F) -> F:
-    """What every training on windows takes: memory, seed, weights, data set, device, force, JSON, -q and -v."""
+    """Options of every training on regions: memory, seed, weights, data set, device, force, JSON, -q and -v."""
     for decorator in reversed((memory, seed, network_weights, dataset, device, force, as_json, verbosity)):
         function = decorator(function)
     return function

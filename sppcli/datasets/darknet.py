@@ -2,8 +2,8 @@
 
 | what | where |
 |---|---|
-| lists | the .data file's ``train``, ``valid`` and others: text files that name an image a line, each a split |
-| class names | the file that its ``names`` says, one a line |
+| lists | the .data file's ``train``, ``valid`` and others: text files with one image per line, each a split |
+| class names | the file that its ``names`` says, one per line |
 | labels | the image's name with .txt, beside it: ``class cx cy w h`` in shares of the sides |
 
 Paths are as Darknet's working folder sees them (``data/obj_train_data/a.jpg``), so each file is looked for by the end
@@ -93,7 +93,7 @@ def _names(path: Path) -> dict[int, str]:
     while lines and not lines[-1]:
         lines.pop()
     if not lines or not all(lines) or len(set(lines)) < len(lines):
-        raise BadInput(f"{path} does not hold class names that differ, one a line")
+        raise BadInput(f"{path} does not hold class names that differ, one per line")
     return dict(enumerate(lines))
 
 

@@ -195,7 +195,7 @@ def _places(finder: ImageFinder, entry: Entry, beside: Path) -> list[Path]:
 
 
 def _said(exports: Sequence[Export]) -> Iterator[str]:
-    """What the files say that is not kept as it is, a sentence a kind."""
+    """What the files say that is not kept as it is, one sentence for each kind."""
     enclosed: Counter[str] = sum((export.enclosed for export in exports), Counter())
     left_out: Counter[str] = sum((export.left_out for export in exports), Counter())
     if enclosed:

@@ -1,4 +1,4 @@
-"""Image folders for classification: one sub-folder a class, flat or under train/, val/ and test/."""
+"""Image folders for classification: one sub-folder per class, flat or under train/, val/ and test/."""
 
 from __future__ import annotations
 

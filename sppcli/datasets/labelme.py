@@ -1,4 +1,4 @@
-"""labelme (and AnyLabeling, X-AnyLabeling): a JSON file an image, ``shapes`` with ``label``, ``points``,
+"""labelme (and AnyLabeling, X-AnyLabeling): one JSON file per image, ``shapes`` with ``label``, ``points``,
 ``shape_type``.
 
 Rectangles (two opposite corners in any order, or four) are kept. Polygons, circles (centre and a point of the rim),

@@ -1,4 +1,4 @@
-"""Open Images: ``train-annotations-bbox.csv`` and the like, a row a box in shares of the image's sides.
+"""Open Images: ``train-annotations-bbox.csv`` and the like, one row per box in shares of the image's sides.
 
 | column | meaning |
 |---|---|

@@ -77,7 +77,7 @@ def collect(dataset: Dataset) -> AnnotatedSet:
 
 
 def losses(data: AnnotatedSet, to: Format) -> list[str]:
-    """What format ``to`` cannot hold of ``data``, a line a kind: see `_losses`."""
+    """What format ``to`` cannot hold of ``data``, one line for each kind: see `_losses`."""
     return [text for text, count in _losses(data, to) if count]
 
 

@@ -1,4 +1,4 @@
-"""CSV: a row a box, with a header that names the columns, and the images beside it.
+"""CSV: one row per box, with a header that names the columns, and the images beside it.
 
 Three conventions for boxes, told apart by the header (letter case does not matter):
 
@@ -8,15 +8,15 @@ Three conventions for boxes, told apart by the header (letter case does not matt
 | xmin ymin xmax ymax | VOC's: 1-based inclusive pixels, as TensorFlow's xml_to_csv copies them; with ImageID and LabelName (Open Images) shares of the sides |
 | x y width height, or x y w h | pixels, 0-based: the first corner and the sides |
 
-The image is in ``image``, ``filename``, ``file``, ``path``, ``image_path`` or ``ImageID`` (without extension), the class in
-``class``, ``label``, ``name``, ``category`` or ``LabelName``. Where there, ``difficult``, ``truncated`` (``IsTruncated``), ``crowd``
-(``iscrowd``, ``IsGroupOf``), ``split`` (names with blanks between), and ``width height`` beside xmin … or x0 … are read. A row
-with an image and an empty box and class says that the image has no such object.
+The image is in ``image``, ``filename``, ``file``, ``path``, ``image_path`` or ``ImageID`` (without extension), the
+class in ``class``, ``label``, ``name``, ``category`` or ``LabelName``. Where there, ``difficult``, ``truncated``
+(``IsTruncated``), ``crowd`` (``iscrowd``, ``IsGroupOf``), ``split`` (names with blanks between), and ``width height``
+beside xmin … or x0 … are read. A row with an image and an empty box and class says that the image has no such object.
 
-``annotations.csv`` is the data set, else every .csv is a split of its name (``train_labels.csv`` is train). Without any,
-tables in the folders below are read, and folders called train, valid … are the splits, as in Roboflow's
-``train/_annotations.csv``. ``classes.txt`` beside it, if there, holds the classes, one a line. Fields may be parted by
-semicolons, as Excel writes them where a comma is the decimal sign.
+``annotations.csv`` is the data set, else every .csv is a split of its name (``train_labels.csv`` is train). Without
+any, tables in the folders below are read, and folders called train, valid … are the splits, as in Roboflow's
+``train/_annotations.csv``. ``classes.txt`` beside it, if there, holds the classes, one per line. Fields may be parted
+by semicolons, as Excel writes them where a comma is the decimal sign.
 """  # noqa: E501 (a table row)
 
 from __future__ import annotations

@@ -4,12 +4,12 @@
 |---|---|
 | JSON, "Export annotations" | an object of images by name and file size: ``filename``, ``regions`` with ``shape_attributes`` and ``region_attributes`` |
 | JSON, "Save project" | the same under ``_via_img_metadata`` |
-| CSV, "Export annotations" | a row a region; the columns ``region_shape_attributes`` and ``region_attributes`` hold JSON |
+| CSV, "Export annotations" | one row per region; the columns ``region_shape_attributes`` and ``region_attributes`` hold JSON |
 
 Rectangles are kept; circles, ellipses and polygons become the boxes around them; points and polylines are left out.
 People name the attribute that holds the class as they like: it is the only one there is, or that called class, label,
-category, object, name or type, the first of these that is filled in. A checkbox with several ticks is an object of each.
-Regions without any attribute in the whole file (as in the balloon example) are of one class, "object".
+category, object, name or type, the first of these that is filled in. A checkbox with several ticks is an object of
+each. Regions without any attribute in the whole file (as in the balloon example) are of one class, "object".
 
 Sources: VIA's documentation and its "Import/Export" source; coordinates are pixels from the image's upper left corner.
 """  # noqa: E501 (table rows)

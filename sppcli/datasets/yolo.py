@@ -1,8 +1,8 @@
-"""YOLO's folders: a text file an image with a line ``class cx cy w h`` an object, in shares of the image's sides.
+"""YOLO's folders: one text file per image with a line ``class cx cy w h`` for each object, in shares of the sides.
 
 | what | where |
 |---|---|
-| class names | ``names`` in a .yaml (``data.yaml`` first); else ``classes.txt``, ``labels/classes.txt`` or a ``.names`` file, one a line |
+| class names | ``names`` in a .yaml (``data.yaml`` first); else ``classes.txt``, ``labels/classes.txt`` or a ``.names`` file, one per line |
 | splits | the .yaml's ``train``, ``val``, ``test`` and other keys: folders, or .txt lists of images; without .yaml the folders in ``images/``, or those that hold an ``images/`` |
 | labels | as the image, with ``labels`` for the last folder called ``images`` and .txt for the extension; without such a folder, beside the image |
 

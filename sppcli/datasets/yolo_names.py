@@ -93,7 +93,7 @@ def class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
     """Class number -> name, of a .yaml's ``content``, or of the lines of ``path`` where that is empty.
 
     Raises:
-        BadInput: names that are not one different name a class.
+        BadInput: not every class has a name of its own.
     """
     listed = content.get("names")
     if not content:

@@ -170,7 +170,7 @@ def _run(truth: dict[str, Any], rows: list[dict[str, Any]], images: list[int]) -
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    # (IoU, recall, class, area, detections an image): all areas, 100 detections.
+    # (IoU, recall, class, area, detections per image): all areas, 100 detections.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     per_class = [float(one[one > -1].mean()) if (one > -1).any() else -1.0 for one in np.moveaxis(precision, 2, 0)]
     return [float(value) for value in evaluation.stats], per_class

@@ -15,7 +15,7 @@ class TrainingConfig:
     """How to train. Defaults are the paper's: sizes 224 and 180, 70 epochs (ZF-5), rate 0.01 divided by 10 twice.
 
     Args:
-        sizes: input sides in pixels, taken in turn, an epoch each; the first is the network's input size and the side
+        sizes: input sides in pixels, taken in turn, one epoch each; the first is the network's input size and the side
             of the crop.
         drawn: take each epoch's size at random from the smallest to the largest of ``sizes`` instead.
         epochs: most passes over the samples, all sizes together.

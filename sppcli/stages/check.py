@@ -1,4 +1,4 @@
-"""A data set looked through before any work: counts, sizes and what is wrong."""
+"""Examines a data set before any work: counts, sizes and what is wrong."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ from sppcli.runtime.progress import NoProgress, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """``quick``: images are not decoded; ``min_examples``: fewer are few; ``max_side``: as `ProposeConfig`."""
+    """``quick``: do not decode images; ``min_examples``: fewer objects of a class are reported; ``max_side``: as in
+    `ProposeConfig`."""
 
     quick: bool = False
     min_examples: int = 10
@@ -64,7 +65,7 @@ class CheckSummary:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Kind -> number of findings, those of none left out."""
+        """Kind -> number of findings, for kinds that have some."""
         counted = {kind: sum(finding.kind == kind for finding in self.findings) for kind in KINDS}
         return {kind: count for kind, count in counted.items() if count}
 
@@ -142,7 +143,7 @@ def _remark(text: str) -> Finding:
 
 
 def _splits(dataset: Dataset, looks: Mapping[str, Look]) -> dict[str, tuple[str, ...]]:
-    """The splits of the data set; without any, those into which it is divided by content."""
+    """Return the splits of the data set or, without any, those into which it is divided by content."""
     if dataset.has_roles() or not dataset.has_annotations:
         return {name: dataset.split(name) for name in dataset.split_names()}
     dataset.digests.update({image_id: seen.file for image_id, seen in looks.items()})
@@ -151,7 +152,7 @@ def _splits(dataset: Dataset, looks: Mapping[str, Look]) -> dict[str, tuple[str,
 
 
 def _looks(dataset: Dataset, quick: bool, jobs: int, progress: Progress) -> dict[str, Look]:
-    """Image id -> what a look at its file gives."""
+    """Image id -> what its file was found to be."""
     paths = [item.path for item in dataset.images]
     progress.start(len(paths), "images")
     looks: dict[str, Look] = {}
@@ -172,7 +173,7 @@ def _unreadable_images(dataset: Dataset, looks: Mapping[str, Look]) -> Iterator[
 def _records(
     dataset: Dataset, looks: Mapping[str, Look], progress: Progress
 ) -> tuple[list[tuple[AnnotatedImage, AnnotatedImage]], list[Finding]]:
-    """The annotation of each image as written and as read, and those that cannot be read."""
+    """Return the annotation of each image as written and as read, and findings on those that cannot be read."""
     records, unreadable = [], []
     progress.start(len(dataset.images), "annotations")
     for item in dataset.images:

@@ -51,10 +51,10 @@ class ClassifyConfig:
 
 @dataclass(frozen=True)
 class Result:
-    """Of one network, or of the ensemble (``network`` is then "ensemble").
+    """The result of one network, or of the ensemble (``network`` is then "ensemble").
 
     ``views``: of the first image; ``top1_error``, ``top5_error``: shares, None without labels or with fewer than six
-    classes; ``seconds``: of computing, decoding not counted.
+    classes; ``seconds``: time of computation, without decoding.
     """
 
     network: str
@@ -87,7 +87,8 @@ class ClassifySummary:
 @kept_memory()
 @announces_compiling
 def run(sources: Sequence[Path], config: ClassifyConfig, *, options: RunOptions = USUAL) -> ClassifySummary:
-    """Classify ``sources``: a folder with a sub-folder a class, or with such folders in val/ or test/, or any images.
+    """Classify ``sources``: a folder with one sub-folder per class, or with such folders in val/ or test/, or any
+    images.
 
     Raises:
         MissingInput: no images or no network.
@@ -143,9 +144,7 @@ def _viewers(config: ClassifyConfig, device: torch.device, autocast: bool) -> tu
     classes = models[0].architecture.classes
     for path, model in zip(config.networks, models, strict=True):
         if model.architecture.classes != classes:
-            raise BadInput(
-                f"{path} tells other classes apart than {config.networks[0]}; networks are averaged class by class"
-            )
+            raise BadInput(f"{path} has other classes than {config.networks[0]}; networks are averaged class by class")
     return [Viewer(model, config.views, config.source, config.scales, device, autocast) for model in models], classes
 
 

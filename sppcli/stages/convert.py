@@ -1,4 +1,4 @@
-"""An annotated data set written in another format, its images copied or linked."""
+"""Writes an annotated data set in another format, and copies or links its images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ConvertConfig:
 
 @dataclass(frozen=True)
 class ConvertSummary:
-    """``losses``: what the format cannot hold, a sentence a kind."""
+    """``losses``: one sentence for each kind of thing that the format cannot hold."""
 
     path: Path
     format: Format

@@ -1,4 +1,4 @@
-"""The demonstration's own part: a data set composed, a network trained. The rest of it are the ordinary commands.
+"""The demonstration's own part: it composes a data set and trains a network; ordinary commands do the rest.
 
 Everything lies in one folder, which ``demo.json`` marks as ours with the settings that made it: a rerun takes what is
 there already, and a folder that holds anything else is left alone.
@@ -27,7 +27,7 @@ from sppcli.runtime.progress import Progress
 
 MARKER, DATASET, NETWORK = "demo.json", "digits", "digits.safetensors"
 
-# What the demonstration makes changes with this number; a folder of another one is not gone on with.
+# This number changes with what the demonstration makes; a folder with another number is not continued.
 RECIPE = 2
 
 BACKGROUND = "background"

@@ -1,4 +1,4 @@
-"""svm.h5 (and bbox.h5) over features.h5, or over new images, to detections."""
+"""Applies svm.h5 (and bbox.h5) to features.h5, or to new images, which gives detections."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """What takes detections as they are found: see `datasets.results.writers.ResultWriter`."""
+    """Takes detections as they are found: see `datasets.results.writers.ResultWriter`."""
 
     def begin(self, dataset: Dataset, split: str, classes: tuple[str, ...]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""detections.h5, or anybody's VOC result files, against the annotations: average precision."""
+"""Average precision of detections.h5, or of VOC result files, against the annotations."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def run_ilsvrc(
 def run_localisation(
     localisations: Path, split: str, dataset: Path, *, options: RunOptions = USUAL
 ) -> LocalisationErrors:
-    """Score five localisations an image (`datasets.localisations`) against the objects of ``dataset``.
+    """Score five localisations per image (`datasets.localisations`) against the objects of ``dataset``.
 
     Raises:
         MissingInput, BadInput: no annotations or objects in the split, or localisations that cannot be read.

@@ -1,4 +1,4 @@
-"""proposals.h5 to features.h5: conv maps of every whole image, once a scale; or R-CNN's features of every window."""
+"""From proposals.h5 to features.h5: conv maps of each image at each scale, or R-CNN's features of each region."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import ByteImage, Skipped
 
-# Bytes of decoded images that may wait for others of their size: of VOC's some 450.
+# Bytes of decoded images that may wait for others of their size: some 450 images of VOC.
 _HELD = 256 * 2**20
 
 
@@ -54,8 +54,8 @@ class RcnnConfig:
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
     """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``normalisation`` (how pixels are normalised, one of
-    `images.INPUTS`): None for the file's own or the default. ``rcnn``: R-CNN's features of windows instead of maps.
-    ``batch``: images of one size, or with ``rcnn`` windows, that go through the network at once; None for what suits
+    `images.INPUTS`): None for the file's own or the default. ``rcnn``: R-CNN's features of regions instead of maps.
+    ``batch``: images of one size, or with ``rcnn`` regions, that go through the network at once; None for what suits
     the device. It decides the speed, and the arrays only to rounding. ``recipe``: whose pixels are read where
     ``normalisation`` and the weights say nothing; it is recorded."""
 
@@ -75,7 +75,7 @@ class ExtractConfig:
 class ExtractSummary:
     """``extracted``: images run through the network now; ``kept``: taken over. Sizes in bytes.
 
-    ``layer``: what R-CNN's windows went through, "" for maps.
+    ``layer``: what R-CNN's regions went through, "" for maps.
     """
 
     path: Path
@@ -101,7 +101,7 @@ def run(
     *,
     options: RunOptions = USUAL,
 ) -> ExtractSummary:
-    """Compute the conv maps of every image that ``proposals_path`` lists, or R-CNN's features of its windows.
+    """Compute the conv maps of every image that ``proposals_path`` lists, or R-CNN's features of its regions.
 
     What an unfinished run already has, or an earlier ``output`` with the same network and options, is taken over;
     images are known by content.
@@ -243,7 +243,7 @@ def _method(
 
 
 def _at_once(config: ExtractConfig, device: torch.device) -> int:
-    """Images, or R-CNN's windows, a batch: on the CPU one whole image fills the cores."""
+    """Number of images, or of R-CNN's regions, per batch; on the CPU one whole image occupies all cores."""
     if config.batch:
         return config.batch
     images, windows = (1, 8) if device.type == "cpu" else (8, 64)

@@ -1,4 +1,4 @@
-"""Images to image-features.h5: one vector a whole image."""
+"""From images to image-features.h5: one vector per whole image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from sppcli.structures import FloatArray, Skipped
 Int64 = npt.NDArray[np.int64]
 
 _PIXELS_AT_ONCE = 2**21
-"""Of the batches under way: what the maps of the first layers may take, with VGG-16 about 1 GB."""
+"""Bytes that the first layers' maps may take in all current batches; with VGG-16 this is about 1 GB."""
 _VECTORS_A_PART = 512
 
 

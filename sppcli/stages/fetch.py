@@ -1,4 +1,4 @@
-"""Public data sets and weights to this machine: downloaded, resumed, checked, unpacked."""
+"""Downloads public data sets and weights, resumes broken downloads, checks and unpacks them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Archive:
 def run(name: str, folder: Path, *, options: RunOptions = USUAL) -> FetchSummary:
     """Fetch ``name``, one of `DATASETS` into ``folder`` or one of `WEIGHTS` into torch's cache.
 
-    What is there already is taken as it is, a download that was cut off is gone on with. Archives stay beside what was
+    What is there already is taken as it is, and a download that was cut off is resumed. Archives stay beside what was
     unpacked from them. URLs and checksums are torchvision's.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fine-tune the fc layers on the windows of features.h5: a network whose trunk is the same, so the maps stay valid."""
+"""Fine-tunes the fc layers on regions of features.h5; the new network has the same trunk, so that maps stay valid."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from sppcli.structures import ImageRef, IntArray
 
 BACKGROUND = "background"
 
-# Windows of objects overlap theirs by so much at least; the background's overlap one by less, but by so much at least.
+# The least IoU of foreground regions with their object, and of background regions, whose IoU is below the former.
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
 
-# Learning rates to start at.
+# First learning rates.
 RATES = {"sgd": 1e-3, "adamw": 3e-4}
 
-# Mini-batches of windows to validate on, and bounds of a schedule made for the data.
+# Mini-batches of regions to validate on, and bounds of a schedule made for the data.
 _VALIDATION, _FEWEST, _MOST = 16, 300, 300_000
 
 
@@ -56,16 +56,16 @@ class FinetuneStageConfig:
 
     | field | meaning |
     |---|---|
-    | windows | how windows are read: pyramid, slack, window side and scale rule; in training the scale is drawn |
+    | windows | how features are made: pyramid, slack, window side and scale rule; in training the scale is drawn |
     | split | of the images; ``held_out`` of them validate, or those of the split ``validation`` |
-    | schedule | (mini-batches, rate) in turn; () goes six times through the objects' windows, the last at a tenth |
+    | schedule | (mini-batches, rate) in turn; () goes six times through the foreground, the last time at a tenth |
     | iterations, rate | in place of the schedule's sum and first rate: each part keeps its share and its ratio |
     | optimiser | sgd, adamw; None: adamw for new fc layers, else sgd |
-    | even_classes | draw windows of each class as often, not each window |
+    | even_classes | draw each class equally often, not each region |
     | fc | widths of fc6, fc7 … for a network that has none |
     | flip | draw from mirror images too |
     | batch, check, seed | see `learn.finetune.FinetuneConfig` |
-    | memory | bytes for drawn windows |
+    | memory | bytes for drawn regions |
     """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
@@ -88,7 +88,7 @@ class FinetuneStageConfig:
 
 @dataclass(frozen=True)
 class FinetuneSummary:
-    """``foreground``, ``background``: windows to draw from; ``best``: the mini-batch whose weights were kept."""
+    """``foreground``, ``background``: regions to draw from; ``best``: the mini-batch whose weights were kept."""
 
     path: Path
     classes: tuple[str, ...]
@@ -206,7 +206,7 @@ def _new_model(
 
 
 def _method(config: FinetuneStageConfig, foreground: int, usual: str) -> FinetuneConfig:
-    """How to fine-tune on so many windows of objects; ``usual``: the optimiser where none is asked for."""
+    """Return how to fine-tune on so many foreground regions; ``usual``: the optimiser unless another is asked for."""
     optimiser = config.optimiser or usual
     return FinetuneConfig(
         schedule=_schedule(config, foreground, optimiser),
@@ -248,7 +248,7 @@ def _divide(data: SplitData, config: FinetuneStageConfig) -> tuple[list[ImageRef
 
 
 def _schedule(config: FinetuneStageConfig, foreground: int, optimiser: str) -> tuple[tuple[int, float], ...]:
-    """The recipe's, stretched to what is asked for; else six times through the objects' windows, the last sixth of
+    """The recipe's, stretched to what is asked for; else six times through the objects' regions, the last sixth of
     them at a tenth of the rate.
     """
     if not config.schedule:
@@ -267,7 +267,7 @@ def _schedule(config: FinetuneStageConfig, foreground: int, optimiser: str) -> t
 
 
 class _Source:
-    """Windows of the training images, pooled a round at a time (`learn.finetune.Rounds`)."""
+    """Regions of the training images, pooled a round at a time (`learn.finetune.Rounds`)."""
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class _Source:
         return int(np.clip(self.config.memory / 2 / (2 * self.width * self.config.batch), 1, 500))
 
     def find(self, images: Sequence[ImageRef]) -> None:
-        """Sort out the windows of ``images``."""
+        """Find the foreground and background regions of ``images``."""
         self.foreground, self.background = self._candidates(images)
         if not len(self.foreground.labels):
             raise BadInput(
@@ -304,9 +304,9 @@ class _Source:
         return self._pooled(chosen, rng.integers(0, len(self.reader.scales), len(chosen.labels)))
 
     def validation(self, images: Sequence[ImageRef], is_unit: bool) -> Windows:
-        """Windows of ``images``, each at its best scale.
+        """Regions of ``images``, each at its best scale.
 
-        ``is_unit``: as new fc layers learn best on windows of unit mean square, these and all that are drawn later are
+        ``is_unit``: as new fc layers learn best on regions of unit mean square, these and all that are drawn later are
         multiplied with one factor that makes them so; see `put_factor_into`.
         """
         foreground, background = self._candidates(images)
@@ -323,7 +323,7 @@ class _Source:
         return Windows((found.features * np.float16(self.factor)).astype(np.float16), found.labels)
 
     def put_factor_into(self, model: SppClassifier) -> None:
-        """Make the factor that windows were multiplied with a part of fc6."""
+        """Multiply fc6 by the factor that regions were multiplied with."""
         if self.factor == 1:
             return
         first = model.fc["fc6"]
@@ -332,7 +332,7 @@ class _Source:
             first.weight *= self.factor
 
     def _candidates(self, images: Sequence[ImageRef]) -> tuple[Candidates, Candidates]:
-        """Windows of objects and of the background; they name an image by its place in ``_images``."""
+        """Foreground and background regions; they name an image by its place in ``_images``."""
         objects, rest = [], []
         self.progress.start(len(images), "images")
         for image in images:

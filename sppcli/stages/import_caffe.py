@@ -1,4 +1,4 @@
-"""A .caffemodel and its prototxt to a network file of ours."""
+"""Turns a .caffemodel and its prototxt into a network file of ours."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from sppcli.runtime.options import USUAL, RunOptions
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """``normalisation``: caffe or caffe-128 (`images.INPUTS`); ``mean``: three numbers, a .binaryproto or a .npy;
-    ``side``: of the training input; ``pyramid``: that fc6 reads; ``classes``: a file with a name a line. None: as the
-    prototxt says. ``channels``: bgr or rgb, the order that the network reads; means are in it.
+    ``side``: of the training input; ``pyramid``: that fc6 reads; ``classes``: a file with one name per line. None: as
+    the prototxt says. ``channels``: bgr or rgb, the order that the network reads; means are in it.
     """
 
     normalisation: str | None = None

@@ -1,4 +1,4 @@
-"""What a file of ours holds, and what made it."""
+"""Describes what a file of ours holds and what made it."""
 
 from __future__ import annotations
 

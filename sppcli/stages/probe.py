@@ -1,4 +1,4 @@
-"""image-features.h5 to a number: linear classifiers on whole-image vectors, trained and scored by a protocol."""
+"""Trains and scores linear classifiers on the vectors of image-features.h5, by a protocol."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ProbeConfig:
     """``protocol`` None: by the kind of data set. ``train``, ``test``: splits; None for the protocol's own.
 
     ``c``: for vectors of mean length 1; None to choose it by cross-validation on the training images. ``train_images``,
-    ``test_images`` (at most) a class and ``rounds`` are of the protocol caltech.
+    ``test_images`` (at most) per class and ``rounds`` are options of the protocol caltech.
     """
 
     protocol: str | None = None
@@ -97,7 +97,7 @@ def run(path: Path, config: ProbeConfig, *, options: RunOptions = USUAL) -> Prob
     file = read_image_features(path)
     protocol = config.protocol or _protocol_of(file)
     if protocol not in PROTOCOLS:
-        raise UsageProblem(f"no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+        raise UsageProblem(f"there is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     if not file.classes:
         raise BadInput(
             f"{path}: its images have no labels to learn from; make it with spp features from a VOC data set or from a "
@@ -174,7 +174,7 @@ def _splits(file: ImageFeatures, config: ProbeConfig, protocol: str, progress: P
 
 
 def _caltech(file: ImageFeatures, config: ProbeConfig, progress: Progress) -> ProbeSummary:
-    """Rounds of ``train_images`` a class against at most ``test_images`` of the others."""
+    """Score rounds with ``train_images`` per class to train and at most ``test_images`` of the others to test."""
     truth = file.labels.argmax(axis=1)
     counts = np.bincount(truth, minlength=len(file.classes))
     if counts.min() <= config.train_images:

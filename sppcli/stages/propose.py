@@ -1,4 +1,4 @@
-"""Images to proposals.h5: the windows of every image."""
+"""From images to proposals.h5: the region proposals of every image."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from sppcli.structures import ImageItem, Skipped
 
 @dataclass(frozen=True)
 class ProposeSummary:
-    """``found``: images searched now; ``kept``: taken over from an earlier run; ``up_to_date``: nothing was to do.
+    """``found``: images searched now; ``kept``: taken over from an earlier run; ``up_to_date``: nothing had to be done.
 
-    ``imported``: windows taken from each file of ``imports``.
+    ``imported``: proposals taken from each file of ``imports``.
     """
 
     path: Path
@@ -61,8 +61,8 @@ def run(
     """Search every image of ``sources`` and write ``output``.
 
     Images that an unfinished run, or an earlier ``output`` of the same options, has searched already are not searched
-    again; they are known by content. A damaged image is skipped, warned of and listed in the file. The windows in
-    the files ``imports`` are added (`union.unite`); without methods in ``config``, images that no file has windows of
+    again; they are known by content. A damaged image is skipped, warned of and listed in the file. The proposals in
+    the files ``imports`` are added (`union.unite`); without methods in ``config``, images that no file has proposals of
     are skipped too. ``split_seed`` and ``unlabelled`` are recorded for the stages that follow; see `Dataset`.
 
     Raises:
@@ -93,7 +93,7 @@ def run(
         return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
     work = PerImage(images.paths, images.digests, options)
     _leave_out_without_windows(work, config, files)
-    # An earlier file that windows were imported into does not say which ones a search found.
+    # An earlier file that proposals were imported into does not say which ones a search found.
     known = {} if options.force or files else _known(output, header)
     if options.dry_run:
         todo = work.todo(known.__contains__)
@@ -135,7 +135,7 @@ def _source(dataset: Dataset, config: ProposeConfig, files: Sequence[Imported]) 
 
 
 def _leave_out_without_windows(work: PerImage, config: ProposeConfig, files: Sequence[Imported]) -> None:
-    """Images that no method searches and no file has windows of are left out."""
+    """Leave out images that no method searches and no file has proposals of."""
     if config.methods:
         return
     have = {work.keys[row] for file in files for row in file.rows}
@@ -217,7 +217,7 @@ def _report(files: Sequence[Imported], ids: Sequence[str], config: ProposeConfig
 
 
 def _known(output: Path, header: Header) -> dict[str, Windows]:
-    """Windows by image content from an earlier file of the same options."""
+    """Proposals by image content from an earlier file of the same options."""
     if not output.exists():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""proposals.h5 against the annotations: recall by number of windows and IoU."""
+"""Recall of proposals.h5 against the annotations, by number of proposals and IoU."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sppcli.structures import Annotations
 
 @dataclass(frozen=True)
 class FileRecall:
-    """What one file of windows reaches; ``method`` as `spp propose` recorded it."""
+    """The recall of one file of proposals; ``method`` is what `spp propose` recorded."""
 
     path: Path
     method: str
     reach: ProposalRecall
 
     def to_json(self) -> dict[str, Any]:
-        """Recall and AR of all objects and of each class; the last number of each list is that of all windows."""
+        """Recall and AR of all objects and of each class; the last number of each list is that of all proposals."""
         groups = {"all": self.reach, **{name: self.reach.of_class(name) for name in self.reach.classes}}
         return {
             "file": str(self.path),
@@ -80,7 +80,7 @@ def run(
     plot: Path | None = None,
     options: RunOptions = USUAL,
 ) -> RecallSummary:
-    """Recall of the windows of each file in ``paths``, on the images of ``split``.
+    """Recall of the proposals of each file in ``paths``, on the images of ``split``.
 
     Args:
         dataset: where the data set lies; by default where the first file was made of.
@@ -138,7 +138,7 @@ def _recall(proposals: Proposals, truth: dict[str, Annotations], split: str, pro
 
 
 def _method(proposals: Proposals) -> str:
-    """What made the windows, and what the imported ones were made by where their files said it."""
+    """Name the methods that made the proposals, including those of imported ones where their files say so."""
     method = str(proposals.header.config.get("method", ""))
     imported = [item["method"] for item in proposals.header.source.get("imports", []) if item["method"]]
     return f"{method} ({', '.join(imported)})" if imported else method

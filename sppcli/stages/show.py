@@ -1,4 +1,4 @@
-"""Artefacts to pictures: detections over ground truth, proposals, or ground truth alone, as PNG."""
+"""Draws artefacts as PNG: detections over ground truth, proposals, or ground truth alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ShowConfig:
     | count, seed | without ``images``: so many, spread evenly, or drawn at random with a seed |
     | split | only images of this split |
     | min_score | detections that score less are left out |
-    | max_boxes | detections or windows drawn on an image, best first |
+    | max_boxes | detections or proposals drawn on an image, best first |
     | dataset | where the images are, if not where the file says |
     """
 

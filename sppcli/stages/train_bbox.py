@@ -1,4 +1,4 @@
-"""proposals.h5 and features.h5 to bbox.h5: ridge regression from a window's features to its object's box."""
+"""From proposals.h5 and features.h5 to bbox.h5: ridge regression from a region's features to its object's box."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def run(
     weights: str | None = None,
     options: RunOptions = USUAL,
 ) -> TrainBboxSummary:
-    """Fit a regressor a class to the windows of a split that overlap an object well, and to the objects themselves.
+    """Fit one regressor per class to the proposals of a split that overlap an object well, and to the objects
+    themselves.
 
     Raises:
         as `train_svm.run`.
@@ -171,7 +172,7 @@ class _Found:
         good = found.positives(config.min_iou, config.strict_iou)
         sides = widened(boxes[good], config.box_width)
         objects = widened(truth.boxes[found.match[good]], config.box_width)
-        # A window or an object of no width or height has no regression targets: "inclusive" sees one pixel so.
+        # A region or an object of no width or height has no regression targets: "inclusive" sees one pixel so.
         solid = (sides[:, 2:] > sides[:, :2]).all(axis=1) & (objects[:, 2:] > objects[:, :2]).all(axis=1)
         good = good[solid]
         return Examples(image, boxes[good], encode(sides[solid], objects[solid]), found.label[good])

@@ -1,4 +1,4 @@
-"""Train an SPP network, or a baseline, on an image folder: network.safetensors and its learning curves."""
+"""Trains an SPP network, or a baseline, on an image folder; writes network.safetensors and its learning curves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import NoProgress
 
-# The paper's shorter side for its crop.
+# The shorter side of images and the side of the crop in the paper.
 _SIDE, _CROP = 256, 224
 
 

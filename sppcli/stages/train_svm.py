@@ -1,4 +1,4 @@
-"""proposals.h5 and features.h5 to svm.h5: one linear SVM a class, with hard negatives."""
+"""From proposals.h5 and features.h5 to svm.h5: one linear SVM per class, with hard negative mining."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ Float64 = npt.NDArray[np.float64]
 
 
 PARALLEL_FROM = 5 * 10**7
-"""Numbers to train on from which classes are trained in several processes: fewer take less time than their start."""
+"""From this many numbers on, classes are trained in several processes: fewer take less time than starting these."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSvmConfig:
     """``classes``: () for all that the split shows. ``memory``: bytes for the whole process, see `learn.budget`.
 
-    ``flip``: learn from mirror images too; ``jitter``: windows near each object that are positives with it.
+    ``flip``: learn from mirror images too; ``jitter``: boxes near each object that are positives with it.
 
     What is not said here is as in `paper.Recipe`.
     """
@@ -96,10 +96,10 @@ class TrainSvmSummary:
 
 @dataclass(frozen=True)
 class ImageWindows:
-    """Windows of one training image, its objects first, and their normalised features.
+    """Proposals of one training image, its objects first, and their normalised features.
 
-    ``negative`` (N, K): whether a window is a negative of each class. A window's number is its index here; of several
-    that are the same window only the first is taken.
+    ``negative`` (N, K): whether a proposal is a negative of each class. A proposal's number is its index here; of
+    duplicates only the first is taken.
     """
 
     image: ImageRef
@@ -120,7 +120,7 @@ def run(
     weights: str | None = None,
     options: RunOptions = USUAL,
 ) -> TrainSvmSummary:
-    """Train on the images of a split; positives are the objects, negatives windows that overlap them little.
+    """Train on the images of a split; positives are the objects, negatives are proposals that overlap them little.
 
     Raises:
         MissingInput, BadInput: no such file, split or class, or no object to learn from.
@@ -231,7 +231,7 @@ class _Trainer:
         return normaliser, miners
 
     def _fit(self, miners: Sequence[ClassMiner]) -> Iterator[ClassMiner]:
-        """Train each, several at a time if there are CPUs, memory and work enough, and yield them as they come."""
+        """Train each, several at a time if CPUs, memory and work suffice, and yield them as they end."""
         if not miners:
             return
         samples = [miner.samples for miner in miners]
@@ -262,7 +262,7 @@ class _Trainer:
             truth, maps = self.data.truth(image), self.data.maps(image)
             boxes = self.data.objects_and_windows(image)
             negative = self._negative(image, boxes)
-            # Drawn among windows that are negatives of some class, most often of all.
+            # Drawn among proposals that are negatives of some class, most often of all.
             firsts = self.reader.firsts(maps, boxes) if per_image else np.zeros(0, np.int64)
             candidates = firsts[negative[firsts].any(axis=1)]
             chosen = np.sort(self.random.permutation(candidates)[:per_image])
@@ -290,7 +290,7 @@ class _Trainer:
         return miners
 
     def _miners(self) -> tuple[list[ClassMiner], dict[str, BoolArray]]:
-        """A miner a class with room for its positives, and which of the positives are drawn, in order of the images."""
+        """One miner per class with room for its positives, and which positives are drawn, in order of the images."""
         svm = SvmSettings(
             c=self.config.c,
             positive_weight=self.config.positive_weight,
@@ -364,7 +364,7 @@ class _Trainer:
         list(self._fit(miners))
 
     def _candidates(self, miners: list[ClassMiner], models: _Models, image: ImageWindows) -> Iterator[Int64]:
-        """For each class, the windows of an image that are to join its negatives."""
+        """For each class, the proposals of an image that are to join its negatives."""
         from sppcli.geometry.nms import nms
 
         features = image.features
@@ -384,7 +384,7 @@ class _Trainer:
 
 
 class _Models:
-    """The models of the classes that have one, in order: weights (K, D) and biases (K,), for one product an image."""
+    """The models of the classes that have one, in order: weights (K, D) and biases (K,), for one product per image."""
 
     def __init__(self, miners: Sequence[ClassMiner]) -> None:
         trained = [miner.model for miner in miners if miner.model]

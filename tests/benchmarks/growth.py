@@ -1,7 +1,7 @@
 """Seconds an image and peak memory of every stage, as images grow: ``python -m tests.benchmarks.growth 100 1000``.
 
 Small drawn images, all of other content, and a network of two conv layers; every stage is a process of its own. Linear
-in the number of images are stages whose seconds an image stay the same, flat those whose peak memory does. A stage's
+in the number of images are stages whose seconds per image stay the same, flat those whose peak memory does. A stage's
 start, which is part of its seconds, weighs less on more images. --memory bounds what trainings hold.
 """
 

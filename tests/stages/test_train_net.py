@@ -298,5 +298,5 @@ def test_what_cannot_be_classified(
     (more / "down").rename(more / "aslant")
     other = tmp_path / "other.safetensors"
     assert main(["train-net", str(more), *SMALL, "--epochs", "1", "--sizes", "32", "-o", str(other)]) == 0
-    refused([picture, "--network", one, "--network", str(other)], 3, "tells other classes apart")
+    refused([picture, "--network", one, "--network", str(other)], 3, "has other classes than")
     refused([str(more), "--network", one], 3, "aslant is not one of the 2 classes")

@@ -175,7 +175,7 @@ def _print_seconds(summary: BenchSummary) -> None:
     phases = list(summary.rows[0].cost.seconds)
     plain = summary.rows[0].plain_ratio is not None
     console.table(
-        ("seconds an image", *phases, "total", "x", *(["x plain"] if plain else [])),
+        ("seconds per image", *phases, "total", "x", *(["x plain"] if plain else [])),
         [
             (
                 name,

@@ -211,7 +211,7 @@ def _edge_model(edges: str | None, model: Path | None, used: bool) -> str:
 
 
 def expand(sources: tuple[Path, ...]) -> list[Path]:
-    """``-`` replaced by the paths on standard input, one a line."""
+    """Replace ``-`` by the paths on standard input, one per line."""
     found: list[Path] = []
     for source in sources:
         if str(source) == "-":

@@ -1,6 +1,6 @@
 """Files of localisation localisations, as ILSVRC's localisation task takes them.
 
-CSV with a line ``ImageId,PredictionString`` first; then an image a line with up to five times ``class xmin ymin xmax
+CSV with a line ``ImageId,PredictionString`` first; then one line per image with up to five times ``class xmin ymin xmax
 ymax``, 0-based inclusive pixels, blanks between. Classes are WordNet ids or names without blanks.
 """
 

@@ -99,7 +99,7 @@ def _file_name(competition: str, split: str, name: str) -> str:
 
 
 def write_results(folder: Path, detections: Detections, split: str, *, competition: str = "comp4") -> list[Path]:
-    """Write one file a class of ``detections.classes`` (empty where it has none) and return their paths.
+    """Write one file for each of ``detections.classes`` (empty where it has none) and return their paths.
 
     Lines keep the order of the rows. Scores have 6 decimals as in the release, so closer ones become ties;
     coordinates have up to 6, so reading them back gives the same boxes to 1e-6 pixels.

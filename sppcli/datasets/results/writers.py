@@ -41,8 +41,8 @@ class ResultWriter(Protocol):
 
 
 class JsonLinesWriter:
-    """One JSON object a line and detection, an image's best first: image, path, class, score, box (x0 y0 x1 y1, 0-based
-    half-open pixels). Whatever ends a line for some reader is escaped.
+    """One line with a JSON object for each detection, an image's best first: image, path, class, score, box (x0 y0 x1
+    y1, 0-based half-open pixels). Whatever ends a line for some reader is escaped.
     """
 
     def __init__(self, stream: IO[str]) -> None:

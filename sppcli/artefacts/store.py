@@ -226,7 +226,7 @@ def _remedy(schema: Schema) -> str:
 def _check(path: Path, file: h5py.File, kind: str | None) -> Schema:
     found = file.attrs.get("kind")
     if not isinstance(found, str) or found not in SCHEMAS:
-        raise BadArtefact(f"{path}: an HDF5 file, but not one that spp made")
+        raise BadArtefact(f"{path}: an HDF5 file, but not one that spp made; name another")
     if kind is not None and found != kind:
         raise BadArtefact(f"{path}: holds {found}, where {kind} is expected; {kind} is made by {SCHEMAS[kind].made_by}")
     schema = SCHEMAS[found]

@@ -110,7 +110,7 @@ def read_graph(net: Block, start: Maps | Vector | None = None) -> Graph:
                     "networks read one image and nothing else"
                 )
             if bottom not in values:
-                raise BadInput(f"{path}: layer {name} reads {bottom!r}, which no layer before it makes")
+                raise BadInput(f"{path}: layer {name} reads {bottom!r}, which no layer before it makes; mend the file")
             bottoms.append(values[bottom])
         if kind == "dropout" and not dropout:
             dropout = layer.parameters.number("dropout_ratio", 0.5)
@@ -167,10 +167,10 @@ class _LayerBlock:
         if len(set(found)) > 1:
             raise self.refuse(f"has a {stem} that is not the same along both axes")
         if not found and default is None:
-            raise BadInput(f"{self.path}: layer {self.name} has no {name}")
+            raise BadInput(f"{self.path}: layer {self.name} has no {name}; mend the file")
         value = found[0] if found else int(default or 0)
         if value < (0 if name == "pad" else 1):
-            raise BadInput(f"{self.path}: layer {self.name} has a {name} of {value}")
+            raise BadInput(f"{self.path}: layer {self.name} has a {name} of {value}; mend the file")
         return value
 
     def choice(self, name: str, *options: str) -> int:
@@ -185,7 +185,7 @@ class _LayerBlock:
     def outputs(self) -> int:
         value = self.parameters.integer("num_output", 0)
         if value < 1:
-            raise BadInput(f"{self.path}: layer {self.name} has no num_output")
+            raise BadInput(f"{self.path}: layer {self.name} has no num_output; mend the file")
         return value
 
     def bias(self) -> bool:
@@ -221,7 +221,9 @@ def _convolution(layer: _LayerBlock, value: Maps | Vector) -> Maps:
         layer.parameters.integer("group", 1),
     )
     if conv.groups < 1 or conv.filters % conv.groups:
-        raise BadInput(f"{layer.path}: layer {layer.name} has {conv.filters} outputs in {conv.groups} groups")
+        raise BadInput(
+            f"{layer.path}: layer {layer.name} has {conv.filters} outputs in {conv.groups} groups; mend the file"
+        )
     return Maps((*maps.steps, Step(conv, layer.name, layer.bias())), layer.name)
 
 

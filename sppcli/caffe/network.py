@@ -154,10 +154,16 @@ def _plan(trunk: Graph, head: Graph, side: int, levels: tuple[int, ...]) -> _Pla
         if levels:
             raise UsageProblem(f"{trunk.path} says which pyramid fc6 reads; leave out --pyramid")
         if not ends_in_pool or any(part.steps[:-1] != first.steps[:-1] for part in vector.parts):
-            raise BadInput(f"{trunk.path}: joins other things than poolings of one map before {vector.fc[0].name}")
+            raise BadInput(
+                f"{trunk.path}: joins other things than poolings of one map before {vector.fc[0].name}; "
+                "give a network without these"
+            )
         steps, pools = first.steps[:-1], tuple(part.steps[-1].layer for part in vector.parts)
         if not all(part.steps[-1].layer.kind == "maxpool" for part in vector.parts):
-            raise BadInput(f"{trunk.path}: joins other things than poolings of one map before {vector.fc[0].name}")
+            raise BadInput(
+                f"{trunk.path}: joins other things than poolings of one map before {vector.fc[0].name}; "
+                "give a network without these"
+            )
     elif levels:
         steps, pools = first.steps, ()
     elif ends_in_pool:
@@ -183,7 +189,9 @@ def _trunk_size(steps: Sequence[Step], side: int, path: Path) -> tuple[int, int]
         layer = step.layer
         if layer.kind == "conv":
             if channels % layer.groups:
-                raise BadInput(f"{path}: layer {step.name} reads {channels} channels in {layer.groups} groups")
+                raise BadInput(
+                    f"{path}: layer {step.name} reads {channels} channels in {layer.groups} groups; mend the file"
+                )
             channels, seen = layer.filters, set()
             cells = (cells + 2 * layer.padding - layer.size) // layer.stride + 1
         elif layer.size == GLOBAL or layer.kind in seen or (layer.kind.startswith("lrn") and "lrn" in seen):

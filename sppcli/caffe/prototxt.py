@@ -68,7 +68,9 @@ class Block:
     def flag(self, name: str, default: bool) -> bool:
         text = self.text(name, str(default)).lower()
         if text not in ("true", "false", "1", "0", "t", "f"):
-            raise BadInput(f"{self.path}: {name} after line {self.line} should be true or false, not {text!r}")
+            raise BadInput(
+                f"{self.path}: {name} after line {self.line} should be true or false, not {text!r}; mend the file"
+            )
         return text in ("true", "1", "t")
 
     def _number(self, name: str, text: str, whole: bool = False) -> float:
@@ -76,7 +78,9 @@ class Block:
             return int(text, 0) if whole else float(text.rstrip("fF") if text[-1:] in "fF" else text)
         except ValueError:
             kind = "a whole number" if whole else "a number"
-            raise BadInput(f"{self.path}: {name} after line {self.line} should be {kind}, not {text!r}") from None
+            raise BadInput(
+                f"{self.path}: {name} after line {self.line} should be {kind}, not {text!r}; mend the file"
+            ) from None
 
 
 def read_prototxt(path: Path) -> Block:
@@ -88,7 +92,7 @@ def read_prototxt(path: Path) -> Block:
     try:
         text = decoded(read_regular(path))
     except FileNotFoundError:
-        raise MissingInput(f"{path}: there is no such prototxt file") from None
+        raise MissingInput(f"{path}: there is no such prototxt file; correct --prototxt") from None
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not a text file; give the network's .prototxt, not its weights") from None
     except OSError as error:
@@ -123,7 +127,10 @@ class _Parser:
         while position < len(text):
             match = _TOKEN.match(text, position)
             if match is None:
-                raise BadInput(f"{self.path}: not a prototxt file at line {line}: {text[position : position + 20]!r}")
+                raise BadInput(
+                    f"{self.path}: not a prototxt file at line {line}: {text[position : position + 20]!r}; "
+                    "mend the file"
+                )
             if match.lastgroup != "space":
                 yield str(match.lastgroup), match[0], line
             line += match[0].count("\n")
@@ -143,7 +150,9 @@ class _Parser:
     def message(self, closing: str, depth: int) -> Block:
         block = Block(self.path, self.line)
         if depth > _DEPTH:
-            raise BadInput(f"{self.path}: line {self.line}: more than {_DEPTH} blocks inside one another")
+            raise BadInput(
+                f"{self.path}: line {self.line}: more than {_DEPTH} blocks inside one another; mend the file"
+            )
         while not (self.token == closing and self.kind in ("mark", "end")):
             if self.kind != "word":
                 raise self.wrong(f"a field's name or {closing!r}" if closing else "a field's name")
@@ -177,7 +186,9 @@ class _Parser:
         self.take()
         while self.token != "]":
             if depth > _DEPTH:
-                raise BadInput(f"{self.path}: line {self.line}: more than {_DEPTH} lists inside one another")
+                raise BadInput(
+                    f"{self.path}: line {self.line}: more than {_DEPTH} lists inside one another; mend the file"
+                )
             found += self.value(depth + 1)
             if self.token == ",":
                 self.take()

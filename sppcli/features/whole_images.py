@@ -66,7 +66,9 @@ class WholeImageReader:
         except RuntimeError as error:
             if "too small" not in str(error) and "greater than actual input size" not in str(error):
                 raise
-            raise UsageProblem(f"--side {side} leaves nothing of the image after {self._name}'s layers") from None
+            raise UsageProblem(
+                f"--side {side} leaves nothing of the image after {self._name}'s layers; raise it"
+            ) from None
 
     def _through(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):

@@ -56,7 +56,9 @@ def grid_of(trunk: nn.Module, name: str) -> CellGrid:
             grids[node] = _through(modules[str(node.target)], inputs[0], name, str(node.target))
         elif node.op == "call_function" and node.target in _POINTWISE_FUNCTIONS | _MEETING_FUNCTIONS:
             if len(set(inputs)) != 1:
-                raise UsageProblem(f"{name}: branches meet at {node.name} with different strides or centres {inputs}")
+                raise UsageProblem(
+                    f"{name}: branches meet at {node.name} with different strides or centres {inputs}; cut earlier"
+                )
             grids[node] = inputs[0]
         elif node.op == "output":
             return inputs[0]

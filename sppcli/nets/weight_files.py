@@ -198,7 +198,7 @@ def _read_torch(path: Path) -> Any:
     try:
         check_regular(path)
     except OSError as error:
-        raise BadInput(f"{path}: not a readable weights file ({error.strerror})") from None
+        raise BadInput(f"{path}: not a readable weights file ({error.strerror}); make or fetch it again") from None
     foreign: dict[str, _Foreign] = {}
     while True:
         allowed: list[Any] = [(value, name) for name, value in foreign.items()]
@@ -213,7 +213,7 @@ def _read_torch(path: Path) -> Any:
                         continue
                 return torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError) as error:
-            raise BadInput(f"{path}: not a readable weights file ({reason(error)})") from None
+            raise BadInput(f"{path}: not a readable weights file ({reason(error)}); make or fetch it again") from None
         except Exception as error:
             # The unpickler meets arbitrary bytes: it raises UnpicklingError, KeyError, UnicodeDecodeError and more.
             named = _UNKNOWN_GLOBAL.search(str(error))

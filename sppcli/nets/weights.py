@@ -250,7 +250,7 @@ def initial_weights(architecture: Architecture, source: str) -> tuple[Architectu
     else:
         path = Path(source)
         if not path.exists():
-            raise MissingInput(f"{source}: there is no such weights file to start from")
+            raise MissingInput(f"{source}: there is no such weights file to start from; correct --init")
         state, metadata = read_weights(path)
         if METADATA_KEY in metadata:
             other = _own_model(path, state, metadata[METADATA_KEY]).architecture

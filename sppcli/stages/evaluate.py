@@ -126,7 +126,9 @@ def _coco(
         progress.warn(warning)
     shown = {label for image in truth.values() for label in image.labels}
     if not shown:
-        raise BadInput(f"there is no object in split {split} of {opened.root}: nothing to evaluate against")
+        raise BadInput(
+            f"there is no object in split {split} of {opened.root}: nothing to evaluate against; choose another --split"
+        )
     result = evaluate_coco(detections, truth, tuple(sorted(shown | set(detections.classes))))
     return CocoSummary(result, len(wanted), split)
 
@@ -175,7 +177,10 @@ def _truth(
         progress.warn(warning)
     shown = {label for annotations in truth.values() for label in annotations.labels}
     if not shown:
-        raise BadInput(f"there is no object in split {split} of {dataset.root}: nothing to evaluate against")
+        raise BadInput(
+            f"there is no object in split {split} of {dataset.root}: nothing to evaluate against; "
+            "choose another --split"
+        )
     return truth, shown
 
 
@@ -246,7 +251,10 @@ def _evaluate(
         progress.warn(warning)
     classes = tuple(sorted(set(dataset.classes) | set(detections.classes)))
     if not any(annotations.labels for annotations in truth.values()):
-        raise BadInput(f"there is no object in split {config.split} of {dataset.root}: nothing to evaluate against")
+        raise BadInput(
+            f"there is no object in split {config.split} of {dataset.root}: nothing to evaluate against; "
+            "choose another --split"
+        )
     evaluate: Evaluate = PROTOCOLS[config.protocol].load()
     result = evaluate(detections, truth, classes, iou=config.iou, points=config.points)
     return EvaluateSummary(result, len(ids), config.split, source)

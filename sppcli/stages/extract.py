@@ -235,7 +235,9 @@ def _method(
     levels = network.levels or (network.head.levels if network.head else DEFAULT.pyramid)
     side = rcnn.side or network.input_size
     if 2 * rcnn.context >= side:
-        raise UsageProblem(f"--context {rcnn.context} on both sides leaves nothing of an input of {side} pixels")
+        raise UsageProblem(
+            f"--context {rcnn.context} on both sides leaves nothing of an input of {side} pixels; lower it"
+        )
     record = RcnnRecord(layer, levels, side, rcnn.context, head_digest)
     batch = _at_once(config, device)
     reader = RcnnReader(network, device, precision, levels, layer, head, side, rcnn.context, batch)

@@ -167,12 +167,17 @@ def _names(path: Path) -> tuple[str, ...]:
     try:
         names = decoded(read_regular(path)).splitlines()
     except FileNotFoundError:
-        raise MissingInput(f"{path}: there is no such file of class names") from None
+        raise MissingInput(f"{path}: there is no such file of class names; correct --classes") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not a readable file of class names ({error})") from None
+        raise BadInput(
+            f"{path}: not a readable file of class names ({error}); give a text file with one name per line"
+        ) from None
     names = [name.strip() for name in names]
     while names and not names[-1]:
         names.pop()
     if not all(names):
-        raise BadInput(f"{path}: line {names.index('') + 1} is empty, where a class name is expected")
+        raise BadInput(
+            f"{path}: line {names.index('') + 1} is empty, where a class name is expected; "
+            "remove the line or name the class"
+        )
     return tuple(names)

@@ -224,7 +224,7 @@ def _facts(artefact: Artefact) -> Facts:
 def _network(path: Path, verify: bool) -> Description:
     """A network's weights: ours say what they are; of others the tensors are counted."""
     if not path.exists():
-        raise MissingInput(f"{path}: there is no such file")
+        raise MissingInput(f"{path}: there is no such file; name one that spp made")
     try:
         metadata = read_metadata(path, tensors=verify).values
         with safe_open(path, framework="numpy") as file:

@@ -104,7 +104,10 @@ def run(path: Path, config: ProbeConfig, *, options: RunOptions = USUAL) -> Prob
             "folder with one sub-folder of images per class"
         )
     if len(file.classes) < 2 and protocol != "voc2007":
-        raise BadInput(f"{path}: all images are of one class, {file.classes[0]}: there is nothing to tell apart")
+        raise BadInput(
+            f"{path}: all images are of one class, {file.classes[0]}: there is nothing to tell apart; "
+            "add images of others"
+        )
     if protocol != "voc2007" and not ((file.labels > 0).sum(axis=1) == 1).all():
         raise BadInput(
             f"{path}: some images show several classes or none, and protocol {protocol} needs one class per image; "
@@ -135,10 +138,16 @@ def _splits(file: ImageFeatures, config: ProbeConfig, protocol: str, progress: P
         )
     labels, shown = file.labels[train], file.labels[test]
     if not (shown > 0).any():
-        raise BadInput(f"{file.path}: no image of split {test_name} has a label, so there is nothing to score against")
+        raise BadInput(
+            f"{file.path}: no image of split {test_name} has a label, so there is nothing to score against; "
+            "choose another --test"
+        )
     untrained = [name for k, name in enumerate(file.classes) if not (labels[:, k] > 0).any()]
     if untrained and (len(untrained) == len(file.classes) or not is_voc):
-        raise BadInput(f"{file.path}: no image of split {train_name} shows {untrained[0]}, so it cannot be learnt")
+        raise BadInput(
+            f"{file.path}: no image of split {train_name} shows {untrained[0]}, so it cannot be learnt; "
+            "choose another --train"
+        )
     if untrained:
         progress.warn(f"no image of split {train_name} shows {', '.join(untrained)}: left out of the mean")
     progress.start(_trainings(config), "trainings")
@@ -151,7 +160,9 @@ def _splits(file: ImageFeatures, config: ProbeConfig, protocol: str, progress: P
         ]
         value = mean_known(values)
         if value is None:
-            raise BadInput(f"{file.path}: no class is shown both in split {train_name} and in split {test_name}")
+            raise BadInput(
+                f"{file.path}: no class is shown both in split {train_name} and in split {test_name}; choose others"
+            )
     else:
         truth, predicted = shown.argmax(axis=1), scores.argmax(axis=1)
         values = class_accuracies(predicted, truth, len(file.classes))
@@ -277,7 +288,7 @@ def _rows(file: ImageFeatures, split: str, protocol: str) -> IntArray:
         )
     rows = np.flatnonzero(file.in_split[:, file.splits.index(split)])
     if not len(rows):
-        raise BadInput(f"{file.path}: split {split} has no image")
+        raise BadInput(f"{file.path}: split {split} has no image; choose another split")
     return rows
 
 

@@ -102,7 +102,9 @@ def run(
         progress.warn(warning)
     objects = sum(int(np.count_nonzero(~annotations.difficult)) for annotations in truth.values())
     if not objects:
-        raise BadInput(f"there is no object in split {split} of {opened.root}: nothing to evaluate against")
+        raise BadInput(
+            f"there is no object in split {split} of {opened.root}: nothing to evaluate against; choose another --split"
+        )
     progress.start(len(stored), "files")
     files = []
     for proposals in stored:

@@ -228,7 +228,9 @@ def _dataset(path: Path, header: Header, given: Path | None) -> Dataset:
 
 def _annotated(source: _Source) -> _Source:
     if not source.dataset.has_annotations:
-        raise MissingInput(f"{source.dataset.root}: has no annotations, so there is no ground truth to show")
+        raise MissingInput(
+            f"{source.dataset.root}: has no annotations, so there is no ground truth to show; name another data set"
+        )
     return source
 
 

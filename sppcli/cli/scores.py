@@ -32,7 +32,7 @@ def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
         console.print_json({"protocol": "ilsvrc", "mAP": result.mAP, "ap": result.ap})
         return
     _table(summary)
-    blacklist = f", {summary.blacklisted} pairs blacklisted" if summary.blacklisted else ""
+    blacklist = f", {count_of(summary.blacklisted, 'pair')} blacklisted" if summary.blacklisted else ""
     console.echo(
         f"ilsvrc (area), IoU by object size, {count_of(summary.images, 'image')} of {summary.split}{blacklist}"
     )

@@ -226,7 +226,7 @@ def test_jpeg_by_other_names_is_read(tmp_path: Path, run: Run, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     image_file(tmp_path / "a.jpg").rename(tmp_path / f"a{ending}")
     code, out, _ = run("propose", ".", "--dry-run")
-    assert (code, out) == (0, "would search 1 of 1 images and write proposals.h5\n")
+    assert (code, out) == (0, "would search 1 of 1 image and write proposals.h5\n")
 
 
 @pytest.mark.parametrize(("split", "said"), [("valid", False), ("validation", False), ("extra", True)])

@@ -99,7 +99,7 @@ def test_evaluate_with_a_blacklist(tmp_path: Path, run: Run) -> None:
     blacklist.write_text(f"2 {WORDNET[label]}\n")
     code, out, _ = run(*arguments)
     assert code == 0
-    assert out.endswith("ilsvrc (area), IoU by object size, 2 images of val, 1 pairs blacklisted\n")
+    assert out.endswith("ilsvrc (area), IoU by object size, 2 images of val, 1 pair blacklisted\n")
     assert out.splitlines()[-2].split() == ["mAP", "1.0000"]
     blacklist.write_text(f"{second.removeprefix('val/')} {WORDNET[label]}\n")
     assert run(*arguments)[1] == out

@@ -2,8 +2,8 @@
 
 | what | where |
 |---|---|
-| class names | ``names`` in a .yaml (``data.yaml`` first); else ``classes.txt``, ``labels/classes.txt`` or a ``.names`` file, one per line |
-| splits | the .yaml's ``train``, ``val``, ``test`` and other keys: folders, or .txt lists of images; without .yaml the folders in ``images/``, or those that hold an ``images/`` |
+| class names | ``names`` in a .yaml (``data.yaml`` first); else ``classes.txt``, ``labels/classes.txt`` or a ``.names`` file, one per line; else the ``classes.txt`` of the folders below, which must agree |
+| splits | the .yaml's ``train``, ``val``, ``test`` and other keys: folders, or .txt lists of images; without .yaml the folders in ``images/``, those that hold an ``images/``, or those called train, valid … |
 | labels | as the image, with ``labels`` for the last folder called ``images`` and .txt for the extension; without such a folder, beside the image |
 
 An image without label file has no objects. A line of more numbers is a polygon, of which the bounding box is taken, or
@@ -28,6 +28,7 @@ from sppcli.datasets.remarks import Remark, counted
 from sppcli.datasets.yolo_labels import LabelFiles, LabelFormat
 from sppcli.datasets.yolo_names import (
     YAML,
+    agreed_names,
     class_names,
     folder_splits,
     keypoint_numbers,
@@ -57,8 +58,9 @@ class YoloDataset(AnnotatedDataset):
                 f"{source} is no YOLO data set: it needs class names in data.yaml or classes.txt, and labels/"
             )
         content = read_yaml(names) if names.suffix.lower() in YAML else {}
-        folder = _folder(names, content)
-        self._format = LabelFormat(class_names(content, names), names, keypoint_numbers(content, names))
+        folder = _folder(source, names, content)
+        classes = class_names(content, names) if content else agreed_names(source, names)
+        self._format = LabelFormat(classes, names, keypoint_numbers(content, names))
         listed, warnings, missing = listed_splits(content, folder, names)
         paths, left_out = _images(folder, listed, names)
         if not paths:
@@ -97,9 +99,9 @@ class YoloDataset(AnnotatedDataset):
         return self._records[image_id]
 
 
-def _folder(names: Path, content: Mapping[str, Any]) -> Path:
+def _folder(source: Path, names: Path, content: Mapping[str, Any]) -> Path:
     """The folder of the data set: where the names are, or what the .yaml says is its path, if that is there."""
-    folder = names.parent.parent if names.parent.name == "labels" else names.parent
+    folder = source if source.is_dir() else names.parent
     given = content.get("path")
     if isinstance(given, str) and given:
         for place in (given, given.replace("\\", "/")):
@@ -111,7 +113,7 @@ def _folder(names: Path, content: Mapping[str, Any]) -> Path:
 def _images(folder: Path, listed: Mapping[str, Iterable[Path]], names: Path) -> tuple[list[Path], list[str]]:
     """The images of the data set, and what is left out: those that are listed, or else all below ``folder``."""
     paths, warnings = find_images(folder)
-    held = [path for path in paths if "images" in path.relative_to(folder).parts[:-1]] or paths
+    held = [path for path in paths if "images" in map(str.lower, path.relative_to(folder).parts[:-1])] or paths
     named = list(dict.fromkeys(path for members in listed.values() for path in members))
     if not named:
         return held, warnings

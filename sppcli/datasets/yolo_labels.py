@@ -28,8 +28,9 @@ def _places(image: Path, folders: Sequence[str]) -> Iterator[Path]:
     parts = image.parts
     offset = len(parts) - 1 - len(folders)
     for at in reversed(range(len(folders))):
-        if folders[at] == "images":
-            yield Path(*parts[: offset + at], "labels", *parts[offset + at + 1 :]).with_suffix(".txt")
+        if folders[at].lower() == "images":
+            for name in ("labels", "Labels", "LABELS"):
+                yield Path(*parts[: offset + at], name, *parts[offset + at + 1 :]).with_suffix(".txt")
     yield image.with_suffix(".txt")
 
 

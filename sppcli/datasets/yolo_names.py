@@ -16,6 +16,7 @@ import yaml
 from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import Problem, find_images, is_image_name
 from sppcli.datasets.matching import Folders, spellings
+from sppcli.datasets.roles import role_of
 from sppcli.errors import BadInput
 from sppcli.runtime.inputs import is_there, read_regular
 
@@ -33,16 +34,41 @@ def names_file(folder: Path) -> Path | None:
     """The file with the class names of ``folder``, if it is a YOLO data set: names, and labels where they belong."""
     if not folder.is_dir():
         return None
-    plain = [folder / "classes.txt", folder / "labels" / "classes.txt", *sorted(folder.glob("*.names"))]
-    found = [path for path in plain if path.is_file()]
+    found = _plain_names(folder)
     files = (path for path in folder.iterdir() if path.suffix.lower() in YAML and path.is_file())
     described = sorted((path for path in files if _has_names(path)), key=lambda path: (path.stem != "data", path.name))
-    has_labels = (folder / "labels").is_dir() or any(path.is_dir() for path in folder.glob("*/labels"))
+    below = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.name.lower() == "labels"]
+    has_labels = any(path.is_dir() for path in below)
     if has_labels or (described and _labels_beside(folder, ("", "*/", "*/*/"))):
         found = [*described, *found]
-    elif found and not _labels_beside(folder, ("",)):
+    elif found and not _labels_beside(folder, ("", "*/", "*/*/") if found[0].name == "classes.txt" else ("",)):
         return None
     return found[0] if found else None
+
+
+def _plain_names(folder: Path) -> list[Path]:
+    """Files of class names, one a line: the folder's own, or else those of the folders below, one for each part."""
+    own = [folder / "classes.txt", *sorted(folder.glob("[lL]abels/classes.txt")), *sorted(folder.glob("*.names"))]
+    if found := [path for path in own if path.is_file()]:
+        return found
+    return sorted((*folder.glob("*/classes.txt"), *folder.glob("*/[lL]abels/classes.txt")))
+
+
+def agreed_names(source: Path, names: Path) -> dict[int, str]:
+    """Class number -> name, of plain lists in parts of ``source``: the longest, where the others begin like it.
+
+    Raises:
+        BadInput: lists that number classes differently.
+    """
+    parts = _plain_names(source) if source.is_dir() else [names]
+    if names.parent == source or len(parts) < 2 or names not in parts or parts[0].parent in (source, source / "labels"):
+        return class_names({}, names)
+    lists = {path: list(class_names({}, path).values()) for path in parts}
+    longest = max(lists, key=lambda path: len(lists[path]))
+    for path, listed in lists.items():
+        if lists[longest][: len(listed)] != listed:
+            raise BadInput(f"{path} and {longest} number the classes differently; make one list of classes for both")
+    return dict(enumerate(lists[longest]))
 
 
 def _labels_beside(folder: Path, below: Iterable[str]) -> bool:
@@ -196,10 +222,13 @@ def _read_list(path: Path, folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def folder_splits(folder: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """``images/NAME/…`` or ``NAME/images/…``: NAME is the split."""
+    """``images/NAME/…`` or ``NAME/images/…``: NAME is the split; also in ``NAME/…``, if called as splits are."""
     splits: dict[str, list[Path]] = {}
     for path in paths:
         parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
-        if len(parts) > 2 and "images" in parts[:2]:
-            splits.setdefault(parts[1] if parts[0] == "images" else parts[0], []).append(path)
+        low = [part.lower() for part in parts[:2]]
+        if len(parts) > 2 and "images" in low:
+            splits.setdefault(parts[1] if low[0] == "images" else parts[0], []).append(path)
+        elif len(parts) > 1 and role_of(parts[0]):
+            splits.setdefault(parts[0], []).append(path)
     return splits

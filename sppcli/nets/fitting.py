@@ -154,16 +154,26 @@ def _problem(wanted: Wanted, found: Mapping[str, torch.Tensor], place: Mapping[s
         for name, shape in shapes.items()
         if shape != wanted.trunk[name]
     ]
-    return next(iter((*missing, *other)), "")
+    numbers = [
+        f"{place[name]} holds {str(found[place[name]].dtype).removeprefix('torch.')}, not floating-point numbers"
+        for name in shapes
+        if not found[place[name]].is_floating_point()
+    ]
+    return next(iter((*missing, *other, *numbers)), "")
 
 
 def _groups(names: Iterable[str], prefix: str) -> tuple[str, ...]:
     """Summarise ``names``: the parts of the network besides the trunk, and the other tables of the file."""
     groups: dict[str, None] = {}
     for name in names:
-        inner = name.removeprefix(prefix) if name.startswith(prefix) else name
+        inner = name.removeprefix(prefix)
         parts = inner.split(".")
-        groups[".".join(parts[:-1][:2]) if name.startswith(prefix) and len(parts) > 1 else parts[0]] = None
+        if name.startswith(prefix):
+            groups[".".join(parts[:-1][:2]) if len(parts) > 1 else parts[0]] = None
+        else:
+            # Up to where it parts from the table that is read: state_dict.teacher beside state_dict.student.
+            same = next(i for i, (a, b) in enumerate(zip(parts, [*prefix.split("."), ""], strict=False)) if a != b)
+            groups[".".join(parts[: same + 1])] = None
     return tuple(groups)
 
 

@@ -121,3 +121,46 @@ def test_coco_of_wrong_types_is_refused_by_name(tmp_path: Path, run: Run, change
     code, _, err = run("convert", str(root), str(tmp_path / "out"), "--to", "csv")
     assert code == 3
     assert "instances_train.json: annotation 1" in err
+
+
+# --- YOLO's folders in other spellings, and class names in the parts
+
+
+@pytest.mark.parametrize("names", ["data.yaml", "classes.txt"])
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("images", "Labels"),
+        ("Images", "Labels"),
+        ("Images", "labels"),
+        ("IMAGES", "LABELS"),
+        ("train/Images", "train/Labels"),
+        ("images/train", "labels/train"),
+        ("Images/train", "Labels/train"),
+        ("train", "train"),
+    ],
+)
+def test_yolos_folders_in_other_letter_case(tmp_path: Path, run: Run, names: str, images: str, labels: str) -> None:
+    root = tmp_path / "set"
+    image_file(root / images / "a.jpg")
+    write(root / labels / "a.txt", "0 .5 .5 .5 .5\n")
+    write(root / names, f"train: {images}\nnames: [cat]\n" if names == "data.yaml" else "cat\n")
+    (row,), err = converted(run, root, tmp_path / "out")
+    assert (row[5], "warning" in err) == ("cat", False)
+    assert (names == "classes.txt" and "train" not in images) or row[-1] == "train"
+
+
+@pytest.mark.parametrize("place", ["", "labels/"])
+def test_each_part_may_have_its_class_names(tmp_path: Path, run: Run, place: str) -> None:
+    root = tmp_path / "set"
+    for number, (part, names) in enumerate((("train", "cat\n"), ("valid", "cat\ndog\n"))):
+        image_file(root / part / ("images" if place else "") / "a.jpg", red=9 * number)
+        write(root / part / place / "a.txt", f"{number} .5 .5 .5 .5\n")
+        write(root / part / place / "classes.txt", names)
+    rows, err = converted(run, root, tmp_path / "out")
+    assert [(row[5], row[-1]) for row in rows] == [("cat", "train"), ("dog", "valid")]
+    assert "warning" not in err
+    write(root / "train" / place / "classes.txt", "dog\ncat\n")
+    code, _, err = run("propose", str(root), "--dry-run", "-o", str(tmp_path / "p.h5"))
+    assert code == 3
+    assert "number the classes differently" in err

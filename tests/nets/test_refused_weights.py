@@ -129,3 +129,11 @@ def test_the_trap_works(tmp_path: Path):
         else:
             torch.load(path, weights_only=False)
         assert marker.exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool])
+def test_numbers_that_are_no_weights(model: nn.Module, tmp_path: Path, dtype: torch.dtype):
+    """A quantised file has the names and shapes, and its numbers mean something else."""
+    torch.save({name: tensor.to(dtype) for name, tensor in model.state_dict().items()}, tmp_path / "net.pth")
+    with pytest.raises(BadInput, match=r"features\.0\.weight holds (int8|int64|bool), not floating-point numbers"):
+        load_network(str(tmp_path / "net.pth"), BACKBONE)

@@ -113,3 +113,22 @@ def test_shared_squeezenet_features_agree_with_the_caffe_file():
     assert size > 1
     assert (maps_of(shared(""), rgb, "squeezenet1_0") - expected).abs().max() / size < 5e-6
     assert (maps_of(shared("-fp16"), rgb, "squeezenet1_0") - expected).abs().max() / size < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("other", "left_out"),
+    [
+        ("state_dict.teacher.backbone.features.0.weight", "state_dict.teacher"),
+        ("state_dict.student.head.weight", "state_dict.student.head"),
+        ("state_dict.loss.weight", "state_dict.loss"),
+        ("optimizer.state.0.exp_avg", "optimizer"),
+        ("best", "best"),
+    ],
+)
+def test_what_is_left_out_is_named_from_where_it_parts(model: nn.Module, tmp_path: Path, other: str, left_out: str):
+    """A student beside its teacher: it is not "state_dict" that is left out, for the student is read from that."""
+    table = {f"state_dict.student.backbone.{name}": tensor for name, tensor in model.state_dict().items()}
+    save_file({**table, other: torch.ones(3)}, tmp_path / "net.safetensors")
+    network = load_network(str(tmp_path / "net.safetensors"), BACKBONE)
+    (said,) = network.notes
+    assert said.endswith(f"from state_dict.student.backbone; left out: {left_out}")

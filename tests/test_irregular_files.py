@@ -144,3 +144,13 @@ def test_errors_are_ours(tmp_path: Path) -> None:
         with pytest.raises(SppError, match="not a regular file"):
             reader(path)
         assert "not a regular file" in problem_with(path)
+
+
+def test_those_in_a_folder_are_left_out_and_named(here: Path, run: Run) -> None:
+    for kind in (fifo, device, loop):
+        kind(Path("voc/JPEGImages") / f"{kind.__name__}.jpg")
+    code, _, err = run("propose", "voc/JPEGImages", "--method", "edge-boxes", "--edges", "gradient", "-j", "1")
+    assert code == 0, err
+    assert "2 images are left out, as they are no regular file" in err
+    assert "1 image is a link to something that is not there" in err
+    assert all(f"{kind.__name__}.jpg" in err for kind in (fifo, device, loop))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sppcli.datasets.remarks import Problem as Problem
@@ -250,6 +250,7 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
     links: list[Path] = []
     others: list[str] = []
     dangling: list[str] = []
+    irregular: list[str] = []
     while folders or links:
         here = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(here)
@@ -264,20 +265,30 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _holds(entry.is_dir):
                 (links if entry.is_symlink() else folders).append(Path(entry.path))
             elif is_image_name(entry.name):
-                if entry.is_file():
+                if _holds(entry.is_file):
                     found.append(Path(entry.path))
-                elif entry.is_symlink():
+                elif os.path.exists(entry.path):  # noqa: PTH110 (called once a file of large folders)
+                    irregular.append(entry.path)
+                else:
                     dangling.append(entry.path)
             elif os.path.splitext(entry.name)[1].lower() in OTHER_IMAGES:  # noqa: PTH122
                 others.append(entry.path)
-    return sorted(found), [*warnings, *_left_out(folder, others, dangling)]
+    return sorted(found), [*warnings, *_left_out(folder, others, dangling, irregular)]
 
 
-def _left_out(folder: Path, others: Sequence[str], dangling: Sequence[str]) -> list[Problem]:
-    """One sentence each on images of other formats and on links that lead nowhere."""
+def _holds(test: Callable[[], bool]) -> bool:
+    """``test`` of an entry; no where a link leads to itself."""
+    try:
+        return test()
+    except OSError:
+        return False
+
+
+def _left_out(folder: Path, others: Sequence[str], dangling: Sequence[str], irregular: Sequence[str]) -> list[Problem]:
+    """One sentence each on images of other formats, links that lead nowhere, and named pipes and devices."""
     said = []
     if others:
         endings = " ".join(sorted({Path(path).suffix for path in others}))
@@ -289,4 +300,9 @@ def _left_out(folder: Path, others: Sequence[str], dangling: Sequence[str]) -> l
         names = [Path(path).relative_to(folder).as_posix() for path in sorted(dangling)]
         what = "image is a link" if len(dangling) == 1 else "images are links"
         said.append(Problem("missing-image", counted(f"{{n}} {what} to something that is not there", names)))
+    if irregular:
+        names = [Path(path).relative_to(folder).as_posix() for path in sorted(irregular)]
+        what = "image is left out, as it is" if len(irregular) == 1 else "images are left out, as they are"
+        text = counted(f"{{n}} {what} no regular file but a named pipe, a device or the like", names)
+        said.append(Problem("unread-image", text))
     return said

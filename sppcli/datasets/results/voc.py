@@ -7,7 +7,6 @@ Source: Everingham et al., the VOC2007 development kit, section "Detection task:
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from sppcli.runtime.files import inside, replacing
 from sppcli.structures import Detections, as_boxes
 
 _COMPETITIONS = ("comp4", "comp3")  # with and without outside training data; the first is taken where both are there
+_LARGEST_SCORE = 1e30  # within float32
 _LONGEST_FILE_NAME = 255  # bytes, on every file system in use
 
 
@@ -181,7 +181,7 @@ def _read_file(path: Path, index: dict[str, int]) -> list[tuple[int, float, list
             score, *corners = (float(value) for value in fields[1:])
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from error
-        if not math.isfinite(score) or not all(abs(value) <= LARGEST for value in corners):
+        if not abs(score) <= _LARGEST_SCORE or not all(abs(value) <= LARGEST for value in corners):
             raise BadInput(
                 f"{where}: a score or coordinate is not a finite number, or larger than any image, in {line.strip()!r}"
             )

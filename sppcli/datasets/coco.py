@@ -151,6 +151,7 @@ class CocoDataset(AnnotatedDataset):
         splits = {split: [ids[place] for place in places] for split, places in members.items() if split}
         items = [ImageItem(name, record.path) for name, record in self._records.items()]
         warnings += _unnamed(source, {item.path for item in items}) if images_needed and source.is_dir() else []
+        warnings += _other_files(source, set(files.values()))
         super().__init__("coco", source, root, items, splits, tuple(classes), warnings)
         if not items:
             raise MissingInput(f"{source} lists no image: nothing to work on")
@@ -183,6 +184,14 @@ def _unnamed(folder: Path, named: set[Path]) -> list[str]:
         text = counted("{n} images are named by no annotation file and were left out", others)
         warnings = [*warnings, Problem("unlisted", text)]
     return warnings
+
+
+def _other_files(folder: Path, read: set[Path]) -> list[Problem]:
+    """What is said of JSON files in ``annotations/`` besides those that are read and COCO's own of other tasks."""
+    others = [path for path in sorted((folder / "annotations").glob("*.json")) if path not in read]
+    names = [path.name for path in others if not path.name.startswith((".", *_LISTED, *_OTHER_TASKS))]
+    what = "JSON file in annotations was" if len(names) == 1 else "JSON files in annotations were"
+    return [Problem("unread-file", counted(f"{{n}} {what} not read", names))] if names else []
 
 
 def _split_of(path: Path) -> str:

@@ -32,6 +32,7 @@ from sppcli.datasets.exported import Entry, Export, ExportDataset
 from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.datasets.kaggle import is_kaggle
 from sppcli.datasets.open_images import is_open_images
+from sppcli.datasets.remarks import Problem, counted
 from sppcli.datasets.retinanet import is_retinanet
 from sppcli.datasets.tables import header_of, lines_of, number_of
 from sppcli.datasets.via import is_via_csv
@@ -230,7 +231,16 @@ def _open(place: Place, tables: Mapping[Path, str]) -> ExportDataset:
     named = root / "classes.txt"
     listed = [line.strip() for line in read_text(named, "class names").split("\n")] if named.is_file() else []
     classes = [name for name in listed if name]
-    return ExportDataset("csv", place.path, [read_table(path, split, classes) for path, split in tables.items()])
+    exports = [read_table(path, split, classes) for path, split in tables.items()]
+    if place.is_folder and (
+        others := [path for path in place.ending(".csv") if path not in tables and _fits(place, path)]
+    ):
+        what = "table of boxes was" if len(others) == 1 else "tables of boxes were"
+        names = [path.relative_to(root).as_posix() for path in others]
+        exports[0].notes.append(
+            Problem("unread-file", counted(f"{{n}} {what} not read beside {exports[0].path.name}", names))
+        )
+    return ExportDataset("csv", place.path, exports)
 
 
 def _recognise(place: Place) -> Recognised | None:

@@ -193,3 +193,21 @@ def test_convert_says_what_lies_beside_images_without_annotations(tmp_path: Path
     code, _, err = run("convert", str(tmp_path / "set"), str(tmp_path / "out"), "--to", "csv")
     assert code == 3
     assert "YOLO's labels need class names in data.yaml or classes.txt: labels/a.txt" in " ".join(err.split())
+
+
+def test_other_json_files_beside_cocos_are_named(tmp_path: Path, run: Run) -> None:
+    root = annotate(tmp_path / "set", "coco")
+    image_file(root / "images/a.jpg")
+    for name in ("val_extra.json", "captions_train.json"):
+        write(root / "annotations" / name, json.dumps({"images": [], "annotations": [], "categories": []}))
+    _, err = converted(run, root, tmp_path / "out")
+    assert "1 JSON file in annotations was not read: val_extra.json" in " ".join(err.split())
+
+
+def test_other_tables_beside_annotations_csv_are_named(tmp_path: Path, run: Run) -> None:
+    root = annotate(tmp_path / "set", "csv")
+    image_file(root / "images/a.jpg")
+    write(root / "test_labels.csv", "filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,11,21,30,40\n")
+    write(root / "notes.csv", "day,weather\nMonday,rain\n")
+    _, err = converted(run, root, tmp_path / "out")
+    assert "1 table of boxes was not read beside annotations.csv: test_labels.csv" in " ".join(err.split())

@@ -176,7 +176,7 @@ class _LayerBlock:
     def choice(self, name: str, *options: str) -> int:
         """Return the index of the field's value among ``options``, the first of which is the default."""
         text = self.parameters.text(name, options[0]).upper()
-        if text.isdecimal() and int(text) < len(options):
+        if text.isdecimal() and len(text) < 19 and int(text) < len(options):
             return int(text)
         if text not in options:
             raise BadInput(f"{self.path}: layer {self.name} has a {name} of {text}; it can be {', '.join(options)}")

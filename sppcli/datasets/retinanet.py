@@ -68,7 +68,7 @@ def read_retinanet(path: Path, classes: list[str]) -> Export:
 def read_classes(path: Path) -> list[str]:
     """The names in a table of classes, by number."""
     rows = [fields for _, fields in lines_of(read_text(path, "a table of classes"), path)]
-    if not all(len(fields) == 2 and fields[1].isdecimal() for fields in rows):
+    if not all(len(fields) == 2 and fields[1].isdecimal() and len(fields[1]) < 19 for fields in rows):
         raise BadInput(f"{path} is not a table of class,number")
     return [name for name, _ in sorted(rows, key=lambda fields: int(fields[1]))]
 

@@ -164,4 +164,4 @@ def _names(images: Sequence[ImageItem], root: Path) -> dict[str, tuple[int, ...]
 
 def _number(name: str) -> str:
     """``name`` as a number without leading zeros, marked as one; "" if it is none."""
-    return f"number {int(name)}" if re.fullmatch(r"[0-9]+", name, re.ASCII) else ""
+    return f"number {name.lstrip('0')}" if re.fullmatch(r"[0-9]+", name, re.ASCII) else ""

@@ -7,6 +7,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ from torchvision.datasets import voc as torchvision_voc
 
 from sppcli.cli.commands.fetch import NAMES
 from sppcli.datasets import open_dataset
+from sppcli.errors import BadInput
 from sppcli.nets.backbones import SPECS
 from sppcli.stages import fetch
 from tests.conftest import build_voc
@@ -197,3 +199,27 @@ def test_weights_come_from_torch_s_cache(tmp_path: Path, run: Run, monkeypatch: 
 def test_the_names_are_those_of_the_stage_and_of_the_backbones() -> None:
     assert (*fetch.DATASETS, *fetch.WEIGHTS) == NAMES
     assert set(fetch.WEIGHTS) == set(SPECS)
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "link", "hard link", "device", "truncated"])
+def test_nothing_of_an_archive_lands_outside(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "victim.txt").write_text("precious")
+    archive = tmp_path / "a.tar"
+    names = {"parent": "../victim.txt", "absolute": str(tmp_path / "victim.txt")}
+    with tarfile.open(archive, "w") as file:
+        member = tarfile.TarInfo(names.get(kind, "VOCdevkit"))
+        if kind in ("link", "hard link", "device"):
+            member.type = {"link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}[kind]
+            member.linkname = "../victim.txt" if kind == "hard link" else str(tmp_path)
+            file.addfile(member)
+            member = tarfile.TarInfo("VOCdevkit/victim.txt")
+        member.size = 4
+        file.addfile(member, io.BytesIO(b"evil"))
+    if kind == "truncated":
+        archive.write_bytes(archive.read_bytes()[:700])
+    # tar's own habit: of an absolute name the leading slash is taken off.
+    with nullcontext() if kind == "absolute" else pytest.raises(BadInput, match="cannot be unpacked"):
+        fetch._unpack(archive, tmp_path / "out")
+    assert (tmp_path / "victim.txt").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "out", "victim.txt"]

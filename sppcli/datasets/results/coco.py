@@ -34,7 +34,7 @@ def read_coco_results(path: Path, dataset: CocoDataset, split: str) -> WrittenDe
         raise MissingInput(f"there is no file {path}{did_you_mean(path.name, siblings(path))}")
     try:
         entries = json.loads(read_text(path, "COCO results"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
     if not isinstance(entries, list):
         raise BadInput(f"{path} is not a list of COCO results: image_id, category_id, bbox, score")

@@ -144,7 +144,8 @@ def run(
     models = read_models(paths.models, config.bbox, config.svd)
     with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
         header = _header(paths, config, models, splits)
-        _claim(output, results, splits[0].dataset, paths.files(), options)
+        if known is None:  # What was read as detections is what this stage makes.
+            _claim(output, results, splits[0].dataset, paths.files(), options)
         first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
         there = known.header if known else None
         if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):

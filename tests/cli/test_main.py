@@ -206,7 +206,7 @@ def test_module_runs_as_the_command() -> None:
         [sys.executable, "-m", "sppcli", "info", "nowhere.h5"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 3
-    assert done.stderr == "spp info: error: nowhere.h5: there is no such file; name one that spp made\n"
+    assert done.stderr == "spp info: error: nowhere.h5: there is no such file\n"
 
 
 def test_every_command_module_names_its_command() -> None:

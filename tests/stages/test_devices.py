@@ -71,8 +71,8 @@ def test_trainings_on_fc_layers(device: str, work: Work, run: Run) -> None:
         code, _, err = run(stage, *fc, "--device", device)
         assert code == 0, err
         assert "up to date" in run(stage, *fc, "--device", "cpu")[1]
-        assert run(stage, *fc, "--device", "cpu", "-o", "here.h5")[0] == 0
-        with File(output) as there, File("here.h5") as here:
+        assert run(stage, *fc, "--device", "cpu", "-o", f"here-{output}")[0] == 0
+        with File(output) as there, File(f"here-{output}") as here:
             mine, theirs = (np.ravel(file["weights"][()]) for file in (there, here))
         assert mine @ theirs > 0.999 * np.linalg.norm(mine) * np.linalg.norm(theirs)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -68,7 +69,7 @@ class Detector:
             UsageProblem: imported region proposals, which new images do not have, or a device that is not there.
         """
         progress = progress or _Warnings()
-        self.proposing = _proposing(models, progress)
+        self.proposing = proposing_of(same_proposals(models), models[0].svm.path, progress)
         self.classes = models[0].svm.classes
         self.corrects = any(pair.bbox for pair in models)
         self.device = choose_device(device)
@@ -85,19 +86,21 @@ class Detector:
         bbox: str | os.PathLike[str] | Literal[False] | None = None,
         weights: str | os.PathLike[str] | None = None,
         device: str = "auto",
-        min_score: float = 0.0,
-        nms: float = DEFAULT.nms,
+        min_score: float | None = None,
+        nms: float | None = None,
         nms_again: bool = DEFAULT.nms_again,
         max_per_image: int = DEFAULT.max_per_image,
         svd: Sequence[int] = (),
     ) -> Detector:
-        """The detector that `spp train-svm` (and `spp train-bbox`) left in a folder.
+        """The detector that `spp train-svm` (and `spp train-bbox`) left in a folder, or that of `spp train-detector`.
 
         Args:
             places: a folder with svm.h5 (and bbox.h5), or the file of the SVMs itself; of several networks one each.
+                Or one file of `spp train-detector`, which takes only device, min_score, nms and max_per_image.
             bbox: the file of the box regressors, by default bbox.h5 beside the SVMs if it is there; False for none.
             weights, device, svd: see the class.
-            min_score: objects that score at or below it are left out.
+            min_score: objects that score at or below it are left out; None: 0, and a probability of 0.5.
+            nms: None: 0.3, and 0.5 for `spp train-detector`'s.
             nms, nms_again, max_per_image: see `scoring.DetectSettings`.
 
         Raises:
@@ -106,12 +109,32 @@ class Detector:
         """
         if not places:
             raise UsageProblem("Detector.load needs a folder with svm.h5, or such a file")
+        if any(Path(place).suffix == ".safetensors" for place in places):
+            if len(places) > 1 or bbox or weights or svd:
+                raise UsageProblem(
+                    "a network of spp train-detector detects alone, with its own weights and box regression; give "
+                    "nothing but its file"
+                )
+            from sppcli.detection.network_detector import NETWORK_SETTINGS, NEW_IMAGE_SCORE, NetworkDetector
+
+            chosen = replace(
+                NETWORK_SETTINGS,
+                nms=NETWORK_SETTINGS.nms if nms is None else nms,
+                min_score=NEW_IMAGE_SCORE if min_score is None else min_score,
+                max_per_image=max_per_image,
+            )
+            return NetworkDetector(Path(places[0]), chosen, device=device, progress=_Warnings()).prepare()
         if len(places) > 1 and (bbox or weights):
             raise UsageProblem("bbox and weights cannot stand for several networks; leave them out")
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
         ranks = tuple(svd)
         models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
-        settings = DetectSettings(nms=nms, nms_again=nms_again, max_per_image=max_per_image, min_score=min_score)
+        settings = DetectSettings(
+            nms=DEFAULT.nms if nms is None else nms,
+            nms_again=nms_again,
+            max_per_image=max_per_image,
+            min_score=0.0 if min_score is None else min_score,
+        )
         return cls(models, settings, weights=os.fspath(weights) if weights else None, device=device, svd=ranks)
 
     def detect(self, image: str | os.PathLike[str] | Image.Image | ByteImage) -> DetectedObjects:
@@ -150,10 +173,13 @@ def _paths(place: Path, bbox: Path | None) -> ModelPaths:
     return ModelPaths(found.features, found.svm, bbox or found.bbox)
 
 
-def _proposing(models: Sequence[Model], progress: Progress) -> ProposeConfig:
-    """How region proposals of new images are found: as those of the training were."""
-    found = ProposeConfig(**same_proposals(models))
-    where = models[0].svm.path
+def proposing_of(settings: Mapping[str, Any], where: Path, progress: Progress) -> ProposeConfig:
+    """How region proposals of new images are found: as those of the training of ``where`` were.
+
+    Raises:
+        UsageProblem: they were imported.
+    """
+    found = ProposeConfig(**settings)
     if not found.methods:
         raise UsageProblem(
             f"{where} was trained on imported proposals, which new images do not have: import theirs with "

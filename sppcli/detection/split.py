@@ -15,9 +15,10 @@ from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.reopen import reopen
-from sppcli.errors import UsageProblem
+from sppcli.errors import BadInput, UsageProblem
 from sppcli.geometry.boxes import flip
-from sppcli.structures import Annotations, Boxes, ImageRef
+from sppcli.images import decode, digest, read_bytes
+from sppcli.structures import Annotations, Boxes, ByteImage, ImageRef
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,68 @@ class SplitData:
 
     def annotation_digest(self) -> str:
         return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Images, region proposals and ground truth of one split, without conv maps.
+
+    ``images``: by their rows in the proposals file, in order of id; ``missing``: ids that it does not hold.
+    """
+
+    proposals: Proposals
+    dataset: Dataset
+    split: str
+    images: tuple[ImageRef, ...]
+    missing: tuple[str, ...]
+
+    @cached_property
+    def _paths(self) -> dict[str, Path]:
+        return {item.id: item.path for item in self.dataset.images}
+
+    def image_id(self, image: ImageRef) -> str:
+        return self.proposals.images.ids[image.index]
+
+    def pixels(self, image: ImageRef) -> ByteImage:
+        """The image (H, W, 3).
+
+        Raises:
+            MissingInput, BadInput: it cannot be read, or is not the one that was searched.
+        """
+        path = self._paths[self.image_id(image)]
+        data = read_bytes(path)
+        if digest(data) != self.proposals.images.digests[image.index]:
+            raise BadInput(f"{path} has changed since {self.proposals.path} was made; run spp propose again")
+        pixels = decode(data, str(path))
+        return np.ascontiguousarray(pixels[:, ::-1]) if image.mirrored else pixels
+
+    def _as_seen(self, image: ImageRef, boxes: Boxes) -> Boxes:
+        return flip(boxes, int(self.proposals.images.sizes[image.index][1])) if image.mirrored else boxes
+
+    def windows(self, image: ImageRef) -> Boxes:
+        """Region proposals (N, 4) of the image."""
+        return self._as_seen(image, self.proposals.of(image.index))
+
+    def truth(self, image: ImageRef) -> Annotations:
+        truth = self.dataset.annotations(self.image_id(image))
+        return replace(truth, boxes=self._as_seen(image, truth.boxes))
+
+    def annotation_digest(self) -> str:
+        return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
+
+
+def open_images(proposals_path: Path, split: str, dataset: Path | None = None) -> ImageSplit:
+    """The images of a split that `spp propose` searched.
+
+    Raises:
+        MissingInput: a file, the data set or the split is not there.
+    """
+    proposals = read_proposals(proposals_path)
+    opened = reopen_dataset(proposals, dataset)
+    rows = {image_id: row for row, image_id in enumerate(proposals.images.ids)}
+    wanted = opened.labelled(opened.split(split))
+    images = tuple(ImageRef(rows[image_id]) for image_id in wanted if image_id in rows)
+    return ImageSplit(proposals, opened, split, images, tuple(sorted(set(wanted) - set(rows))))
 
 
 @contextmanager

@@ -91,3 +91,16 @@ def crops(images: Sequence[ByteImage], side: int, draws: Draws) -> ByteImage:
         cut = image[y : y + side, x : x + side]
         out[row] = cut[:, ::-1] if draws.flipped[row] else cut
     return out
+
+
+def colour_jittered(image: ByteImage, rng: np.random.Generator, strength: float) -> ByteImage:
+    """``image`` (H, W, 3) with brightness, contrast and saturation each multiplied by 1 - strength to 1 + strength."""
+    if not strength:
+        return image
+    bright, contrast, colour = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
+    value = image.astype(np.float32)
+    grey = value @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    # In one go: towards grey, then towards the mean grey, then darker or brighter.
+    value *= colour * contrast * bright
+    value += ((1 - colour) * contrast * bright * grey + (1 - contrast) * bright * grey.mean())[:, :, None]
+    return np.clip(value, 0, 255).astype(np.uint8)

@@ -332,6 +332,10 @@ def describes_itself(weights: str) -> bool:
 
 
 def _own_model(path: Path, state: dict[str, torch.Tensor], description: str) -> SppClassifier:
+    if '"detector":' in description:
+        raise BadInput(
+            f"{path}: a detector of spp train-detector, which only spp detect --network reads; give another network"
+        )
     try:
         model = SppClassifier(Architecture.from_json(json.loads(description)["architecture"], str(path)))
     except (ValueError, KeyError, TypeError, RuntimeError, StopIteration) as error:

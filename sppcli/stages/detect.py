@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,25 +17,22 @@ from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, open_artefact
 from sppcli.datasets import ALL, Dataset, open_dataset
 from sppcli.detection.models import Model, ModelPaths, heads_over_maps, model_inputs, numbered, read_models
+from sppcli.detection.over_features import over_features
 from sppcli.detection.per_image import name_in, none_left
 from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
-from sppcli.detection.split import SplitData, open_splits
+from sppcli.detection.split import SplitData, open_images, open_splits
 from sppcli.detection.svd_cache import SvdCache
-from sppcli.errors import BadInput, SppError, UsageProblem
+from sppcli.errors import SppError, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.counts import count_of
-from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
-from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.processes import run_many
-from sppcli.structures import Detections, Found, ImageItem, Skipped
+from sppcli.structures import Detections, Found, Skipped
 
 if TYPE_CHECKING:
     from sppcli.detection.detector import Detector
-    from sppcli.proposals.propose import Windows
 
 
 class Sink(Protocol):
@@ -77,28 +73,38 @@ _KINDS = {"coco": COCO, "jsonl": JSONL}
 
 @dataclass(frozen=True)
 class DetectPaths:
-    """Where the inputs are. Several models detect together: see `detection.scoring.UnionScorer`."""
+    """Where the inputs are. Several models detect together: see `detection.scoring.UnionScorer`.
+
+    ``network``: a file of `spp train-detector`, which detects in place of ``models``.
+    """
 
     proposals: Path = Path("proposals.h5")
     models: tuple[ModelPaths, ...] = (ModelPaths(),)
+    network: Path | None = None
 
     def files(self) -> list[Path]:
         """Every input, of which box regressors need not be there."""
+        if self.network:
+            return [self.proposals, self.network]
         return [self.proposals, *(path for item in self.models for path in (item.features, item.svm, item.bbox))]
 
     def all_there(self) -> bool:
         """Whether detection could run: box regressors are optional."""
+        if self.network:
+            return self.proposals.exists() and self.network.exists()
         needed = [self.proposals, *(path for model in self.models for path in (model.features, model.svm))]
         return all(path.exists() for path in needed)
 
     def to_json(self) -> dict[str, Any]:
         """Absolute paths, for `from_json`."""
         models = [[str(path.resolve()) for path in (item.features, item.svm, item.bbox)] for item in self.models]
-        return {"proposals": str(self.proposals.resolve()), "models": models}
+        found: dict[str, Any] = {"proposals": str(self.proposals.resolve()), "models": models}
+        return found | ({"network": str(self.network.resolve())} if self.network else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DetectPaths:
-        return cls(Path(value["proposals"]), tuple(ModelPaths(*map(Path, item)) for item in value["models"]))
+        models = tuple(ModelPaths(*map(Path, item)) for item in value["models"])
+        return cls(Path(value["proposals"]), models, Path(value["network"]) if "network" in value else None)
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,8 @@ def run(
         StaleArtefact: features of other proposals, or models of another network.
     """
     progress = options.progress
+    if paths.network:
+        return _run_network(paths.network, paths, config, output, sink, results, dataset, known, options)
     models = read_models(paths.models, config.bbox, config.svd)
     with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
         header = _header(paths, config, models, splits)
@@ -160,7 +168,7 @@ def run(
             sink.begin(first.dataset, config.split, classes)
         found = []
         progress.start(len(first.images), "images")
-        for item in _over_features(splits, score):
+        for item in over_features(splits, score):
             if sink:
                 sink.add(item)
             found.append(item)
@@ -190,17 +198,26 @@ def run_on_images(
         StaleArtefact: weights whose trunk is not the one the SVMs were trained on.
     """
     from sppcli.detection.detector import Detector
+    from sppcli.detection.over_images import over_images
     from sppcli.proposals.propose import SELECTIVE_SEARCH
     from sppcli.proposals.selective_search.warm_up import prepare
 
     progress = options.progress
     images = open_dataset(sources)
-    inputs = [path for item in paths.models for path in (item.svm, item.bbox)]
-    _claim(output, results, images, [*inputs, *([Path(weights)] if weights else [])], options)
-    models = read_models(paths.models, config.bbox, config.svd)
-    detector = Detector(
-        models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=progress
-    )
+    read = [paths.network] if paths.network else [path for item in paths.models for path in (item.svm, item.bbox)]
+    _claim(output, results, images, [*read, *([Path(weights)] if weights else [])], options)
+    detector: Detector
+    if paths.network:
+        from sppcli.detection.network_detector import NetworkDetector
+
+        network = NetworkDetector(paths.network, config.settings, device=options.device, progress=progress).prepare()
+        detector, inputs = network, {"network": network.fingerprint}
+    else:
+        models = read_models(paths.models, config.bbox, config.svd)
+        inputs = model_inputs(models)
+        detector = Detector(
+            models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=progress
+        )
     if sink:
         sink.begin(images, ALL, detector.classes)
     found: list[Found] = []
@@ -209,7 +226,7 @@ def run_on_images(
     if SELECTIVE_SEARCH in detector.proposing.methods:
         prepare(detector.proposing.engine, options.jobs, progress)
     progress.start(len(images.images), "images")
-    for item, result in _over_images(images, detector, options.jobs):
+    for item, result in over_images(images, detector, options.jobs):
         if isinstance(result, SppError):
             if options.strict:
                 raise result
@@ -228,11 +245,54 @@ def run_on_images(
         header = Header(
             "detections",
             config.to_json(),
-            {**model_inputs(models), "images": digest_of(digests)},
+            {**inputs, "images": digest_of(digests)},
             source_json(images.kind, [str(path) for path in images.sources], str(images.root)),
         )
         _write(output, header, found, detector.classes)
     return _summary(output, found, detector.classes, detector.corrects, skipped)
+
+
+def _run_network(
+    network: Path,
+    paths: DetectPaths,
+    config: DetectConfig,
+    output: Path | None,
+    sink: Sink | None,
+    results: ResultsFile | None,
+    dataset: Path | None,
+    known: DetectionsFile | None,
+    options: RunOptions,
+) -> DetectSummary:
+    """As `run`, with a network of `spp train-detector` in place of SVMs: from the images and proposals.h5 alone."""
+    from sppcli.detection.network_detector import NetworkDetector, found_in
+
+    detector = NetworkDetector(network, config.settings, device=options.device, progress=options.progress)
+    data, classes = open_images(paths.proposals, config.split, dataset), detector.classes
+    _claim(output, results, data.dataset, paths.files(), options)
+    inputs = {
+        "proposals": data.proposals.fingerprint,
+        "network": detector.fingerprint,
+        "images": digest_of([data.image_id(image) for image in data.images]),
+    }
+    header = Header("detections", config.to_json(), inputs, {**data.proposals.header.source, "inputs": paths.to_json()})
+    there = known.header if known else None
+    if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
+        return DetectSummary(output, len(data.images), _count(output, known), classes, True, up_to_date=True)
+    if data.missing:
+        options.progress.warn(
+            f"split {config.split}: {count_of(len(data.missing), 'image has', 'images have')} no region proposals, so "
+            f"nothing is detected there, the first: {data.missing[0]}"
+        )
+    if sink:
+        sink.begin(data.dataset, config.split, classes)
+    options.progress.start(len(data.images), "images")
+    found = found_in(data, detector.scorer, options.progress)
+    if sink:
+        for item in found:
+            sink.add(item)
+    if output:
+        _write(output, header, found, classes)
+    return _summary(output, found, classes, True)
 
 
 def ensure(
@@ -254,8 +314,8 @@ def ensure(
 
 
 def recorded(header: Header) -> tuple[DetectConfig, DetectPaths] | None:
-    """The options and inputs that made a detections file; None if it was made of new images, not of features.h5."""
-    if "features" not in header.inputs:
+    """The options and inputs that made a detections file; None if it was made of new images, not of a split."""
+    if "proposals" not in header.inputs:
         return None
     config, source = header.config, header.source
     paths = DetectPaths.from_json(source["inputs"]) if "inputs" in source else DetectPaths()
@@ -306,54 +366,6 @@ def _union_scorer(
             place = gpu(choose_device(options.device))
         scorers.append(Scorer(svm, pair.bbox, data.features.scales, heads, place))
     return UnionScorer(scorers, config.settings)
-
-
-def _over_features(splits: Sequence[SplitData], score: UnionScorer) -> Iterator[Found]:
-    first = splits[0]
-
-    def load(i: int) -> Found:
-        image = first.images[i]
-        maps = [data.maps(data.images[i]) for data in splits]
-        found = score(maps, first.windows(image))
-        return Found(first.image_id(image), first.features.images.paths[image.index], maps[0].size, found)
-
-    yield from prefetch(load, range(len(first.images)), ahead=1)
-
-
-def _over_images(
-    images: Dataset, detector: Detector, jobs: int
-) -> Iterator[tuple[ImageItem, tuple[Found, str] | SppError]]:
-    """Each image with what was found in it and the digest of its file, or with what is wrong with it."""
-    from sppcli.images import decode, digest, read_bytes
-    from sppcli.proposals.propose import propose_image
-
-    # On a CPU one process has work enough for it; beside a GPU the CPU searches the following images.
-    apart = detector.device.type != "cpu"
-    propose = partial(propose_image, config=detector.proposing)
-    for index, windows in _in_order(propose, images.images, jobs, apart):
-        item = images.images[index]
-        try:
-            if windows.problem:
-                raise BadInput(windows.problem)
-            data = read_bytes(item.path)
-            detections = detector.score(decode(data, str(item.path)), windows.boxes, str(item.path))
-        except SppError as error:
-            yield item, error
-        else:
-            yield item, (Found(item.id, name_in(images.root, item.path), windows.size, detections), digest(data))
-
-
-def _in_order(
-    function: Callable[[ImageItem], Windows], items: Sequence[ImageItem], jobs: int, apart: bool
-) -> Iterator[tuple[int, Windows]]:
-    """Results of `run_many` in the order of the items, so that the output does not depend on the processes."""
-    held: dict[int, Windows] = {}
-    wanted = 0
-    for index, result in run_many(function, items, min(jobs, cpu_threads()), apart):
-        held[index] = result
-        while wanted in held:
-            yield wanted, held.pop(wanted)
-            wanted += 1
 
 
 def _claim(

@@ -244,8 +244,14 @@ def _network(path: Path, verify: bool) -> Description:
         return Description(path, "network", size, "", facts=facts, source=metadata)
     try:
         description = json.loads(metadata[NETWORK_KEY])
-        architecture = description["architecture"]
-        facts |= {"name": architecture["name"], "classes": architecture["classes"], "pyramid": architecture["pyramid"]}
+        if "detector" in description:
+            detector = description["detector"]
+            facts |= {"detector_on": detector["backbone"] or "its own trunk", "classes": detector["classes"]}
+            architecture = {**detector, **description["settings"]}
+        else:
+            architecture = description["architecture"]
+            names = ("name", "classes", "pyramid")
+            facts |= {name: architecture[name] for name in names}
         training = description["training"]
     except (json.JSONDecodeError, KeyError, TypeError):
         raise BadArtefact(f"{path}: the description of the network is damaged; make the file again") from None

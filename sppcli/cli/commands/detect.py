@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,15 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
         "A folder with features.h5, svm.h5 and perhaps bbox.h5, used in place of those in the current "
         "folder. Given several times, the networks detect together: non-maximum suppression is applied "
         "to the union of their scored region proposals."
+    ),
+)
+@click.option(
+    "--network",
+    type=options.FilePath,
+    metavar="FILE",
+    help=(
+        "A network made by spp train-detector, used in place of features.h5, svm.h5 and bbox.h5. Its scores are "
+        "probabilities: --min-score is then 0.01, and 0.5 for IMAGEs, and --nms 0.5."
     ),
 )
 @options.split("test")
@@ -102,6 +112,7 @@ def command(
     bbox: Path | None,
     no_bbox: bool,
     models: tuple[Path, ...],
+    network: Path | None,
     split: str,
     kind: str | None,
     output: Path | None,
@@ -132,6 +143,9 @@ def command(
     from sppcli.stages import detect
 
     _check(models, bbox, no_bbox, weights)
+    if network:
+        given = _of_network(given, bool(images), min_score)
+        min_score = given.pop("min_score")
     kind, output = _destination(kind, output, bool(images))
     if as_json and output is None:
         raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
@@ -139,7 +153,7 @@ def command(
         min_score = 0.0
     how = "file" if bbox else "none" if no_bbox else "auto"
     config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
-    paths = detect.DetectPaths(proposals, _model_paths(features, svm, bbox, models))
+    paths = detect.DetectPaths(proposals, _model_paths(features, svm, bbox, models), network)
     target = output if kind == "h5" else None
     file = detect.ResultsFile(output, kind) if output and kind != "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
@@ -173,6 +187,19 @@ def _check(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: 
         raise click.UsageError("--weights cannot stand for several networks; leave it out.")
 
 
+def _of_network(given: dict[str, Any], new_images: bool, min_score: float | None) -> dict[str, Any]:
+    """``given`` and the least score with a network's defaults; refuse options that are others' than its own."""
+    from sppcli.detection.network_detector import NETWORK_SETTINGS, NEW_IMAGE_SCORE
+
+    ours = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "recipe")
+    for parameter in click.get_current_context().command.params:
+        source = click.get_current_context().get_parameter_source(parameter.name or "")
+        if parameter.name in ours and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--network and {parameter.opts[0]} exclude each other.")
+    usual = asdict(NETWORK_SETTINGS) | ({"min_score": NEW_IMAGE_SCORE} if new_images else {})
+    return {name: usual[name] if value is None else value for name, value in {**given, "min_score": min_score}.items()}
+
+
 def _config(recipe: str, split: str, bbox: str, svd: tuple[int, ...], given: dict[str, Any]) -> DetectConfig:
     from sppcli.detection.scoring import DetectSettings
     from sppcli.stages.detect import DetectConfig
@@ -189,8 +216,6 @@ def _model_paths(features: Path, svm: Path, bbox: Path | None, folders: tuple[Pa
 
 
 def _say(summary: DetectSummary, output: Path | None, as_json: bool) -> None:
-    from dataclasses import asdict
-
     from sppcli.cli import console
 
     if as_json:

@@ -1,0 +1,116 @@
+"""``spp train-detector``: images and proposals.h5 to detector.safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sppcli.cli import options
+from sppcli.cli.types import IntList, PositiveFloat
+
+
+@click.command("train-detector")
+@options.proposals
+@options.output("detector.safetensors")
+@options.split("trainval")
+@click.option("--validation", metavar="SPLIT", help="Split whose mAP is reported after each epoch.")
+@click.option(
+    "--train-from",
+    default="all",
+    metavar="LAYER|all|none",
+    help="First layer of the backbone that is trained; those before it stay as they are.",
+)
+@click.option(
+    "--pyramid",
+    type=IntList("3,2,1"),
+    default="3,2,1",
+    metavar="LEVELS",
+    help="Pyramid levels over the 6 x 6 bins of each RoI: divisors of 6.",
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(min=1),
+    default=128,
+    metavar="N",
+    help="Number of channels that a 1x1 convolution reduces the conv feature maps to.",
+)
+@click.option(
+    "--fc",
+    type=IntList("512,512", repeats=True),
+    default="512,512",
+    metavar="WIDTHS",
+    help="Number of units of each fc layer.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(min=16),
+    default=420,
+    metavar="PIXELS",
+    help="Shorter side that images are resized to; in training it varies by a factor of 0.78 to 1.28.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=6, metavar="N", help="Passes over the training images.")
+@click.option("--rate", type=PositiveFloat(0.0004), default=0.0004, help="Largest learning rate of the new layers.")
+@click.option("--rois", type=click.IntRange(min=4), default=64, metavar="N", help="Number of RoIs in each step.")
+@options.network
+@options.seed
+@options.dataset
+@options.force
+@options.as_json
+@options.verbosity
+def command(
+    proposals: Path,
+    output: Path,
+    scale: int,
+    epochs: int,
+    rate: float,
+    rois: int,
+    dataset: Path | None,
+    device: str,
+    force: bool,
+    wait: bool,
+    overwrite: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train a detector as one network, after Fast R-CNN.
+
+    Conv feature maps are computed once per image and spatial pyramid pooling is applied to each RoI. The backbone, the
+    fc layers, the softmax over classes and background, and bounding-box regression of each class are trained
+    together. features.h5 is not needed. Go on with spp detect --network detector.safetensors.
+    """
+    from sppcli.cli import console
+    from sppcli.detection.rois import RoiSampling
+    from sppcli.learn.detector import DetectorTraining
+    from sppcli.runtime.counts import count_of
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages import train_detector
+
+    config = train_detector.TrainDetectorConfig(
+        sampling=RoiSampling(scale=scale, rois=rois), training=DetectorTraining(epochs=epochs, rate=rate), **given
+    )
+    with console.progress("train-detector") as progress:
+        run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
+        summary = train_detector.run(proposals, output, config, dataset=dataset, options=run)
+    if as_json:
+        console.print_json(asdict(summary))
+        return
+    state = " (up to date)" if summary.up_to_date else ""
+    click.echo(
+        f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
+        f"{count_of(summary.steps, 'step')} in "
+        f"{summary.seconds:,.0f} s{state}"
+    )
+    console.table(
+        ("epoch", "rate", "class loss", "box loss", "mAP 11 points", "mAP area"),
+        [
+            (n, f"{e.rate:.2g}", f"{e.class_loss:.3f}", f"{e.box_loss:.3f}", _score(e.map_11), _score(e.map_area))
+            for n, e in enumerate(summary.epochs, 1)
+        ],
+    )
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,149 @@
+"""Detection with a network of `spp train-detector`: maps once for an image, two passes over RoIs, one suppression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sppcli.detection.detector import Detector, proposing_of
+from sppcli.detection.rois import to_input_pixels
+from sppcli.detection.scoring import DetectSettings
+from sppcli.detection.split import ImageSplit
+from sppcli.evaluation.voc_ap import evaluate_voc
+from sppcli.features.conv_maps import choose_device, prepare
+from sppcli.geometry.boxes import clip
+from sppcli.geometry.nms import nms
+from sppcli.geometry.regression import decode
+from sppcli.nets.detector import TARGET_SCALE, SppDetector, load_detector
+from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.structures import Boxes, ByteImage, Detections, FloatArray, Found, ImageDetections, IntArray
+
+NETWORK_SETTINGS = DetectSettings(nms=0.5, nms_again=False, max_per_image=100, min_score=0.01)
+"""Of detection with probabilities as scores."""
+
+NEW_IMAGE_SCORE = 0.5
+"""Of new images only detections more likely than this are shown, if nothing else is asked for."""
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class NetworkScorer:
+    """A detector over the region proposals of images. ``scale``: shorter side that the network reads, in pixels."""
+
+    model: SppDetector
+    scale: int
+    autocast: bool
+    settings: DetectSettings
+    device: torch.device
+
+    @torch.inference_mode()
+    def score(self, image: ByteImage, windows: Boxes) -> ImageDetections:
+        """Objects among ``windows`` (N, 4) of ``image`` (H, W, 3).
+
+        Every window is scored, and corrected for each class that it may show. The best corrected boxes of each class
+        are pooled and scored once more, and non-maximum suppression goes over both passes.
+        """
+        size = (image.shape[0], image.shape[1])
+        pixels = prepare([image], self.scale, self.model.architecture.normalisation, self.device)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            maps = self.model.maps(pixels)
+        resized = (int(pixels.shape[2]), int(pixels.shape[3]))
+        first = self._pass(maps, windows, size, resized, None)
+        kept = self._suppressed(*first)
+        second = self._pass(maps, kept[0], size, resized, kept[2])
+        boxes, scores = np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+        return ImageDetections(*self._suppressed(boxes, scores, np.concatenate([first[2], second[2]])))
+
+    def _pass(
+        self, maps: torch.Tensor, windows: Boxes, size: tuple[int, int], resized: tuple[int, int], of: IntArray | None
+    ) -> tuple[Boxes, FloatArray, IntArray]:
+        """Corrected boxes, probabilities and classes of ``windows``: all classes above the least score, or ``of``."""
+        count = len(self.model.architecture.classes)
+        probabilities = np.zeros((len(windows), count), np.float32)
+        targets = np.zeros((len(windows), count, 4), np.float32)
+        rois = torch.from_numpy(to_input_pixels(windows, size, resized)).to(self.device)
+        for start in range(0, len(windows), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            logits, boxes = self.model.classify(maps, rois[rows])
+            probabilities[rows] = logits.float().softmax(dim=1)[:, 1:].cpu().numpy()
+            targets[rows] = boxes.float().cpu().numpy()
+        likely = probabilities > self.settings.min_score
+        if of is not None:
+            likely &= np.arange(count) == of[:, None]
+        window, label = np.nonzero(likely)
+        mine = targets[window, label] * np.array(TARGET_SCALE)
+        # A side that would grow a hundredfold is no prediction.
+        mine[:, 2:] = np.clip(mine[:, 2:], -4.6, 4.6)
+        moved = clip(decode(windows[window], mine).astype(np.float32), *size)
+        return moved, probabilities[window, label], label.astype(np.int64)
+
+    def _suppressed(self, boxes: Boxes, scores: FloatArray, labels: IntArray) -> tuple[Boxes, FloatArray, IntArray]:
+        """What non-maximum suppression leaves, by class, best first."""
+        kept = [np.zeros(0, np.int64)]
+        for label in range(len(self.model.architecture.classes)):
+            rows = np.flatnonzero(labels == label)
+            kept.append(rows[nms(boxes[rows], scores[rows], self.settings.nms)[: self.settings.max_per_image]])
+        order = np.concatenate(kept)
+        return boxes[order], scores[order], labels[order]
+
+
+class NetworkDetector(Detector):
+    """As `Detector`, of the network in one file. ``fingerprint``: of what made it."""
+
+    def __init__(
+        self, path: Path, settings: DetectSettings, *, device: str = "auto", progress: Progress | None = None
+    ) -> None:
+        """Load ``path``.
+
+        Raises:
+            MissingInput, BadInput: no such file, or not a detector.
+            UsageProblem: a device that is not there.
+        """
+        model, made, training = load_detector(path)
+        self.path, self.made, self.fingerprint = path, made, str(training["fingerprint"])
+        self.classes = model.architecture.classes
+        self.corrects = True
+        self.device = choose_device(device)
+        placed = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scorer = NetworkScorer(placed, int(made["scale"]), made["precision"] == "bf16", settings, self.device)
+        self._progress = progress
+
+    def prepare(self) -> NetworkDetector:
+        """Find out how new images are searched, before there are any.
+
+        Raises:
+            UsageProblem: the network was trained on imported proposals, which new images do not have.
+        """
+        self.proposing = proposing_of(self.made["proposals"], self.path, self._progress or NoProgress())
+        return self
+
+    def score(self, image: ByteImage, windows: Boxes, name: str = "image") -> ImageDetections:
+        return self.scorer.score(image, windows)
+
+
+def found_in(split: ImageSplit, scorer: NetworkScorer, progress: Progress | None = None) -> list[Found]:
+    """Detections in every image of ``split``."""
+    found = []
+    for image in split.images:
+        pixels = split.pixels(image)
+        name = split.proposals.images.paths[image.index]
+        size = (pixels.shape[0], pixels.shape[1])
+        found.append(Found(split.image_id(image), name, size, scorer.score(pixels, split.windows(image))))
+        if progress:
+            progress.advance()
+    return found
+
+
+def mean_ap(split: ImageSplit, scorer: NetworkScorer) -> tuple[float | None, float | None]:
+    """mAP of ``scorer`` on ``split``, by 11 recall points (VOC 2007) and by area (VOC 2010)."""
+    classes = scorer.model.architecture.classes
+    detections = Detections.of_images(found_in(split, scorer), classes)
+    truth = {split.image_id(image): split.truth(image) for image in split.images}
+    results: Any = [evaluate_voc(detections, truth, classes, protocol) for protocol in ("voc2007", "voc2010")]
+    return results[0].mAP, results[1].mAP

@@ -1,0 +1,213 @@
+"""Train a detector as one network on images and proposals.h5: trunk, RoI pooling, fc layers, softmax and regression."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sppcli.artefacts.networks import NetworkHeader, recorded_training
+from sppcli.artefacts.output import Output
+from sppcli.artefacts.overwriting import NETWORK, claim
+from sppcli.artefacts.proposals import propose_settings
+from sppcli.datasets.formats import require_annotations
+from sppcli.detection.network_detector import NETWORK_SETTINGS, NetworkScorer, mean_ap
+from sppcli.detection.rois import RoiSampling, TrainingImages
+from sppcli.detection.split import ImageSplit, open_images
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.features.conv_maps import choose_device, choose_precision
+from sppcli.learn.checkpoints import Checkpoints
+from sppcli.learn.detector import DetectorEpoch, DetectorTraining, train_detector
+from sppcli.nets.backbones import Network
+from sppcli.nets.detector import DetectorArchitecture, SppDetector, check_levels, save_detector
+from sppcli.nets.weights import load_network
+from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.counts import count_of
+from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.files import ensure_folder
+from sppcli.runtime.locks import one_at_a_time
+from sppcli.runtime.memory import kept_memory
+from sppcli.runtime.options import USUAL, RunOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetectorConfig:
+    """What is trained on what.
+
+    ``backbone``, ``weights``, ``cut``, ``normalisation``: see `load_network`; ``train_from``: the first layer of the
+    trunk that learns, "all" or "none"; ``validation``: split whose mAP is reported after each epoch.
+    """
+
+    backbone: str | None = None
+    weights: str = "imagenet"
+    cut: str | None = None
+    normalisation: str | None = None
+    train_from: str = "all"
+    pyramid: tuple[int, ...] = (3, 2, 1)
+    channels: int = 128
+    fc: tuple[int, ...] = (512, 512)
+    split: str = "trainval"
+    validation: str | None = None
+    sampling: RoiSampling = field(default_factory=RoiSampling)
+    training: DetectorTraining = field(default_factory=DetectorTraining)
+    precision: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainDetectorSummary:
+    """``seconds``: of training, validation left out."""
+
+    path: Path
+    classes: tuple[str, ...]
+    images: int
+    validation_images: int
+    steps: int
+    parameters: int
+    seconds: float
+    epochs: tuple[DetectorEpoch, ...]
+    up_to_date: bool = False
+
+
+@one_at_a_time
+@kept_memory()
+@announces_compiling
+def run(
+    proposals_path: Path,
+    output: Path,
+    config: TrainDetectorConfig,
+    *,
+    dataset: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    options: RunOptions = USUAL,
+) -> TrainDetectorSummary:
+    """Train the detector and write it.
+
+    Killed, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights.
+
+    Raises:
+        MissingInput, BadInput: no such file or split, no object to learn from, or an image that cannot be read.
+        UsageProblem: a backbone, layer or level that does not exist, images that are to train and to validate, or a
+            checkpoint of other options.
+    """
+    ensure_folder(output)
+    check_levels(config.pyramid)
+    data, held = _splits(proposals_path, config, dataset, options)
+    read = [proposals_path, *([] if config.weights == "imagenet" else [Path(config.weights)])]
+    claim(output, NETWORK, inputs=read, data=data.dataset, overwrite=options.overwrite)
+    classes = tuple(sorted({label for image in data.images for label in data.truth(image).labels}))
+    if not classes:
+        raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
+    network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
+    for note in network.notes:
+        options.progress.warn(note)
+    device = choose_device(options.device)
+    precision = choose_precision(config.precision, device)
+    header = _header(data, held, network, config, precision)
+    if Output(output, header, [proposals_path]).is_current(options.force):
+        return _summary(output, recorded_training(output)["summary"], up_to_date=True)
+    torch.set_num_threads(cpu_threads())
+    model, trunk = _new_model(network, classes, config)
+    keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds)
+    if options.force:
+        keeper.discard()
+    autocast = precision == "bf16"
+
+    def look(now: SppDetector) -> tuple[float | None, float | None]:
+        assert held is not None
+        return mean_ap(held, NetworkScorer(now, config.sampling.scale, autocast, NETWORK_SETTINGS, device))
+
+    history = train_detector(
+        model,
+        trunk,
+        TrainingImages(data, classes, config.sampling, network.normalisation, config.seed),
+        len(data.images),
+        config.training,
+        options.progress,
+        device=device,
+        autocast=autocast,
+        keeper=keeper,
+        look=look if held else None,
+    )
+    facts = {
+        "classes": list(classes),
+        "images": len(data.images),
+        "validation_images": len(held.images) if held else 0,
+        "steps": config.training.epochs * len(data.images),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": sum(epoch.seconds for epoch in history),
+        "epochs": [asdict(epoch) for epoch in history],
+    }
+    settings = {
+        "scale": config.sampling.scale,
+        "precision": precision,
+        "proposals": propose_settings(data.proposals),
+    }
+    record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts}
+    save_detector(output, model, settings, record)
+    keeper.discard()
+    return _summary(output, facts)
+
+
+def _splits(
+    proposals_path: Path, config: TrainDetectorConfig, dataset: Path | None, options: RunOptions
+) -> tuple[ImageSplit, ImageSplit | None]:
+    """Images to train on and images to validate on."""
+    data = open_images(proposals_path, config.split, dataset)
+    require_annotations(data.dataset)
+    held = open_images(proposals_path, config.validation, dataset) if config.validation else None
+    for split in (data, held):
+        if split and not split.images:
+            raise BadInput(f"{proposals_path} has no image of split {split.split}; run spp propose on all images")
+        if split and split.missing:
+            options.progress.warn(
+                f"split {split.split}: {count_of(len(split.missing), 'image has', 'images have')} no region proposals "
+                f"and no part in this, the first: {split.missing[0]}"
+            )
+    both = set(data.images) & set(held.images) if held else set()
+    if both:
+        raise UsageProblem(
+            f"{count_of(len(both), 'image is', 'images are')} in split {config.split} and in {config.validation}, the first "
+            f"{data.image_id(min(both))}; validate on others"
+        )
+    return data, held
+
+
+def _header(
+    data: ImageSplit, held: ImageSplit | None, network: Network, config: TrainDetectorConfig, precision: str
+) -> NetworkHeader:
+    """What decides the file: weights, and the validation that it reports."""
+    # Where the trunk's weights lie decides nothing; the digest says which they are.
+    chosen = {name: value for name, value in asdict(config).items() if name not in ("weights", "backbone", "precision")}
+    facts: dict[str, Any] = {
+        "stage": "train-detector",
+        "config": chosen,
+        "precision": precision,
+        "trunk": network.digest,
+        "proposals": data.proposals.fingerprint,
+        "annotations": data.annotation_digest(),
+        "images": [data.image_id(image) for image in data.images],
+        "validation": held.annotation_digest() if held else "",
+    }
+    return NetworkHeader(facts)
+
+
+def _new_model(
+    network: Network, classes: tuple[str, ...], config: TrainDetectorConfig
+) -> tuple[SppDetector, list[torch.nn.Parameter]]:
+    """The detector on the network's trunk, new weights drawn by the seed, and the trunk's parameters that learn."""
+    architecture = DetectorArchitecture.on(network, classes, config.pyramid, config.channels, config.fc)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = SppDetector(architecture)
+        model.initialise(network)
+    return model, model.train_from(config.train_from)
+
+
+def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> TrainDetectorSummary:
+    epochs = tuple(DetectorEpoch(**epoch) for epoch in facts["epochs"])
+    return TrainDetectorSummary(
+        output, **{**facts, "classes": tuple(facts["classes"]), "epochs": epochs}, up_to_date=up_to_date
+    )

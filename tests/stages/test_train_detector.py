@@ -1,0 +1,252 @@
+"""spp train-detector and spp detect --network through the command line, and their parts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import sppcli
+from sppcli.artefacts.detections import read_detections
+from sppcli.detection.labelling import match
+from sppcli.detection.rois import RoiSampling, draw_rois, regression_targets
+from sppcli.errors import UsageProblem
+from sppcli.geometry.regression import decode
+from sppcli.learn.augment import colour_jittered
+from sppcli.learn.checkpoints import Checkpoints, Tensors
+from sppcli.learn.detector import DetectorTraining
+from sppcli.nets.detector import TARGET_SCALE
+from sppcli.stages import train_detector
+from sppcli.structures import Annotations
+from tests.conftest import Run, Voc, build_voc
+from tests.stages.conftest import Work, write_network
+
+SMALL = ("--weights", "net.safetensors", "--precision", "fp32", "--channels", "32", "--fc", "64", "-q")
+OPTIONS = (*SMALL, "--scale", "120", "--epochs", "16", "--rate", "0.003")
+
+
+@pytest.fixture(scope="session")
+def detected(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A folder with drawn shapes, region proposals, a network of fixed weights and a detector trained on it."""
+    from sppcli.cli.main import main
+
+    folder = tmp_path_factory.mktemp("detected")
+    voc = build_voc(folder / "shapes", 24, per_image=4, seed=1)
+    write_network(folder / "net.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["propose", "shapes", "-q", "-j", "1"]) == 0
+        assert main(["train-detector", *OPTIONS, "--validation", "test"]) == 0
+    return Work(folder, voc)
+
+
+@pytest.fixture
+def folder(detected: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Voc:
+    shutil.copytree(detected.folder, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return detected.voc
+
+
+def test_from_images_to_average_precision(folder: Voc, run: Run) -> None:
+    code, out, _ = run("train-detector", *OPTIONS, "--validation", "test", "--json")
+    summary = json.loads(out)
+    assert code == 0
+    assert summary["up_to_date"]
+    assert (summary["images"], summary["validation_images"], summary["steps"]) == (18, 6, 16 * 18)
+    first, last = summary["epochs"][0], summary["epochs"][-1]
+    assert last["class_loss"] < first["class_loss"] / 2
+    assert run("detect", "--network", "detector.safetensors", "-q")[0] == 0
+    score = json.loads(run("evaluate", "--json", "-q")[1])["mAP"]
+    assert score > 0.8
+    # The validation of the last epoch was the same measurement.
+    assert last["map_11"] == pytest.approx(score)
+    # The detections know what made them: nothing is to do, and once their network has changed they are made again.
+    assert "up to date" in run("detect", "--network", "detector.safetensors")[1]
+    before = read_detections(Path("detections.h5")).header.fingerprint
+    assert run("train-detector", *SMALL, "--scale", "120", "--epochs", "1", "--seed", "1")[0] == 0
+    assert run("evaluate", "-q")[0] == 0
+    assert read_detections(Path("detections.h5")).header.fingerprint != before
+
+
+def test_a_split_new_images_and_python_find_the_same(folder: Voc, run: Run) -> None:
+    names = folder.splits["test"]
+    paths = [str(folder.image(name)) for name in names]
+    network = ("--network", "detector.safetensors", "--min-score", "0.3", "-q")
+    assert run("detect", *network, "-o", "split.h5")[0] == 0
+    assert run("detect", *paths, *network, "-j", "1", "-o", "images.h5")[0] == 0
+    split, images = (read_detections(Path(name)).detections for name in ("split.h5", "images.h5"))
+    assert len(split.scores) >= len(names)
+    for name in ("image", "label", "boxes", "scores"):
+        assert np.array_equal(getattr(split, name), getattr(images, name)), name
+    detector = sppcli.Detector.load("detector.safetensors", min_score=0.3)
+    for row, path in enumerate(paths):
+        found, stored = detector.detect(path), split.of_image(row)
+        order = np.argsort(-stored.scores, kind="stable")
+        assert np.array_equal(found.boxes, stored.boxes[order])
+        assert np.array_equal(found.scores, stored.scores[order])
+        assert found.labels == tuple(stored.classes[label] for label in stored.label[order])
+    # Scores are probabilities; of new images those above one half are shown.
+    assert ((split.scores > 0.3) & (split.scores <= 1)).all()
+    assert (sppcli.Detector.load("detector.safetensors").detect(paths[0]).scores > 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["detect", "--network", "gone.safetensors"], 3, "run spp train-detector first"),
+        (["detect", "--network", "net.safetensors"], 3, "not a detector that spp train-detector made"),
+        (["detect", "--network", "detector.safetensors", "--svm", "svm.h5"], 2, "--network and --svm exclude"),
+        (["detect", "--network", "detector.safetensors", "--nms-again"], 2, "--network and --nms-again exclude"),
+        (["extract", "--weights", "detector.safetensors"], 3, "which only spp detect --network reads"),
+        (["train-detector", *SMALL, "--pyramid", "4,1", "-o", "n.safetensors"], 2, "level 4 does not divide"),
+        (["train-detector", *SMALL, "--train-from", "conv7", "-o", "n.safetensors"], 2, "no layer 'conv7'"),
+        (["train-detector", *SMALL, "--validation", "val", "-o", "n.safetensors"], 2, "are in split trainval and in"),
+        (["train-detector", *SMALL, "--split", "tset", "-o", "n.safetensors"], 3, "did you mean 'test'?"),
+        (["train-detector", *SMALL, "-o", "proposals.h5"], 2, "proposals.h5 is one of the files that are read"),
+    ],
+)
+def test_what_cannot_be_done(folder: Voc, run: Run, arguments: list[str], code: int, message: str) -> None:
+    found, _, err = run(*arguments)
+    assert found == code
+    assert message in " ".join(err.split())
+
+
+def test_a_network_detects_alone(folder: Voc) -> None:
+    with pytest.raises(UsageProblem, match="detects alone"):
+        sppcli.Detector.load("detector.safetensors", "detector.safetensors")
+
+
+def test_info_says_what_a_detector_is(folder: Voc, run: Run) -> None:
+    code, out, _ = run("info", "detector.safetensors", "--verify")
+    assert code == 0
+    assert "disc, square, triangle" in out
+
+
+# --- exact resume ---
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_stopped_at_any_step_it_ends_with_the_same_weights(
+    folder: Voc, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = train_detector.TrainDetectorConfig(
+        weights="net.safetensors",
+        split="val",
+        precision="fp32",
+        channels=8,
+        fc=(16,),
+        sampling=RoiSampling(scale=96, rois=16),
+        training=DetectorTraining(epochs=2, warm_up=3),
+    )
+    whole, parts = Path("whole.safetensors"), Path("parts.safetensors")
+    train_detector.run(Path("proposals.h5"), whole, config)
+    save = Checkpoints.save
+
+    def stopping(
+        self: Checkpoints, position: Callable[[], dict], tensors: Callable[[], Tensors], *, milestone: bool
+    ) -> None:
+        save(self, position, tensors, milestone=milestone)
+        if position()["step"] == step:
+            raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", stopping)
+        with pytest.raises(Stopped):
+            train_detector.run(Path("proposals.h5"), parts, config, checkpoint_seconds=0)
+    assert not parts.exists()
+    summary = train_detector.run(Path("proposals.h5"), parts, config, checkpoint_seconds=0)
+    assert summary.steps == 2 * len(folder.splits["val"]) > step
+    first, second = load_file(whole), load_file(parts)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert list(Path().glob("*.checkpoint")) == []
+
+
+# --- what is drawn ---
+
+
+def test_shares_of_a_step() -> None:
+    rng = np.random.default_rng(0)
+    truth = Annotations(
+        np.array([[0, 0, 40, 40], [60, 0, 100, 40], [0, 60, 40, 100]], np.float32),
+        ("common", "common", "rare"),
+        np.zeros(3, dtype=np.bool_),
+    )
+
+    def near(box: list[float], count: int, shift: float) -> np.ndarray:
+        moved = np.array(box) + rng.uniform(-shift, shift, (count, 1)) * np.array([1, 1, 1, 1])
+        return moved.astype(np.float32)
+
+    # 200 windows show the first object, 20 each of the others; 300 overlap one a little, 300 nothing.
+    boxes = np.concatenate(
+        [
+            near([0, 0, 40, 40], 200, 3),
+            near([60, 0, 100, 40], 20, 3),
+            near([0, 60, 40, 100], 20, 3),
+            near([22, 0, 62, 40], 300, 2),
+            near([150, 150, 180, 180], 300, 2),
+        ]
+    )
+    found = match(boxes, truth, ("common", "rare"))
+    config = RoiSampling(rois=64)
+    shown, hard = np.zeros(3), 0
+    for _ in range(400):
+        rows, objects = draw_rois(found, np.array([1.0, 2.0]), config, rng)
+        assert (len(rows), objects, len(set(rows.tolist()))) == (64, 21, 64)
+        assert (found.iou[rows[:objects]] >= 0.5).all()
+        rest = found.iou[rows[objects:]]
+        assert (rest < 0.5).all()
+        hard += int((rest >= 0.1).sum())
+        shown += np.bincount(found.match[rows[:1]], minlength=3)
+    # Half of the background is hard; objects are drawn evenly but for the weight of their class.
+    assert hard == 400 * round(43 / 2)
+    assert shown / 400 == pytest.approx([0.25, 0.25, 0.5], abs=0.08)
+
+
+def test_where_one_kind_is_missing_the_others_fill_the_step() -> None:
+    truth = Annotations(np.array([[0, 0, 40, 40]], np.float32), ("a",), np.zeros(1, dtype=np.bool_))
+    rng = np.random.default_rng(0)
+    far = np.tile(np.array([[80, 80, 90, 90]], np.float32), (50, 1))
+    rows, objects = draw_rois(match(far, truth, ("a",)), np.ones(1), RoiSampling(rois=32), rng)
+    assert (len(rows), objects) == (32, 0)
+    both = np.concatenate([far[:5], np.tile(np.array([[0, 0, 39, 40]], np.float32), (3, 1))])
+    rows, objects = draw_rois(match(both, truth, ("a",)), np.ones(1), RoiSampling(rois=32), rng)
+    assert (len(rows), objects) == (8, 3)
+    none = match(far, Annotations.empty(), ("a",))
+    assert draw_rois(none, np.ones(1), RoiSampling(rois=32), rng)[1] == 0
+
+
+def test_targets_lead_back_to_the_object() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 50, (2, 40, 2))
+    boxes, truth = (np.concatenate([c, c + rng.uniform(1, 50, (40, 2))], axis=1).astype(np.float32) for c in corners)
+    targets = regression_targets(boxes, truth)
+    assert np.allclose(decode(boxes, targets * np.array(TARGET_SCALE)), truth, atol=1e-4)
+
+
+def test_colours_vary_within_bounds() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    assert np.array_equal(colour_jittered(image, np.random.default_rng(1), 0.0), image)
+    for seed in range(20):
+        changed = colour_jittered(image, np.random.default_rng(seed), 0.2)
+        assert (changed.shape, changed.dtype) == (image.shape, np.uint8)
+        assert 0.6 < changed.mean() / image.mean() < 1.3
+        assert not np.array_equal(changed, image)
+
+
+def test_the_rate_rises_then_falls() -> None:
+    config = DetectorTraining(rate=1.0, warm_up=10)
+    rates = [config.rate_at(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert int(np.argmax(rates)) in (8, 9)
+    assert rates[-1] < 0.001

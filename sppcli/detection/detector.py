@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from sppcli.detection.models import Model, ModelPaths, read_models, same_proposals
+from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE, NetworkScorer
 from sppcli.detection.new_images import ImageReader
 from sppcli.detection.scoring import DetectSettings, UnionScorer
 from sppcli.detection.svd_cache import SvdCache
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device
 from sppcli.images import decode, digest, from_pillow, read_bytes
+from sppcli.nets.detector import load_detector
 from sppcli.paper import DEFAULT
 from sppcli.proposals.propose import ProposeConfig, search
 from sppcli.runtime.progress import NoProgress, Progress
@@ -115,15 +118,13 @@ class Detector:
                     "a network of spp train-detector detects alone, with its own weights and box regression; give "
                     "nothing but its file"
                 )
-            from sppcli.detection.network_detector import NETWORK_SETTINGS, NEW_IMAGE_SCORE, NetworkDetector
-
             chosen = replace(
                 NETWORK_SETTINGS,
                 nms=NETWORK_SETTINGS.nms if nms is None else nms,
                 min_score=NEW_IMAGE_SCORE if min_score is None else min_score,
                 max_per_image=max_per_image,
             )
-            return NetworkDetector(Path(places[0]), chosen, device=device, progress=_Warnings()).prepare()
+            return NetworkDetector(Path(places[0]), chosen, device=device).prepare()
         if len(places) > 1 and (bbox or weights):
             raise UsageProblem("bbox and weights cannot stand for several networks; leave them out")
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
@@ -159,6 +160,40 @@ class Detector:
         """As `detect`, of region proposals ``windows`` (N, 4) that were found already; ``name`` appears in errors."""
         size = (image.shape[0], image.shape[1])
         return self._score([reader.read(image, size, name) for reader in self._readers], windows)
+
+
+class NetworkDetector(Detector):
+    """As `Detector`, of the network in one file. ``fingerprint``: of what made it."""
+
+    def __init__(
+        self, path: Path, settings: DetectSettings, *, device: str = "auto", progress: Progress | None = None
+    ) -> None:
+        """Load ``path``.
+
+        Raises:
+            MissingInput, BadInput: no such file, or not a detector.
+            UsageProblem: a device that is not there.
+        """
+        model, made, training = load_detector(path)
+        self.path, self.made, self.fingerprint = path, made, str(training["fingerprint"])
+        self.classes = model.architecture.classes
+        self.corrects = True
+        self.device = choose_device(device)
+        placed = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scorer = NetworkScorer(placed, int(made["scale"]), made["precision"] == "bf16", settings, self.device)
+        self._progress = progress or _Warnings()
+
+    def prepare(self) -> NetworkDetector:
+        """Find out how new images are searched, before there are any.
+
+        Raises:
+            UsageProblem: the network was trained on imported proposals, which new images do not have.
+        """
+        self.proposing = proposing_of(self.made["proposals"], self.path, self._progress)
+        return self
+
+    def score(self, image: ByteImage, windows: Boxes, name: str = "image") -> ImageDetections:
+        return self.scorer.score(image, windows)
 
 
 class _Warnings(NoProgress):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,42 @@ class ModelPaths:
         """The files with the default names in ``folder``."""
         plain = cls()
         return cls(folder / plain.features, folder / plain.svm, folder / plain.bbox)
+
+
+@dataclass(frozen=True)
+class DetectPaths:
+    """Where the inputs are. Several models detect together: see `detection.scoring.UnionScorer`.
+
+    ``network``: a file of `spp train-detector`, which detects in place of ``models``.
+    """
+
+    proposals: Path = Path("proposals.h5")
+    models: tuple[ModelPaths, ...] = (ModelPaths(),)
+    network: Path | None = None
+
+    def files(self) -> list[Path]:
+        """Every input, of which box regressors need not be there."""
+        if self.network:
+            return [self.proposals, self.network]
+        return [self.proposals, *(path for item in self.models for path in (item.features, item.svm, item.bbox))]
+
+    def all_there(self) -> bool:
+        """Whether detection could run: box regressors are optional."""
+        if self.network:
+            return self.proposals.exists() and self.network.exists()
+        needed = [self.proposals, *(path for model in self.models for path in (model.features, model.svm))]
+        return all(path.exists() for path in needed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Absolute paths, for `from_json`."""
+        models = [[str(path.resolve()) for path in (item.features, item.svm, item.bbox)] for item in self.models]
+        found: dict[str, Any] = {"proposals": str(self.proposals.resolve()), "models": models}
+        return found | ({"network": str(self.network.resolve())} if self.network else {})
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DetectPaths:
+        models = tuple(ModelPaths(*map(Path, item)) for item in value["models"])
+        return cls(Path(value["proposals"]), models, Path(value["network"]) if "network" in value else None)
 
 
 class Model(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,7 @@ from sppcli.artefacts.overwriting import COCO, JSONL, claim
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, open_artefact
 from sppcli.datasets import ALL, Dataset, open_dataset
-from sppcli.detection.models import Model, ModelPaths, heads_over_maps, model_inputs, numbered, read_models
+from sppcli.detection.models import DetectPaths, Model, heads_over_maps, model_inputs, numbered, read_models
 from sppcli.detection.over_features import over_features
 from sppcli.detection.per_image import name_in, none_left
 from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
@@ -69,42 +69,6 @@ class ResultsFile:
 
 
 _KINDS = {"coco": COCO, "jsonl": JSONL}
-
-
-@dataclass(frozen=True)
-class DetectPaths:
-    """Where the inputs are. Several models detect together: see `detection.scoring.UnionScorer`.
-
-    ``network``: a file of `spp train-detector`, which detects in place of ``models``.
-    """
-
-    proposals: Path = Path("proposals.h5")
-    models: tuple[ModelPaths, ...] = (ModelPaths(),)
-    network: Path | None = None
-
-    def files(self) -> list[Path]:
-        """Every input, of which box regressors need not be there."""
-        if self.network:
-            return [self.proposals, self.network]
-        return [self.proposals, *(path for item in self.models for path in (item.features, item.svm, item.bbox))]
-
-    def all_there(self) -> bool:
-        """Whether detection could run: box regressors are optional."""
-        if self.network:
-            return self.proposals.exists() and self.network.exists()
-        needed = [self.proposals, *(path for model in self.models for path in (model.features, model.svm))]
-        return all(path.exists() for path in needed)
-
-    def to_json(self) -> dict[str, Any]:
-        """Absolute paths, for `from_json`."""
-        models = [[str(path.resolve()) for path in (item.features, item.svm, item.bbox)] for item in self.models]
-        found: dict[str, Any] = {"proposals": str(self.proposals.resolve()), "models": models}
-        return found | ({"network": str(self.network.resolve())} if self.network else {})
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> DetectPaths:
-        models = tuple(ModelPaths(*map(Path, item)) for item in value["models"])
-        return cls(Path(value["proposals"]), models, Path(value["network"]) if "network" in value else None)
 
 
 @dataclass(frozen=True)
@@ -197,7 +161,6 @@ def run_on_images(
         MissingInput, BadInput: no models, no images, or none that can be read; with ``strict``, the first that cannot.
         StaleArtefact: weights whose trunk is not the one the SVMs were trained on.
     """
-    from sppcli.detection.detector import Detector
     from sppcli.detection.over_images import over_images
     from sppcli.proposals.propose import SELECTIVE_SEARCH
     from sppcli.proposals.selective_search.warm_up import prepare
@@ -206,18 +169,7 @@ def run_on_images(
     images = open_dataset(sources)
     read = [paths.network] if paths.network else [path for item in paths.models for path in (item.svm, item.bbox)]
     _claim(output, results, images, [*read, *([Path(weights)] if weights else [])], options)
-    detector: Detector
-    if paths.network:
-        from sppcli.detection.network_detector import NetworkDetector
-
-        network = NetworkDetector(paths.network, config.settings, device=options.device, progress=progress).prepare()
-        detector, inputs = network, {"network": network.fingerprint}
-    else:
-        models = read_models(paths.models, config.bbox, config.svd)
-        inputs = model_inputs(models)
-        detector = Detector(
-            models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=progress
-        )
+    detector, inputs = _detector(paths, config, weights, options)
     if sink:
         sink.begin(images, ALL, detector.classes)
     found: list[Found] = []
@@ -252,6 +204,22 @@ def run_on_images(
     return _summary(output, found, detector.classes, detector.corrects, skipped)
 
 
+def _detector(
+    paths: DetectPaths, config: DetectConfig, weights: str | None, options: RunOptions
+) -> tuple[Detector, dict[str, str]]:
+    """The detector of new images, and the fingerprints of what it was loaded from."""
+    from sppcli.detection.detector import Detector, NetworkDetector
+
+    if paths.network:
+        network = NetworkDetector(paths.network, config.settings, device=options.device, progress=options.progress)
+        return network.prepare(), {"network": network.fingerprint}
+    models = read_models(paths.models, config.bbox, config.svd)
+    detector = Detector(
+        models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=options.progress
+    )
+    return detector, model_inputs(models)
+
+
 def _run_network(
     network: Path,
     paths: DetectPaths,
@@ -264,7 +232,8 @@ def _run_network(
     options: RunOptions,
 ) -> DetectSummary:
     """As `run`, with a network of `spp train-detector` in place of SVMs: from the images and proposals.h5 alone."""
-    from sppcli.detection.network_detector import NetworkDetector, found_in
+    from sppcli.detection.detector import NetworkDetector
+    from sppcli.detection.network_scoring import found_in
 
     detector = NetworkDetector(network, config.settings, device=options.device, progress=options.progress)
     data, classes = open_images(paths.proposals, config.split, dataset), detector.classes

@@ -13,7 +13,7 @@ from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import NETWORK, claim
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.datasets.formats import require_annotations
-from sppcli.detection.network_detector import NETWORK_SETTINGS, NetworkScorer, mean_ap
+from sppcli.detection.network_scoring import NETWORK_SETTINGS, NetworkScorer, mean_ap
 from sppcli.detection.rois import RoiSampling, TrainingImages
 from sppcli.detection.split import ImageSplit, open_images
 from sppcli.errors import BadInput, UsageProblem
@@ -97,9 +97,7 @@ def run(
     data, held = _splits(proposals_path, config, dataset, options)
     read = [proposals_path, *([] if config.weights == "imagenet" else [Path(config.weights)])]
     claim(output, NETWORK, inputs=read, data=data.dataset, overwrite=options.overwrite)
-    classes = tuple(sorted({label for image in data.images for label in data.truth(image).labels}))
-    if not classes:
-        raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
+    classes = _classes(data)
     network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
     for note in network.notes:
         options.progress.warn(note)
@@ -131,8 +129,32 @@ def run(
         keeper=keeper,
         look=look if held else None,
     )
-    facts = {
-        "classes": list(classes),
+    facts = _facts(model, data, held, config, history)
+    settings = {"scale": config.sampling.scale, "precision": precision, "proposals": propose_settings(data.proposals)}
+    record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts}
+    save_detector(output, model, settings, record)
+    keeper.discard()
+    return _summary(output, facts)
+
+
+def _classes(data: ImageSplit) -> tuple[str, ...]:
+    """Names of all classes that the training images show, in order."""
+    classes = tuple(sorted({label for image in data.images for label in data.truth(image).labels}))
+    if not classes:
+        raise BadInput(f"there is no object in split {data.split} of {data.dataset.root}; annotate some")
+    return classes
+
+
+def _facts(
+    model: SppDetector,
+    data: ImageSplit,
+    held: ImageSplit | None,
+    config: TrainDetectorConfig,
+    history: list[DetectorEpoch],
+) -> dict[str, Any]:
+    """What `TrainDetectorSummary` says, as it is stored."""
+    return {
+        "classes": list(model.architecture.classes),
         "images": len(data.images),
         "validation_images": len(held.images) if held else 0,
         "steps": config.training.epochs * len(data.images),
@@ -140,15 +162,6 @@ def run(
         "seconds": sum(epoch.seconds for epoch in history),
         "epochs": [asdict(epoch) for epoch in history],
     }
-    settings = {
-        "scale": config.sampling.scale,
-        "precision": precision,
-        "proposals": propose_settings(data.proposals),
-    }
-    record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts}
-    save_detector(output, model, settings, record)
-    keeper.discard()
-    return _summary(output, facts)
 
 
 def _splits(
@@ -169,8 +182,8 @@ def _splits(
     both = set(data.images) & set(held.images) if held else set()
     if both:
         raise UsageProblem(
-            f"{count_of(len(both), 'image is', 'images are')} in split {config.split} and in {config.validation}, the first "
-            f"{data.image_id(min(both))}; validate on others"
+            f"{count_of(len(both), 'image is', 'images are')} in split {config.split} and in {config.validation}, the "
+            f"first {data.image_id(min(both))}; validate on others"
         )
     return data, held
 

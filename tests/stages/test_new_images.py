@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from sppcli.detection import new_images
-from sppcli.proposals import propose as search
+from sppcli.detection import new_images, over_images
 from sppcli.runtime.processes import run_many
-from sppcli.stages import detect
 from tests.stages.conftest import Run, Work
 from tests.stages.searching import trace_of, traced
 
@@ -46,8 +44,8 @@ def test_the_next_images_are_searched_while_the_network_has_this_one(
         return plain(self, image, size, name)
 
     monkeypatch.setattr(new_images.ImageReader, "read", waiting)
-    monkeypatch.setattr(search, "propose_image", traced)
-    monkeypatch.setattr(detect, "cpu_threads", lambda: 2)
+    monkeypatch.setattr(over_images, "propose_image", traced)
+    monkeypatch.setattr(over_images, "cpu_threads", lambda: 2)
     code, _, err = run("detect", *images, "-j", "2", "-o", "together.jsonl")
     assert code == 0, err
     assert seen == images

@@ -138,6 +138,7 @@ def command(
     from sppcli.cli import console
     from sppcli.cli.commands.propose import expand
     from sppcli.datasets.results.writers import result_writer
+    from sppcli.detection.models import DetectPaths
     from sppcli.runtime.cpus import cpu_threads
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
@@ -153,7 +154,7 @@ def command(
         min_score = 0.0
     how = "file" if bbox else "none" if no_bbox else "auto"
     config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
-    paths = detect.DetectPaths(proposals, _model_paths(features, svm, bbox, models), network)
+    paths = DetectPaths(proposals, _model_paths(features, svm, bbox, models), network)
     target = output if kind == "h5" else None
     file = detect.ResultsFile(output, kind) if output and kind != "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
@@ -189,7 +190,7 @@ def _check(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: 
 
 def _of_network(given: dict[str, Any], new_images: bool, min_score: float | None) -> dict[str, Any]:
     """``given`` and the least score with a network's defaults; refuse options that are others' than its own."""
-    from sppcli.detection.network_detector import NETWORK_SETTINGS, NEW_IMAGE_SCORE
+    from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE
 
     ours = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "recipe")
     for parameter in click.get_current_context().command.params:

@@ -98,7 +98,7 @@ def command(
         console.print_json(asdict(summary))
         return
     state = " (up to date)" if summary.up_to_date else ""
-    click.echo(
+    console.echo(
         f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
         f"{count_of(summary.steps, 'step')} in "
         f"{summary.seconds:,.0f} s{state}"

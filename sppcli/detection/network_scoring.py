@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sppcli.detection.detector import Detector, proposing_of
 from sppcli.detection.rois import to_input_pixels
 from sppcli.detection.scoring import DetectSettings
 from sppcli.detection.split import ImageSplit
 from sppcli.evaluation.voc_ap import evaluate_voc
-from sppcli.features.conv_maps import choose_device, prepare
+from sppcli.features.conv_maps import prepare
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode
-from sppcli.nets.detector import TARGET_SCALE, SppDetector, load_detector
-from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.nets.detector import TARGET_SCALE, SppDetector
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, ByteImage, Detections, FloatArray, Found, ImageDetections, IntArray
 
 NETWORK_SETTINGS = DetectSettings(nms=0.5, nms_again=False, max_per_image=100, min_score=0.01)
@@ -91,40 +89,6 @@ class NetworkScorer:
             kept.append(rows[nms(boxes[rows], scores[rows], self.settings.nms)[: self.settings.max_per_image]])
         order = np.concatenate(kept)
         return boxes[order], scores[order], labels[order]
-
-
-class NetworkDetector(Detector):
-    """As `Detector`, of the network in one file. ``fingerprint``: of what made it."""
-
-    def __init__(
-        self, path: Path, settings: DetectSettings, *, device: str = "auto", progress: Progress | None = None
-    ) -> None:
-        """Load ``path``.
-
-        Raises:
-            MissingInput, BadInput: no such file, or not a detector.
-            UsageProblem: a device that is not there.
-        """
-        model, made, training = load_detector(path)
-        self.path, self.made, self.fingerprint = path, made, str(training["fingerprint"])
-        self.classes = model.architecture.classes
-        self.corrects = True
-        self.device = choose_device(device)
-        placed = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.scorer = NetworkScorer(placed, int(made["scale"]), made["precision"] == "bf16", settings, self.device)
-        self._progress = progress
-
-    def prepare(self) -> NetworkDetector:
-        """Find out how new images are searched, before there are any.
-
-        Raises:
-            UsageProblem: the network was trained on imported proposals, which new images do not have.
-        """
-        self.proposing = proposing_of(self.made["proposals"], self.path, self._progress or NoProgress())
-        return self
-
-    def score(self, image: ByteImage, windows: Boxes, name: str = "image") -> ImageDetections:
-        return self.scorer.score(image, windows)
 
 
 def found_in(split: ImageSplit, scorer: NetworkScorer, progress: Progress | None = None) -> list[Found]:

@@ -103,7 +103,7 @@ class Detector:
             bbox: the file of the box regressors, by default bbox.h5 beside the SVMs if it is there; False for none.
             weights, device, svd: see the class.
             min_score: objects that score at or below it are left out; None: 0, and a probability of 0.5.
-            nms: None: 0.3, and 0.5 for `spp train-detector`'s.
+            nms: None: the default of `spp detect`.
             nms, nms_again, max_per_image: see `scoring.DetectSettings`.
 
         Raises:

@@ -20,7 +20,7 @@ from sppcli.nets.detector import TARGET_SCALE, SppDetector
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, ByteImage, Detections, FloatArray, Found, ImageDetections, IntArray
 
-NETWORK_SETTINGS = DetectSettings(nms=0.5, nms_again=False, max_per_image=100, min_score=0.01)
+NETWORK_SETTINGS = DetectSettings(nms=0.3, nms_again=False, max_per_image=100, min_score=0.01)
 """Of detection with probabilities as scores."""
 
 NEW_IMAGE_SCORE = 0.5

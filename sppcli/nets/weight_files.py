@@ -32,7 +32,9 @@ Tensors = dict[str, torch.Tensor]
 SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".pkl", ".pickle", ".model", ".weights")
 """Endings of the files that ``torch.save`` writes; .tar stands for .pth.tar. Files with others are opened to see."""
 
-WRITTEN_BY = "make it again with the command that wrote it (spp train-net, spp finetune, spp train-detector or spp import-caffe)"
+WRITTEN_BY = (
+    "make it again with the command that wrote it (spp train-net, spp finetune, spp train-detector or spp import-caffe)"
+)
 """What errors advise about a damaged network."""
 
 _MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19")

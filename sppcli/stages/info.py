@@ -213,7 +213,9 @@ _FACTS: dict[str, Callable[[Artefact], Facts]] = {
 
 
 _TERMS = {"windows": "proposals", "windows_per_image": "proposals per image"}
-_NETWORKS_MADE_BY = "make it again with the command that wrote it (spp train-net, spp finetune, spp train-detector or spp import-caffe)"
+_NETWORKS_MADE_BY = (
+    "make it again with the command that wrote it (spp train-net, spp finetune, spp train-detector or spp import-caffe)"
+)
 
 
 def _facts(artefact: Artefact) -> Facts:

@@ -56,7 +56,7 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     metavar="FILE",
     help=(
         "A network made by spp train-detector, used in place of features.h5, svm.h5 and bbox.h5. Its scores are "
-        "probabilities: --min-score is then 0.01, and 0.5 for IMAGEs, and --nms 0.5."
+        "probabilities: --min-score is then 0.01, and 0.5 for IMAGEs."
     ),
 )
 @options.split("test")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sppcli.artefacts.store import Header, Writer, create
+from sppcli.artefacts.store import Header, create
+from sppcli.artefacts.writing import Writer
 from tests.conftest import Voc
 
 Found = tuple[str, tuple[float, float, float, float], float]

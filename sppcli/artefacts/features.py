@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals
-from sppcli.artefacts.store import Artefact, Header, Writer, described, open_artefact
+from sppcli.artefacts.store import Artefact, Header, described, open_artefact
 from sppcli.artefacts.validity import checked_values
+from sppcli.artefacts.writing import Writer
 from sppcli.errors import BadArtefact, StaleArtefact
 from sppcli.structures import Boxes, FloatArray
 

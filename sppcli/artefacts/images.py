@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sppcli.artefacts.store import Writer
 from sppcli.artefacts.validity import Values
+from sppcli.artefacts.writing import Writer
 from sppcli.structures import Skipped
 
 

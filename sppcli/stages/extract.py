@@ -15,8 +15,9 @@ from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_
 from sppcli.artefacts.networks import describes_itself
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
+from sppcli.artefacts.parts import Parts
 from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.artefacts.store import Header, Parts, create, digest_of
+from sppcli.artefacts.store import Header, create, digest_of
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.detection.networks import head_of, record_of
 from sppcli.detection.per_image import PerImage

@@ -16,8 +16,9 @@ from sppcli.artefacts.features import NetworkRecord
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features, write_image_features
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
+from sppcli.artefacts.parts import Parts
 from sppcli.artefacts.proposals import source_json
-from sppcli.artefacts.store import Header, Parts, digest_of
+from sppcli.artefacts.store import Header, digest_of
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.detection.networks import head_of, record_of
 from sppcli.detection.per_image import ListedImages, PerImage

@@ -12,8 +12,9 @@ import numpy as np
 
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
+from sppcli.artefacts.parts import Parts
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
-from sppcli.artefacts.store import Header, Parts, digest_of
+from sppcli.artefacts.store import Header, digest_of
 from sppcli.datasets import Dataset, open_dataset
 from sppcli.datasets.describe import describe
 from sppcli.detection.per_image import ListedImages, PerImage

@@ -11,11 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sppcli.artefacts.store import (
-    Parts,
-    create,
-    open_artefact,
-)
+from sppcli.artefacts.parts import Parts
+from sppcli.artefacts.store import create, open_artefact
 from sppcli.errors import BadArtefact, MissingInput
 from tests.artefacts.written import fill, header, names_in, stop, write
 
@@ -64,7 +61,8 @@ def test_a_folder_that_is_not_there(tmp_path: Path):
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from sppcli.artefacts.store import Parts, create
+from sppcli.artefacts.parts import Parts
+from sppcli.artefacts.store import create
 from tests.artefacts.written import fill, header
 
 def die():

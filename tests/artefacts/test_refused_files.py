@@ -203,7 +203,7 @@ def test_a_flipped_bit_names_the_data_set_and_the_remedy(tmp_path: Path) -> None
 
 
 def test_of_a_large_file_only_what_is_read_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppcli.artefacts.store.WHOLE", 0)
+    monkeypatch.setattr("sppcli.artefacts.reading.WHOLE", 0)
     path, noise = one_map_damaged(tmp_path)
     with open_artefact(path, "features") as artefact:
         np.testing.assert_array_equal(artefact.array("maps/480/000002"), noise)

@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from sppcli.artefacts.schema import SCHEMAS, Field
-from sppcli.artefacts.store import (
-    Header,
-    Writer,
-    create,
-)
+from sppcli.artefacts.store import Header, create
+from sppcli.artefacts.writing import Writer
 
 SIZES = {"images": 3, "windows": 7, "skipped": 2, "classes": 4, "features": 5, "detections": 6}
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from sppcli import __version__
-from sppcli.artefacts.store import Parts
+from sppcli.artefacts.parts import Parts
 from sppcli.cli.main import main
 from sppcli.nets.weight_files import save_tensors
 from sppcli.stages import info

@@ -1,0 +1,154 @@
+"""Data sets of sealed HDF5 files, read so that damage is the file's fault and names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from sppcli.errors import BadArtefact
+from sppcli.runtime.checksums import WHOLE, CheckedFile
+
+Array = npt.NDArray[Any]
+
+
+class Reader:
+    """Data sets of an open file, by name. Every byte has been checked against the file's seal."""
+
+    def __init__(self, path: Path, checked: CheckedFile, file: h5py.File, again: str = "make it again") -> None:
+        self.path = path
+        self._again = again
+        self._checked = checked
+        self._file = file
+
+    def __contains__(self, name: str) -> bool:
+        with self._reading(name):
+            return is_own(self._file, name)
+
+    def array(self, name: str) -> Array:
+        """A whole data set.
+
+        Raises:
+            BadArtefact: its bytes are not those that were written, or cannot be decoded.
+        """
+        with self._reading(name):
+            return np.asarray(self._data(name)[()])
+
+    def strings(self, name: str) -> tuple[str, ...]:
+        with self._reading(name):
+            return tuple(str(text) for text in self._data(name).asstr()[()])
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        with self._reading(name):
+            return tuple(self._data(name).shape)
+
+    def names(self) -> list[str]:
+        """Every data set's full name."""
+        found: list[str] = []
+        with self._reading("the list of its data sets"):
+            self._file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        return found
+
+    def stored_bytes(self) -> int:
+        """Bytes that the data sets take on disk, compressed."""
+        names = self.names()
+        with self._reading("the list of its data sets"):
+            return sum(int(self._file[name].id.get_storage_size()) for name in names)
+
+    def copy_to(self, target: h5py.File, source: str, name: str) -> None:
+        """Copy a data set into another file as it is stored."""
+        with self._reading(source):
+            target.copy(self._data(source), target, name=name)
+
+    def verify(self) -> None:
+        """Check every byte of the file.
+
+        Raises:
+            BadArtefact: some are not those that were written.
+        """
+        with self._reading("the file"):
+            self._checked.verify()
+
+    def _data(self, name: str) -> h5py.Dataset:
+        return own_data(self._file, name)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """What goes wrong in HDF5's library while it reads ``name`` is the file's fault."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise BadArtefact(
+                f"{self.path}: {name} is damaged ({damage(self._checked, error)}); {self._again}"
+            ) from None
+
+
+@contextmanager
+def open_checked(path: Path, again: str) -> Iterator[tuple[CheckedFile, h5py.File]]:
+    """The sealed file and HDF5's view of it; ``again`` ends the sentence of an error.
+
+    Raises:
+        BadArtefact: not a whole file of spp, or not HDF5.
+    """
+    try:
+        checked = CheckedFile(path)
+    except (BadArtefact, OSError) as error:
+        raise BadArtefact(f"{path}: not a readable HDF5 file of spp ({_brief(error)}){again}") from None
+    with checked:
+        try:
+            if checked.size <= WHOLE:
+                checked.verify()
+            file = h5py.File(checked, "r")
+        except (OSError, RuntimeError) as error:
+            raise BadArtefact(f"{path}: not a readable HDF5 file of spp ({damage(checked, error)}){again}") from None
+        with file:
+            yield checked, file
+
+
+def is_own(file: h5py.File, name: str) -> bool:
+    """Whether ``name`` is in the file itself, on a path without links to other places or files."""
+    place: h5py.Group = file
+    parts = name.strip("/").split("/")
+    for i, part in enumerate(parts):
+        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
+            return False
+        if i < len(parts) - 1:
+            place = place[part]
+            if not isinstance(place, h5py.Group):
+                return False
+    return True
+
+
+def own_data(file: h5py.File, name: str) -> h5py.Dataset:
+    """A data set all of whose values are stored in the file itself."""
+    if not is_own(file, name):
+        raise ValueError("it is missing, or a link")
+    data = file[name]
+    if data.external or data.is_virtual:
+        raise ValueError("its values lie in another file")
+    if data.chunks:
+        wanted = math.prod(-(-side // chunk) for side, chunk in zip(data.shape, data.chunks, strict=True))
+        whole = data.id.get_num_chunks() == wanted
+    elif h5py.check_string_dtype(data.dtype) is not None:
+        # What is stored here are pointers to them.
+        whole = not data.size or data.id.get_storage_size() > 0
+    else:
+        whole = data.id.get_storage_size() == data.size * data.id.get_type().get_size()
+    if not whole:
+        raise ValueError("not all of its values are stored")
+    return data
+
+
+def damage(checked: CheckedFile, error: Exception) -> str:
+    """What is wrong with the file: bytes that are not those written, or what the library says."""
+    return f"{checked.failed} are not what was written" if checked.failed else _brief(error)
+
+
+def _brief(error: Exception) -> str:
+    return str(error).splitlines()[0].split(" (")[0] if str(error) else type(error).__name__

@@ -1,0 +1,106 @@
+"""HDF5 files written, sealed and compared with what was given."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from sppcli.artefacts.reading import Array, Reader, open_checked
+from sppcli.runtime.checksums import WrittenFile, seal
+
+
+class Writer:
+    """A file being written; see `create`."""
+
+    def __init__(self, target: WrittenFile, file: h5py.File) -> None:
+        self._target = target
+        self._file = file
+        self._sums: dict[str, bytes] = {}
+
+    def array(self, name: str, values: npt.ArrayLike, compress: bool = False) -> None:
+        """Store an array; compressed means one chunk, Zstandard after bit-shuffling.
+
+        Raises:
+            OSError: it could not be written, as on a full disk.
+        """
+        data = np.asarray(values)
+        if compress and data.size:
+            options: dict[str, Any] = dict(hdf5plugin.Bitshuffle(cname="zstd", clevel=3))
+            self._file.create_dataset(name, data=data, chunks=data.shape, **options)
+        else:
+            self._file.create_dataset(name, data=data)
+            self._sums[name] = _sum_of(data)
+        self._target.check()
+
+    def strings(self, name: str, values: Sequence[str]) -> None:
+        self._file.create_dataset(name, data=list(values), dtype=h5py.string_dtype(), shape=(len(values),))
+        self._target.check()
+
+    def copy_from(self, part: Reader, source: str, target: str) -> None:
+        """Copy a data set as it is stored, without decompressing it."""
+        self._file.require_group(str(Path(target).parent))
+        part.copy_to(self._file, source, target)
+        self._target.check()
+
+    def compare(self, path: Path) -> None:
+        """Whether the finished file ``path`` holds the arrays that were given.
+
+        Compressed ones are not unpacked again: none of their writes failed, and the seal was read from the file.
+
+        Raises:
+            OSError: an array is not what was written.
+        """
+        with open_checked(path, "") as (checked, file):
+            reader = Reader(path, checked, file)
+            for name, expected in self._sums.items():
+                if _sum_of(reader.array(name)) != expected:
+                    raise OSError(errno.EIO, "what was written reads back otherwise", str(path))
+
+
+def _extents(file: h5py.File) -> dict[str, list[tuple[int, int]]]:
+    """Where in the file the values of each data set lie; those of strings lie among HDF5's own data."""
+    found: dict[str, list[tuple[int, int]]] = {}
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.chunks:
+                chunks = (item.id.get_chunk_info(i) for i in range(item.id.get_num_chunks()))
+                found[name] = [(chunk.byte_offset, chunk.size) for chunk in chunks]
+            elif item.id.get_offset() is not None:
+                found[name] = [(item.id.get_offset(), item.id.get_storage_size())]
+
+    file.visititems(add)
+    return found
+
+
+def _sum_of(data: Array) -> bytes:
+    return xxhash.xxh3_64_digest(np.ascontiguousarray(data).data if data.size else b"")
+
+
+@contextmanager
+def sealed(temporary: Path) -> Iterator[Writer]:
+    """A new HDF5 file, sealed and compared with what was given when the block ends well.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with WrittenFile(temporary) as target:
+        with h5py.File(target, "w", libver=("earliest", "v112")) as file:
+            writer = Writer(target, file)
+            yield writer
+            file.flush()
+            target.check()
+            extents = _extents(file)
+        target.check()
+    target.check()
+    seal(temporary, extents)
+    writer.compare(temporary)

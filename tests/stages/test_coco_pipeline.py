@@ -274,6 +274,7 @@ def test_crowds_are_no_positives_and_what_lies_in_them_no_negative(
     work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crowd over the whole image leaves the other images' windows as the only negatives of its class."""
+    from sppcli.learn.mining import ClassMiner
     from sppcli.stages import train_svm
 
     assert run("convert", "shapes", "coco", "--to", "coco", "-q")[0] == 0
@@ -287,13 +288,13 @@ def test_crowds_are_no_positives_and_what_lies_in_them_no_negative(
             )
         path.write_text(json.dumps(body))
     seen: dict[str, list[tuple[ImageRef, int]]] = {}
-    add = train_svm.ClassMiner.add
+    add = ClassMiner.add
 
-    def spy(self: train_svm.ClassMiner, image: ImageRef, windows: np.ndarray, *features: np.ndarray) -> int:
+    def spy(self: ClassMiner, image: ImageRef, windows: np.ndarray, *features: np.ndarray) -> int:
         seen.setdefault(self.name, []).append((image, len(windows)))
         return add(self, image, windows, *features)
 
-    monkeypatch.setattr(train_svm.ClassMiner, "add", spy)
+    monkeypatch.setattr(ClassMiner, "add", spy)
     plain = train_svm.run(Path("proposals.h5"), Path("features.h5"), Path("a.h5"), train_svm.TrainSvmConfig())
     assert any(windows for image, windows in seen["disc"] if image == ImageRef(0))
     seen.clear()

@@ -111,12 +111,12 @@ def test_voc_results_are_replaced_together(work: Work, run: Run, monkeypatch: py
 
 
 def test_no_memory(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sppcli.stages import train_bbox
+    from sppcli.detection import box_training
 
     def none(*arguments: object, **named: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(train_bbox, "_no_regressors", none)
+    monkeypatch.setattr(box_training, "_no_regressors", none)
     code, _, err = run("train-bbox", "--force", "-q")
     assert code == 3
     assert "error: out of memory; use fewer processes" in err

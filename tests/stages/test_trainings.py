@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from sppcli.artefacts.models import read_bbox, read_svm
+from sppcli.detection import box_training, svm_training
 from sppcli.detection.networks import window_reader
 from sppcli.detection.split import open_split
 from sppcli.features.normalise import Normaliser
 from sppcli.geometry.boxes import iou
 from sppcli.geometry.regression import encode
 from sppcli.learn.ridge import RidgePlan
-from sppcli.stages import train_bbox, train_svm
 from sppcli.structures import Annotations, ImageRef, as_boxes
 from tests.stages.conftest import Run, Work
 
@@ -27,8 +27,8 @@ def test_the_svms_do_not_depend_on_the_number_of_processes(
 ) -> None:
     found = []
     for threads in (1, 3):
-        monkeypatch.setattr(train_svm, "cpu_threads", lambda threads=threads: threads)
-        monkeypatch.setattr(train_svm, "PARALLEL_FROM", 0)
+        monkeypatch.setattr(svm_training, "cpu_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(svm_training, "PARALLEL_FROM", 0)
         name = f"{threads}.h5"
         assert run("train-svm", "--recipe", recipe, "--retrain-after", "80", "-o", name, "-q")[0] == 0
         found.append(read_svm(Path(name)))
@@ -54,7 +54,7 @@ def test_errors_of_box_regression_are_those_of_its_examples(
     """Found over all windows one by one, whichever way the equations are solved."""
     if form != "held":
         monkeypatch.setattr(
-            train_bbox,
+            box_training,
             "plan_ridge",
             lambda counts, *_: RidgePlan(
                 tuple(form == "summed" for _ in counts), tuple(c if form == "summed" else min(c, 20) for c in counts)
@@ -138,7 +138,7 @@ class OneImage:
 def test_boxes_of_one_pixel_have_no_inclusive_width(convention: str, examples: list[int]) -> None:
     """Neither as a window nor as an object: the logarithm of their width is not finite."""
     one = OneImage([[5, 0, 6, 20], [30, 0, 50, 20]], [[5, 0, 7, 20], [30, 0, 51, 20], [70, 0, 71, 20]])
-    found = train_bbox._Found(one, ("ant",), train_bbox.TrainBboxConfig(box_width=convention))  # type: ignore[arg-type]
+    found = box_training.FoundExamples(one, ("ant",), box_training.TrainBboxConfig(box_width=convention))  # type: ignore[arg-type]
     (image,) = found.passing(found.counts)
     np.testing.assert_array_equal(image.boxes, one.boxes[examples])
     assert np.isfinite(image.targets).all()

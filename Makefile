@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # make voc2007: the paper's Table 9 on the real data set (network, disk and time: docs/guide.md).
-.PHONY: demo test voc2007 lint types docs unit fuzz clean
+.PHONY: demo test voc2007 lint types docs site unit fuzz clean
 
 demo: $(VENV)/.user
 	$(BIN)/spp demo
@@ -12,7 +12,7 @@ demo: $(VENV)/.user
 voc2007: $(VENV)/.user
 	PATH="$(abspath $(BIN)):$$PATH" $(MAKE) -f docs/voc2007.mk PYTHON=$(abspath $(BIN))/python
 
-test: lint types docs unit
+test: lint types docs site unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -23,6 +23,11 @@ types: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py --check
+	$(BIN)/python docs/make_drawings.py --check
+
+# The documentation as pages, in site/; a link that leads nowhere is an error.
+site: $(VENV)/.dev
+	$(BIN)/zensical build --strict --clean
 
 # Which lines the tests reach: nearly for nothing where Python has sys.monitoring, from 3.12 on.
 TRACER = $$($(BIN)/python -c "import sys; print('sysmon' if sys.version_info >= (3, 12) else 'ctrace')")
@@ -49,4 +54,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/.user
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage spp-demo fuzz-found
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage spp-demo fuzz-found site .cache

@@ -122,7 +122,8 @@ def projection() -> str:
     stride, first, scale = 16, 8, 2.6
     start, end = 35, 144
     body = text(12, 22, "pixels of the resized image", "small", "start")
-    body += rectangle(12, 32, 224 * scale, 16, "cell") + rectangle(12 + start * scale, 28, (end - start) * scale, 24, "window")
+    body += rectangle(12, 32, 224 * scale, 16, "cell")
+    body += rectangle(12 + start * scale, 28, (end - start) * scale, 24, "window")
     body += text(12 + start * scale, 70, f"{start}", "small") + text(12 + end * scale, 70, f"{end}", "small")
     for k in range(14):
         centre = 12 + (first + stride * k) * scale
@@ -131,7 +132,8 @@ def projection() -> str:
         body += f'<path d="M{centre:g} 48V106" class="line" stroke-dasharray="2 3" opacity=".55"/>\n'
         body += rectangle(12 + stride * k * scale, 108, stride * scale, 26, "on" if inside else "cell")
         body += text(centre, 126, str(k), "small")
-    body += text(12, 156, "cells of the conv map, a stride of 16 pixels apart; blue: pooled, as their centre lies inside", "small", "start")
+    note = "cells of the conv map, a stride of 16 pixels apart; blue: pooled, as their centre lies inside"
+    body += text(12, 156, note, "small", "start")
     return page(640, 168, "A region reaches those cells of the conv map whose centre lies inside it", body)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.proposals import Proposals
 from sppcli.artefacts.store import Artefact, Header, described, open_artefact
-from sppcli.artefacts.validity import checked_values
+from sppcli.artefacts.validity import checked_halves, checked_regions, checked_values
 from sppcli.artefacts.writing import Writer
 from sppcli.errors import BadArtefact, StaleArtefact
 from sppcli.structures import Boxes, FloatArray
@@ -116,9 +116,13 @@ class ImageMaps:
         self._held: dict[int, npt.NDArray[np.float16]] = {}
 
     def read(self, scale_index: int) -> npt.NDArray[np.float16]:
-        """The map (h, w, channels), as it is stored."""
+        """The map (h, w, channels), as it is stored.
+
+        Raises:
+            BadArtefact: a value that is no finite number.
+        """
         if scale_index not in self._held:
-            self._held[scale_index] = self._artefact.array(self._names[scale_index])
+            self._held[scale_index] = checked_halves(self._artefact, self._names[scale_index])
         return self._held[scale_index]
 
 
@@ -160,11 +164,12 @@ class ImageVectors:
 
     @cached_property
     def _rows(self) -> dict[bytes, int]:
-        return {key: row for row, key in enumerate(_keys(self._artefact.array(boxes_name(self._index))))}
+        boxes = checked_regions(self._artefact, boxes_name(self._index))
+        return {key: row for row, key in enumerate(_keys(boxes))}
 
     @cached_property
     def _vectors(self) -> npt.NDArray[np.float16]:
-        return self._artefact.array(vectors_name(self._index))
+        return checked_halves(self._artefact, vectors_name(self._index))
 
 
 def _keys(boxes: npt.NDArray[np.floating]) -> list[bytes]:
@@ -206,7 +211,7 @@ class Features:
 
     def boxes(self, index: int) -> Boxes:
         """Regions (N, 4) of image ``index`` that have R-CNN's features."""
-        return self._artefact.array(boxes_name(index))
+        return checked_regions(self._artefact, boxes_name(index))
 
     def copy(self, writer: Writer, source: str, target: str) -> None:
         """Copy what is stored of an image into another file, as it is."""

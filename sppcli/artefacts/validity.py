@@ -70,10 +70,13 @@ class _Checker:
     def index(self, name: str, array: Array, count: int, of: str) -> None:
         self.need(name, (array >= 0) & (array < count), f"points outside the {count} {of} in row {{i}}")
 
-    def boxes(self, name: str, boxes: Array, sizes: Array) -> None:
-        """``sizes`` (N, 2): height and width of each box's image."""
+    def corners(self, name: str, boxes: Array) -> None:
         self.need(name, np.isfinite(boxes), "has a corner in row {i} that is no finite number")
         self.need(name, boxes[:, 2:] >= boxes[:, :2], "has a box in row {i} that ends before it starts")
+
+    def boxes(self, name: str, boxes: Array, sizes: Array) -> None:
+        """``sizes`` (N, 2): height and width of each box's image."""
+        self.corners(name, boxes)
         inside = (boxes[:, :2] >= -_TOLERANCE) & (boxes[:, 2:] <= sizes[:, ::-1] + _TOLERANCE)
         self.need(name, inside, "has a box in row {i} outside its image")
 
@@ -97,6 +100,37 @@ class _Checker:
                 self.refuse("paths", f"has a path in row {i} that leads out of the data set ({path!r})")
             if plain.is_absolute() and self.source_kind in _ONLY_INSIDE:
                 self.refuse("paths", f"has a path in row {i} that is not relative ({path!r})")
+
+
+def checked_halves(artefact: Artefact, name: str) -> Array:
+    """A data set of float16, such as a conv map, all of whose values are finite numbers.
+
+    Raises:
+        BadArtefact: as for `checked_values`.
+    """
+    values = _of_type(artefact, name, np.float16)
+    # As integers with a sign positive infinity and NaN are the highest, without one negative infinity and NaN are.
+    if values.size and (values.view(np.int16).max() >= 0x7C00 or values.view(np.uint16).max() >= 0xFC00):
+        _Checker(artefact).need(name, np.isfinite(values), "has a value in row {i} that is no finite number")
+    return values
+
+
+def checked_regions(artefact: Artefact, name: str) -> Array:
+    """Regions (N, 4); an object's may reach outside its image, where annotations say another size than the image has.
+
+    Raises:
+        BadArtefact: as for `checked_values`.
+    """
+    boxes = _of_type(artefact, name, np.float32)
+    _Checker(artefact).corners(name, boxes)
+    return boxes
+
+
+def _of_type(artefact: Artefact, name: str, dtype: type[np.floating]) -> Array:
+    values = artefact.array(name)
+    if values.dtype != dtype:
+        _Checker(artefact).refuse(name, f"is {values.dtype}, expected {np.dtype(dtype)}")
+    return values
 
 
 def _proposals(check: _Checker, found: Values) -> None:

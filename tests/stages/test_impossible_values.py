@@ -162,6 +162,64 @@ def test_impossible_values(whole: Path, run: Run, case: str) -> None:
         refuses(run, kind, arguments, name)
 
 
+NUMBERS = {"NaN": np.nan, "infinity": np.inf, "infinity below zero": -np.inf}
+
+
+def in_every(group: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """The change of one data set for each of the group's, of whatever image and scale."""
+
+    def each(file: h5py.File) -> None:
+        names: list[str] = []
+        file[group].visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert len(names) >= 16
+        for name in names:
+            replaced(f"{group}/{name}", change)(file)
+
+    return each
+
+
+def with_value(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(values: np.ndarray) -> np.ndarray:
+        values.reshape(-1)[-3] = value
+        return values
+
+    return change
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("stage", ["train-svm", "train-bbox", "finetune", "detect"])
+def test_conv_maps_of_no_number(work: Work, run: Run, stage: str, number: str) -> None:
+    """A map is large, and read by the image: each is looked at when it is read."""
+    changed("features", in_every("maps", with_value(NUMBERS[number])))
+    more = ("--iterations", "2", "-o", "new.safetensors") if stage == "finetune" else ("--force",)
+    refuses(run, "features", (stage, *more), "has a value in row")
+
+
+def test_conv_maps_of_another_type(work: Work, run: Run) -> None:
+    changed("features", in_every("maps", lambda values: values.astype(np.float32)))
+    refuses(run, "features", ("train-svm", "--force"), "is float32, expected float16")
+
+
+REGIONS: dict[str, tuple[str, Change]] = {
+    "a NaN vector": ("windows/", in_every("windows", with_value(np.nan))),
+    "an endless vector": ("windows/", in_every("windows", with_value(-np.inf))),
+    "vectors of another type": ("windows/", in_every("windows", lambda values: values.astype(np.float64))),
+    "a NaN corner": ("boxes/", in_every("boxes", with_value(np.nan))),
+    "backward boxes": ("boxes/", in_every("boxes", lambda values: values[:, [2, 3, 0, 1]])),
+}
+
+
+def test_rcnn_features_that_cannot_be(work: Work, run: Run) -> None:
+    extract = ("extract", "--method", "rcnn", "--weights", "net.safetensors", "--side", "32", "--context", "2")
+    assert run("propose", "shapes", "--max-proposals", "20", "-q", "--force")[0] == 0
+    assert run(*extract, "--precision", "fp32", "-q")[0] == 0
+    whole = Path("features.h5").read_bytes()
+    for name, change in REGIONS.values():
+        Path("features.h5").write_bytes(whole)
+        changed("features", change)
+        refuses(run, "features", ("train-svm", "--force"), name)
+
+
 def keys_of(value: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The way to every key of a nested table."""
     if not isinstance(value, dict):

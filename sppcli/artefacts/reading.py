@@ -16,6 +16,8 @@ from sppcli.errors import BadArtefact
 from sppcli.runtime.checksums import WHOLE, CheckedFile
 
 Array = npt.NDArray[Any]
+Extents = list[tuple[int, int]]
+"""Where in a file something lies: (offset, bytes) each."""
 
 
 class Reader:
@@ -65,6 +67,11 @@ class Reader:
         """Copy a data set into another file as it is stored."""
         with self._reading(source):
             target.copy(self._data(source), target, name=name)
+
+    def extents(self, name: str) -> Extents:
+        """Where in the file the data set's values lie."""
+        with self._reading(name):
+            return extents(self._data(name))
 
     def verify(self) -> None:
         """Check every byte of the file.
@@ -143,6 +150,15 @@ def own_data(file: h5py.File, name: str) -> h5py.Dataset:
     if not whole:
         raise ValueError("not all of its values are stored")
     return data
+
+
+def extents(data: h5py.Dataset) -> Extents:
+    """Where in its file the values of a data set lie; those of strings lie among HDF5's own data."""
+    if data.chunks:
+        chunks = (data.id.get_chunk_info(i) for i in range(data.id.get_num_chunks()))
+        return [(chunk.byte_offset, chunk.size) for chunk in chunks]
+    start = data.id.get_offset()
+    return [] if start is None else [(start, data.id.get_storage_size())]
 
 
 def damage(checked: CheckedFile, error: Exception) -> str:

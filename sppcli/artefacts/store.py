@@ -196,9 +196,12 @@ def described(artefact: Artefact) -> Iterator[None]:
 
 
 @contextmanager
-def create(path: Path, header: Header) -> Iterator[Writer]:
-    """Write a whole file: complete under its final name, or not there at all."""
-    with replacing(path) as temporary, sealed(temporary) as writer:
+def create(path: Path, header: Header, kept: Path | None = None) -> Iterator[Writer]:
+    """Write a whole file: complete under its final name, or not there at all.
+
+    ``kept``: see `replacing`; `Parts.whole`, where parts are moved into it.
+    """
+    with replacing(path, kept) as temporary, sealed(temporary) as writer:
         schema = SCHEMAS[header.kind]
         file = writer._file
         file.attrs["kind"] = header.kind

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from sppcli.artefacts.reading import Array, Reader, open_checked
+from sppcli.artefacts.reading import Array, Extents, Reader, extents, open_checked
 from sppcli.runtime.checksums import WrittenFile, seal
 
 
@@ -45,11 +45,20 @@ class Writer:
         self._file.create_dataset(name, data=list(values), dtype=h5py.string_dtype(), shape=(len(values),))
         self._target.check()
 
-    def copy_from(self, part: Reader, source: str, target: str) -> None:
-        """Copy a data set as it is stored, without decompressing it."""
+    def copy_from(self, part: Reader, source: str, target: str) -> Extents:
+        """Copy a data set as it is stored, without decompressing it; return where its values lie in this file."""
         self._file.require_group(str(Path(target).parent))
         part.copy_to(self._file, source, target)
         self._target.check()
+        return extents(self._file[target])
+
+    def sync(self) -> None:
+        """Bring what has been copied so far to the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._target.sync()
 
     def compare(self, path: Path) -> None:
         """Whether the finished file ``path`` holds the arrays that were given.
@@ -66,17 +75,13 @@ class Writer:
                     raise OSError(errno.EIO, "what was written reads back otherwise", str(path))
 
 
-def _extents(file: h5py.File) -> dict[str, list[tuple[int, int]]]:
-    """Where in the file the values of each data set lie; those of strings lie among HDF5's own data."""
-    found: dict[str, list[tuple[int, int]]] = {}
+def _all_extents(file: h5py.File) -> dict[str, Extents]:
+    """Where in the file the values of each data set lie."""
+    found: dict[str, Extents] = {}
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset):
-            if item.chunks:
-                chunks = (item.id.get_chunk_info(i) for i in range(item.id.get_num_chunks()))
-                found[name] = [(chunk.byte_offset, chunk.size) for chunk in chunks]
-            elif item.id.get_offset() is not None:
-                found[name] = [(item.id.get_offset(), item.id.get_storage_size())]
+        if isinstance(item, h5py.Dataset) and (lies := extents(item)):
+            found[name] = lies
 
     file.visititems(add)
     return found
@@ -99,8 +104,8 @@ def sealed(temporary: Path) -> Iterator[Writer]:
             yield writer
             file.flush()
             target.check()
-            extents = _extents(file)
+            places = _all_extents(file)
         target.check()
     target.check()
-    seal(temporary, extents)
+    seal(temporary, places)
     writer.compare(temporary)

@@ -216,6 +216,15 @@ class WrittenFile(_Placed):
         if self._failure is not None:
             raise self._failure
 
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises:
+            OSError: it could not be written, now or before.
+        """
+        self.check()
+        os.fsync(self._descriptor)
+
     def _keep(self, error: OSError) -> None:
         if self._failure is None:
             self._failure = OSError(error.errno, error.strerror, str(self.path))

@@ -80,12 +80,12 @@ def check_room(path: Path, least: int, likely: int) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; when the block ends well, the file is synced and becomes
     ``path``.
 
     A symbolic link stays, and what it leads to is replaced. What killed processes have left behind here is removed
-    first.
+    first. ``kept``: another temporary name, in the same file system, of a file that stays when the block fails.
 
     Raises:
         MissingInput: the folder does not exist.
@@ -93,7 +93,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     ensure_folder(target)
-    temporary = temporary_name(target)
+    usual = temporary_name(target)
+    temporary = kept or usual
     try:
         with naming(path, temporary):
             # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
@@ -103,8 +104,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.chmod(mode)
             commit(temporary, target)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        usual.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -148,6 +148,19 @@ def commit(temporary: Path, path: Path) -> None:
     finally:
         os.close(descriptor)
     temporary.replace(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names in a folder to the disk, where the system can, before others that they stand for are removed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _alive(process: int) -> bool:

@@ -15,7 +15,7 @@ from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord, open_
 from sppcli.artefacts.networks import describes_itself
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
-from sppcli.artefacts.parts import Parts
+from sppcli.artefacts.parts import Moving, Parts, discard_finished
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, create, digest_of
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
@@ -127,7 +127,10 @@ def run(
     summarise = partial(
         ExtractSummary, output, scales=tuple(method.settings["scales"]), network=record_of(network), layer=layer
     )
+    made_with = digest_of(header.config)
     if Output(output, header, [proposals_path]).is_current(options.force):
+        if not options.dry_run:
+            discard_finished(output, made_with, set(method.keys()).__contains__)
         with open_features(output) as old:
             count, skipped = len(old.images), old.images.skipped
         size = output.stat().st_size
@@ -140,23 +143,24 @@ def run(
             todo = work.todo(known.__contains__)
             kept = len(work) - len(todo)
             return summarise(images=len(work), extracted=len(todo), kept=kept, stored_bytes=0, skipped=(), dry_run=True)
-        parts = Parts(output, digest_of(header.config), discard=options.force)
+        parts = Parts(output, made_with, discard=options.force)
         todo = work.todo(lambda key: key in known or parts.has(key))
         _check_room(output, sum(map(method.plain_bytes, todo)), options.progress)
         _extract(proposals, method, work, todo, parts)
         good = work.good()
         table = work.table(proposals.images, good, proposals.images.sizes[good], before=proposals.images.skipped)
         options.progress.note("writing")
-        with create(output, header) as writer:
+        last = {work.keys[row]: row for row in good}
+        with create(output, header, parts.whole) as writer:
             table.write(writer)
+            moving = Moving(parts, writer)
             for index, row in enumerate(good):
-                key = work.keys[row]
-                for name, target in method.names(index).items():
-                    if key in known and earlier is not None:
+                key, names = work.keys[row], method.names(index)
+                if key in known and earlier is not None:
+                    for name, target in names.items():
                         earlier.copy(writer, method.names(known[key])[name], target)
-                    else:
-                        with parts.open(key) as part:
-                            writer.copy_from(part, name, target)
+                else:
+                    moving.take(key, names, last=last[key] == row)
     parts.discard()
     return summarise(
         images=len(good),
@@ -174,8 +178,8 @@ def _claim(output: Path, config: ExtractConfig, proposals: Proposals, options: R
 
 
 def _check_room(output: Path, plain: int, progress: Progress) -> None:
-    """Compressed, maps take a third or so of their ``plain`` bytes; parts are kept until the file is whole."""
-    warning = check_room(output, plain // 10, plain * 2 // 3)
+    """Compressed, maps take a third or so of their ``plain`` bytes."""
+    warning = check_room(output, plain // 10, plain // 3)
     if warning:
         progress.warn(warning)
 

@@ -16,8 +16,9 @@ from sppcli.artefacts.features import NetworkRecord
 from sppcli.artefacts.image_features import ImageFeatures, read_image_features, write_image_features
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
-from sppcli.artefacts.parts import Parts
+from sppcli.artefacts.parts import Parts, discard_finished, parts_folder
 from sppcli.artefacts.proposals import source_json
+from sppcli.artefacts.reading import Reader, open_checked
 from sppcli.artefacts.store import Header, digest_of
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.detection.networks import head_of, record_of
@@ -123,11 +124,13 @@ def run(
     settings = _settings(config, record_of(network), head_digest, levels, precision)
     header = Header("image-features", settings, _inputs(data, images), _source(data, config))
     summarise = partial(_summary, network=record_of(network), layer=config.layer, levels=levels)
+    made_with = digest_of(settings)
     if Output(output, header, [item.path for item in data.images], same_source=True).is_current(options.force):
+        discard_finished(output, made_with, lambda name: _is_known(output, name, images))
         old = read_image_features(output)
         return summarise(old, computed=0, kept=len(old.images), up_to_date=True)
     reader = WholeImageReader(network, device, precision, levels, config.layer, head, config.flip)
-    parts = Parts(output, digest_of(settings), discard=options.force)
+    parts = Parts(output, made_with, discard=options.force)
     table = _Vectors(images.digests, reader.check_side(config.side))
     if not options.force:
         table.take_over(output, settings, parts)
@@ -160,6 +163,16 @@ def run(
     write_image_features(result)
     parts.discard()
     return summarise(result, computed=len(good) - kept, kept=kept)
+
+
+def _is_known(output: Path, part: str, images: ListedImages) -> bool:
+    """Whether ``output``, which has all of ``images``, has those of the part; of a damaged one nothing is lost."""
+    path = parts_folder(output) / f"{part}.h5"
+    try:
+        with open_checked(path, "") as (checked, file):
+            return set(Reader(path, checked, file).strings("digests")) <= set(images.digests)
+    except BadArtefact:
+        return True
 
 
 def _summary(

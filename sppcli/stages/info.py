@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sppcli.artefacts.networks import NETWORK_KEY
+from sppcli.artefacts.parts import PARTS, parts_folder, unfinished_parts
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
 from sppcli.artefacts.validity import checked_values
@@ -24,7 +25,6 @@ from sppcli.structures import Skipped
 
 # The files that stages make by default, in the order of the work.
 DEFAULT_FILES = ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5", "image-features.h5")
-PARTS = ".parts"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 Facts = dict[str, Any]
@@ -66,7 +66,7 @@ def default_files() -> list[Path]:
     Raises:
         MissingInput: there is none.
     """
-    found = [Path(name) for name in DEFAULT_FILES if Path(name).exists() or Path(name + PARTS).is_dir()]
+    found = [Path(name) for name in DEFAULT_FILES if Path(name).exists() or parts_folder(Path(name)).is_dir()]
     found += sorted(Path().glob("*.safetensors"))
     if not found:
         raise MissingInput("there is no file of spp's in this folder; run spp propose, or name a file")
@@ -84,9 +84,9 @@ def describe(path: Path, verify: bool = False) -> Description:
         path = path.with_name(path.name.removesuffix(PARTS))
     if path.is_dir():
         raise BadArtefact(f"{path}: a folder; name a file that spp made, such as {DEFAULT_FILES[0]}")
-    unfinished = _parts(path)
+    unfinished = unfinished_parts(path)
     if not path.exists() and unfinished is not None:
-        size = sum(part.stat().st_size for part in path.with_name(path.name + PARTS).iterdir())
+        size = sum(part.stat().st_size for part in parts_folder(path).iterdir())
         return Description(path, "unfinished", size, "", unfinished=unfinished)
     if path.suffix == ".safetensors":
         return _network(path, verify)
@@ -115,11 +115,6 @@ def describe(path: Path, verify: bool = False) -> Description:
 def _is_hdf5(path: Path) -> bool:
     with open_regular(path) as file:
         return file.read(len(_HDF5)) == _HDF5
-
-
-def _parts(path: Path) -> int | None:
-    folder = path.with_name(path.name + PARTS)
-    return sum(1 for _ in folder.glob("*.h5")) if folder.is_dir() else None
 
 
 def _skipped(artefact: Artefact) -> tuple[Skipped, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
-from sppcli.artefacts.parts import Parts
+from sppcli.artefacts.parts import Parts, discard_finished
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
 from sppcli.artefacts.store import Header, digest_of
 from sppcli.datasets import Dataset, open_dataset
@@ -89,7 +89,10 @@ def run(
     _say_what_is_there(dataset, options)
     config = replace(config, imports=tuple(file.digest for file in files))
     header = Header("proposals", config.settings(), {"images": images.fingerprint()}, _source(dataset, config, files))
+    made_with = digest_of({"config": header.config})
     if Output(output, header, [item.path for item in dataset.images], same_source=True).is_current(options.force):
+        if not options.dry_run:
+            discard_finished(output, made_with, set(images.digests).__contains__)
         old = read_proposals(output)
         return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
     work = PerImage(images.paths, images.digests, options)
@@ -99,7 +102,7 @@ def run(
     if options.dry_run:
         todo = work.todo(known.__contains__)
         return ProposeSummary(output, len(work), 0, len(todo), len(work) - len(todo), (), dry_run=True)
-    parts = Parts(output, digest_of({"config": header.config}), discard=options.force)
+    parts = Parts(output, made_with, discard=options.force)
     todo = work.todo(lambda key: key in known or parts.has(key))
     _search(work, todo, [dataset.images[row] for row in todo], config, parts)
     good = work.good()

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sppcli.artefacts import parts
 from sppcli.artefacts.features import open_features
+from sppcli.artefacts.parts import Moving
+from sppcli.artefacts.store import digest_of
 from sppcli.features import conv_maps as maps
+from sppcli.stages import features
 from sppcli.structures import FloatArray
 from tests.stages.conftest import SCALES, Run, Work
 
@@ -40,6 +44,71 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     assert summary["kept"] >= 3
     assert run("extract", *options[:-1], "whole.h5", "-q")[0] == 0
     assert Path("again.h5").read_bytes() == Path("whole.h5").read_bytes()
+
+
+def test_an_extraction_stopped_while_its_parts_are_moved_goes_on_and_ends_the_same(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32", "-o", "again.h5")
+    take, taken = Moving.take, []
+
+    def stopping(self: Moving, name: str, *arguments: Any, **named: Any) -> None:
+        taken.append(name)
+        if len(taken) == 9:
+            raise KeyboardInterrupt
+        take(self, name, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "_MOVED_AT_ONCE", 3000)
+        patch.setattr(Moving, "take", stopping)
+        assert run("extract", *options)[0] == 130
+    assert not Path("again.h5").exists()
+    left = {path.suffix for path in Path("again.h5.parts").iterdir()}
+    assert {".h5", ".moved"} <= left
+    assert "16 parts" in run("info", "again.h5")[1]
+    code, out, _ = run("extract", *options, "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["extracted"], summary["kept"]) == (0, 16)
+    assert not Path("again.h5.parts").exists()
+    assert run("extract", *options[:-1], "whole.h5", "-q")[0] == 0
+    assert Path("again.h5").read_bytes() == Path("whole.h5").read_bytes()
+
+
+EXTRACT = ("extract", "--weights", "net.safetensors", "--scales", "96", "--precision", "fp32")
+MAKING = {
+    "propose": ("propose", "shapes", "-j", "1"),
+    "extract": EXTRACT,
+    "features": ("features", "shapes", "--weights", "net.safetensors", "--side", "48"),
+}
+
+
+@pytest.mark.parametrize("stage", MAKING)
+def test_nothing_stays_behind_of_a_run_killed_in_its_last_moment(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """The file has its name, its parts are still there: the next run, which has nothing to do, removes them."""
+    if stage == "features":
+        monkeypatch.setattr(features, "_VECTORS_A_PART", 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "discard", lambda self: None)
+        assert run(*MAKING[stage], "-o", "new.h5", "-q")[0] == 0
+    assert len(list(Path("new.h5.parts").iterdir())) >= 2
+    code, out, _ = run(*MAKING[stage], "-o", "new.h5")
+    assert code == 0
+    assert "up to date" in out
+    assert not Path("new.h5.parts").exists()
+
+
+def test_parts_of_other_images_stay(work: Work, run: Run) -> None:
+    """They are worth something to a run over those."""
+    assert run(*EXTRACT, "-o", "new.h5", "-q")[0] == 0
+    with open_features(Path("new.h5")) as found:
+        unfinished = parts.Parts(Path("new.h5"), digest_of(found.header.config))
+    with unfinished.create("another image") as part:
+        part.array("maps/96/000000", np.zeros((2, 2, 24), np.float16), compress=True)
+    assert run(*EXTRACT, "-o", "new.h5", "-q")[0] == 0
+    assert unfinished.names() == ["another image"]
 
 
 def test_maps_are_those_of_the_network_on_the_resized_image(work: Work) -> None:

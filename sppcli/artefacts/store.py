@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from sppcli import __version__
+from sppcli.artefacts.descriptions import fault
 from sppcli.artefacts.reading import Reader, damage, is_own, open_checked
 from sppcli.artefacts.schema import SCHEMAS, Field, Schema
 from sppcli.artefacts.writing import Writer, sealed
@@ -95,6 +96,8 @@ class Artefact(Reader):
                 f"{path}: its description is not the one of its fingerprint; run {schema.made_by} --force to make it "
                 "again"
             )
+        if wrong := fault(schema.kind, *(getattr(self.header, name) for name in _JSON_ATTRIBUTES)):
+            raise BadArtefact(f"{path}: in its description {wrong}; {_remedy(schema)}")
 
     def _described(self, value: Json) -> Json:
         return _Described(value, f"{self.path}: its description has no {{}}; run {self.schema.made_by} --force")

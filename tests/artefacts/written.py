@@ -34,7 +34,7 @@ def header(kind: str = "svm", **changes: object) -> Header:
         "config": {"layer": "pool5", "c": 0.001, "pyramid": [6, 3]},
         "inputs": {"features": "ab" * 32},
         "source": {"root": "/data/żółw"},
-        "summary": {"classes": 4},
+        "summary": {"images": 4},
     }
     return Header(kind, **{**values, **changes})
 

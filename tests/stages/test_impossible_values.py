@@ -264,6 +264,45 @@ def test_a_header_without_a_key(whole: Path, run: Run, kind: str) -> None:
     assert refused
 
 
+STRANGE: dict[str, tuple[str, object]] = {
+    "proposals": ("source.paths", [None]),
+    "proposals ": ("inputs.images", 7),
+    "features": ("config.network", None),
+    "features ": ("config.network.stride", float("nan")),
+    "features  ": ("config.scales", [0]),
+    "features   ": ("inputs.proposals", {}),
+    "svm": ("summary.features.normalize", "l3"),
+    "svm ": ("summary.features.levels", [1e308]),
+    "svm  ": ("summary.features.network.digest", -1),
+    "svm   ": ("summary.scales", "96"),
+    "bbox": ("config.box_width", ""),
+    "bbox ": ("summary.features.window_side", 0),
+    "detections": ("config.settings", []),
+    "image-features": ("source.root", 10**400),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_description_that_cannot_be(whole: Path, run: Run, case: str) -> None:
+    """What a stage reads of a description is of the form that it is written in."""
+    kind, (way, value) = case.strip(), STRANGE[case]
+    attribute, *names = way.split(".")
+
+    def change(file: h5py.File) -> None:
+        found = {name: json.loads(file.attrs[name]) for name in ("config", "inputs", "source", "summary")}
+        place = found[attribute]
+        for name in names[:-1]:
+            place = place[name]
+        assert names[-1] in place
+        place[names[-1]] = value
+        file.attrs[attribute] = json.dumps(found[attribute])
+        file.attrs["fingerprint"] = Header(kind, **found).fingerprint
+
+    changed(kind, change)
+    for arguments in READERS[kind]:
+        refuses(run, kind, arguments, f"in its description {way} is ")
+
+
 @pytest.mark.parametrize("kind", READERS)
 def test_a_description_that_is_not_its_fingerprint(whole: Path, run: Run, kind: str) -> None:
     changed(kind, lambda file: file.attrs.__setitem__("config", json.dumps({"other": 1})))

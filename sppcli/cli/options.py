@@ -255,7 +255,10 @@ _NETWORK = (
         "--weights",
         default="imagenet",
         metavar="imagenet|FILE",
-        help="Weights of the backbone: imagenet (downloaded once by torchvision), or a .safetensors or PyTorch file.",
+        help=(
+            "Weights of the backbone: imagenet (downloaded once by torchvision; efficientnet_lite0's are those of an "
+            "installed package), or a .safetensors or PyTorch file."
+        ),
     ),
     click.option(
         "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: the backbone's last]"

@@ -20,10 +20,27 @@ CANONICAL = 224
 
 
 @dataclass(frozen=True)
+class PackagedWeights:
+    """Weights that a package of the Python package index holds: ``file`` in the folder of its ``module``.
+
+    ``extra``: the extra of sppcli that installs the ``distribution``. Nothing of the package is imported or run.
+    """
+
+    distribution: str
+    version: str
+    module: str
+    file: str
+    sha256: str
+    extra: str
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """A backbone: what builds it, where it is cut by default, its fc layers as module paths, how pixels are normalised.
 
-    ``url`` gives the address of ImageNet weights to download; it is None where there are none.
+    ``url`` gives the address of ImageNet weights to download, ``package`` the installed package that holds them; both
+    are None where there are none. ``other_names``: each turns a tensor's name into the one that it has in another
+    program's files.
 
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
@@ -35,6 +52,8 @@ class BackboneSpec:
     head_level: int = 0
     normalisation: str = "imagenet"
     url: Callable[[], str] | None = None
+    package: PackagedWeights | None = None
+    other_names: tuple[Callable[[str], str], ...] = ()
 
 
 class _Specs(Mapping[str, BackboneSpec]):

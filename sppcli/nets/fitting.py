@@ -22,19 +22,21 @@ _AVERAGES = ("ema", "teacher", "target", "encoder_k", "momentum", "swa", "avg", 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Tensors of a backbone: shapes by name of the ``trunk``'s and of ``all``; ``children``: its modules by name."""
+    """Tensors of a backbone: shapes by name of the ``trunk``'s and of ``all``; ``children``: its modules by name;
+    ``other_names``: see `backbones.BackboneSpec`."""
 
     trunk: Shapes
     all: Shapes
     children: tuple[str, ...]
+    other_names: tuple[Callable[[str], str], ...] = ()
 
     @classmethod
-    def of(cls, model: nn.Module, trunk: nn.Module) -> Wanted:
+    def of(cls, model: nn.Module, trunk: nn.Module, other_names: tuple[Callable[[str], str], ...] = ()) -> Wanted:
         """List what ``trunk``, cut out of ``model``, needs; counts of batches are not part of it."""
 
         needed = {k: tuple(v.shape) for k, v in trunk.state_dict().items() if not k.endswith(_COUNTER)}
         everything = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-        return cls(needed, everything, tuple(name for name, _ in model.named_children()))
+        return cls(needed, everything, tuple(name for name, _ in model.named_children()), other_names)
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class _Naming:
 
 
 def _namings(wanted: Wanted) -> list[_Naming]:
-    """List the names under which files hold a backbone: its own; those of ``features`` saved by itself; children by
-    number, as ``nn.Sequential(*model.children())`` has them."""
+    """List the names under which files hold a backbone: its own; those of other programs; those of ``features`` saved
+    by itself; children by number, as ``nn.Sequential(*model.children())`` has them."""
     number = {name: str(position) for position, name in enumerate(wanted.children)}
 
     def numbered(name: str) -> str | None:
@@ -100,7 +102,7 @@ def _namings(wanted: Wanted) -> list[_Naming]:
     def bare(name: str) -> str | None:
         return name.removeprefix("features.") if name.startswith("features.") else None
 
-    namings = [_Naming(lambda name: name, own=True), _Naming(numbered)]
+    namings = [_Naming(lambda name: name, own=True), *map(_Naming, wanted.other_names), _Naming(numbered)]
     if all(name.startswith("features.") for name in wanted.trunk):
         namings.append(_Naming(bare, numbers=True))
     return namings

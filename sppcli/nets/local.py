@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from sppcli.nets.folding import folded
+
 # Bytes of a conv layer's output at a time: they fit the cache, and malloc does not take them from the system each time.
 STRIP_BYTES = 8 << 20
 # Columns of the pooled map at a time, so that the rows of a neighbourhood stay in the level-2 cache.
@@ -141,10 +143,12 @@ class Block(nn.Module):
 
 
 def for_inference(trunk: nn.Module) -> nn.Module:
-    """Return ``trunk`` with successive layers joined to `Block`s; the modules and the output are the same.
+    """Return ``trunk`` with successive layers joined to `Block`s, batch normalisation and uneven padding `folded`.
 
-    A trunk with branches comes back as it is.
+    The output is the same to rounding. A trunk that has branches, and nothing to fold, comes back as it is.
     """
+    if isinstance(trunk, fx.GraphModule) and not trunk.training:
+        trunk = folded(trunk)
     layers = _chain(trunk)
     if layers is None:
         return trunk

@@ -81,6 +81,11 @@ def _through(layer: Any, grid: CellGrid, name: str, where: str) -> CellGrid:
         for inner, part in layer.named_children():
             grid = _through(part, grid, name, f"{where}.{inner}")
         return grid
+    if isinstance(layer, nn.ZeroPad2d):
+        left, _, top, _ = layer.padding
+        if left != top:
+            raise UsageProblem(f"{name}: layer {where} is not the same along both axes; cut before it")
+        return CellGrid(grid.stride, grid.centre - grid.stride * left)
     if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
         kernel, stride, padding, dilation = (
             _square(getattr(layer, key, 1), name, where) for key in ("kernel_size", "stride", "padding", "dilation")

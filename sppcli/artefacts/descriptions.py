@@ -122,19 +122,33 @@ _MODEL: Forms = {
 _OPTIONAL = ("crops",)
 """Tables that may be null."""
 
+_DETECTION: Forms = {"nms": NUMBER, "nms_again": FLAG, "max_per_image": NATURAL, "min_score": SCORE}
 _CONFIG: Mapping[str, Forms] = {
     "proposals": {"method": TEXT},
     "features": {"scales": COUNTS, "precision": TEXT, "flip": FLAG, "network": _NETWORK, "crops": _CROPS},
     "bbox": {"box_width": _one_of("half-open", "inclusive")},
+    "calibration": {
+        "at": TEXT,
+        "split": TEXT,
+        "folds": NATURAL,
+        "seed": NATURAL,
+        "scores": _one_of("margin", "probability"),
+        "settings": _DETECTION,
+    },
     "detections": {
         "split": TEXT,
         "bbox": TEXT,
         "recipe": TEXT,
         "svd": COUNTS,
-        "settings": {"nms": NUMBER, "nms_again": FLAG, "max_per_image": NATURAL, "min_score": SCORE},
+        "settings": _DETECTION,
     },
 }
-_SUMMARY: Mapping[str, Forms] = {"svm": _MODEL, "bbox": _MODEL}
+_CALIBRATED: Forms = {
+    "images": NATURAL,
+    "overall": _or_none(NUMBER),
+    "overall_counts": {"shown": NATURAL, "hits": NATURAL, "objects": NATURAL},
+}
+_SUMMARY: Mapping[str, Forms] = {"svm": _MODEL, "bbox": _MODEL, "calibration": _CALIBRATED}
 
 
 def fault(kind: str, config: Any, inputs: Any, source: Any, summary: Any) -> str:

@@ -179,6 +179,25 @@ def _detections(check: _Checker, found: Values) -> None:
     check.boxes("boxes", found["boxes"], found["sizes"][found["image"]])
 
 
+def _calibration(check: _Checker, found: Values) -> None:
+    check.distinct("classes", found["classes"])
+    for name in ("slopes", "intercepts", "knots", "scores"):
+        check.finite(name, found[name])
+    check.need("thresholds", ~np.isnan(found["thresholds"]), "has a value in row {i} that is no number")
+    check.need("slopes", found["slopes"] >= 0, "has a value in row {i} below zero, so that probabilities would fall")
+    check.need("objects", found["objects"] >= 0, "has a count in row {i} below zero")
+    check.index("label", found["label"], len(found["classes"]), "classes")
+    offsets, knots = found["offsets"], found["knots"]
+    if offsets[0] != 0 or offsets[-1] != len(knots):
+        check.refuse("offsets", f"do not cover the {len(knots)} knots")
+    check.need("offsets", np.diff(offsets) >= 0, "fall at class {i}")
+    check.need("knots", (knots[:, 1] >= 0) & (knots[:, 1] <= 1), "has a probability in row {i} outside 0 to 1")
+    within = np.ones(max(0, len(knots) - 1), np.bool_)
+    ends = offsets[1:-1]
+    within[ends[(ends > 0) & (ends < len(knots))] - 1] = False
+    check.need("knots", (np.diff(knots, axis=0) >= 0).all(axis=1) | ~within, "fall after row {i}")
+
+
 _CHECKS: dict[str, Callable[[_Checker, Values], None]] = {
     "proposals": _proposals,
     "features": _features,
@@ -186,4 +205,5 @@ _CHECKS: dict[str, Callable[[_Checker, Values], None]] = {
     "svm": _svm,
     "bbox": _bbox,
     "detections": _detections,
+    "calibration": _calibration,
 }

@@ -10,6 +10,7 @@ from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.evaluation.localisation import LocalisationErrors
+    from sppcli.evaluation.operating_point import AtThreshold, Figures
     from sppcli.stages.evaluate import CocoSummary, EvaluateSummary, IlsvrcSummary
     from sppcli.stages.recall import RecallSummary
 
@@ -51,11 +52,54 @@ def print_localisation(result: LocalisationErrors, split: str, as_json: bool) ->
     console.echo(f"IoU 0.5, {count_of(result.images, 'image')} of {split}{none}")
 
 
+def voc_json(summary: EvaluateSummary) -> dict[str, object]:
+    """AP, and of a calibrated detector what its thresholds give."""
+    result, at = summary.result, summary.at_threshold
+    found: dict[str, object] = {"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap}
+    if at is None:
+        return found
+    classes = {name: {"threshold": at.thresholds[name], **_figures(one)} for name, one in at.figures.items()}
+    errors = {"calibration_error": at.error, "calibration_error_shown": at.error_shown}
+    return {**found, "at_threshold": {"classes": classes, "all": _figures(at.all_figures), **errors}}
+
+
+def _figures(at: Figures) -> dict[str, object]:
+    return {"precision": at.precision, "recall": at.recall, "f1": at.f1, "shown": at.shown, "objects": at.objects}
+
+
 def print_voc(summary: EvaluateSummary) -> None:
-    result = summary.result
-    _table(summary)
+    result, at = summary.result, summary.at_threshold
+    if at is None:
+        _table(summary)
+    else:
+        _table_at_threshold(summary, at)
     rule = {"voc2007": " (11-point)", "voc2010": " (area)"}.get(result.protocol, "")
     console.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {count_of(summary.images, 'image')} of {summary.split}")
+    if at is not None:
+        console.echo(f"expected calibration error {_shown(at.error)}, of what is shown {_shown(at.error_shown)}")
+
+
+def _table_at_threshold(summary: EvaluateSummary, at: AtThreshold) -> None:
+    """AP beside what counts as an object: narrow enough for 80 columns with a class name of 15."""
+    result = summary.result
+    headers = ("class", "AP", "threshold", "precision", "recall", "F1", "shown", "objects")
+    rows = [
+        (
+            name,
+            _shown(ap),
+            _shown(at.thresholds[name]),
+            *_of(at.figures[name]),
+            at.figures[name].shown,
+            result.npos[name],
+        )
+        for name, ap in result.ap.items()
+    ]
+    every = at.all_figures
+    console.table(headers, rows, footer=("mAP, all", _shown(result.mAP), "", *_of(every), every.shown, every.objects))
+
+
+def _of(at: Figures) -> tuple[str, ...]:
+    return tuple(map(_shown, (at.precision, at.recall, at.f1)))
 
 
 def _table(summary: EvaluateSummary | IlsvrcSummary) -> None:
@@ -69,7 +113,7 @@ def _table(summary: EvaluateSummary | IlsvrcSummary) -> None:
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None or value == float("inf") else f"{value:.4f}"
 
 
 def print_recall(summary: RecallSummary, as_json: bool) -> None:

@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from PIL import Image
 
-from sppcli.detection.models import Model, ModelPaths, read_models, same_proposals
+from sppcli.artefacts.calibration import CalibrationFile
+from sppcli.detection.calibrated import calibration_folder, calibration_of_models
+from sppcli.detection.models import DetectPaths, Model, ModelPaths, model_inputs, read_models, same_proposals
 from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE, NetworkScorer
 from sppcli.detection.new_images import ImageReader
 from sppcli.detection.scoring import DetectSettings, UnionScorer
@@ -25,19 +27,31 @@ from sppcli.nets.detector import load_detector
 from sppcli.paper import DEFAULT
 from sppcli.proposals.propose import ProposeConfig, search
 from sppcli.runtime.progress import NoProgress, Progress
-from sppcli.structures import Boxes, ByteImage, FloatArray, ImageDetections
+from sppcli.structures import Boxes, ByteImage, Calibration, FloatArray, ImageDetections
 
 
-class DetectedObjects(NamedTuple):
-    """The objects found in an image, best first.
-
-    ``boxes`` (N, 4) float32, x0 y0 x1 y1, 0-based half-open, in pixels of the image; ``scores`` (N,) float32;
-    ``labels``: N class names.
-    """
-
+class _Objects(NamedTuple):
     boxes: Boxes
     scores: FloatArray
     labels: tuple[str, ...]
+
+
+class DetectedObjects(_Objects):
+    """The objects found in an image, best first: a tuple of boxes, scores and labels.
+
+    ``boxes`` (N, 4) float32, x0 y0 x1 y1, 0-based half-open, in pixels of the image; ``scores`` (N,) float32;
+    ``labels``: N class names; beside the tuple ``probabilities`` (N,) float32 that each is right, None of a detector
+    without calibration.
+    """
+
+    probabilities: FloatArray | None
+
+    def __new__(
+        cls, boxes: Boxes, scores: FloatArray, labels: tuple[str, ...], probabilities: FloatArray | None = None
+    ) -> Self:
+        made = super().__new__(cls, boxes, scores, labels)
+        made.probabilities = probabilities
+        return made
 
 
 class Detector:
@@ -56,6 +70,8 @@ class Detector:
         weights: str | None = None,
         device: str = "auto",
         svd: tuple[int, ...] = (),
+        calibration: Calibration | None = None,
+        thresholds: bool = True,
         progress: Progress | None = None,
     ) -> None:
         """Load what ``models`` were trained on; several detect together (see `scoring.UnionScorer`).
@@ -64,6 +80,7 @@ class Detector:
             weights: where the network is now, if not where the training found it.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             svd: ranks to truncate the fc layers to, if the training did not.
+            calibration: gives probabilities, and with ``thresholds`` decides what counts as an object.
             progress: is told of what is slow, and of what new images do without.
 
         Raises:
@@ -81,6 +98,7 @@ class Detector:
             for pair in models
         ]
         self._score = UnionScorer([reader.scorer() for reader in self._readers], settings)
+        self._calibration, self._thresholds = calibration, thresholds
 
     @classmethod
     def load(
@@ -94,15 +112,20 @@ class Detector:
         nms_again: bool = DEFAULT.nms_again,
         max_per_image: int = DEFAULT.max_per_image,
         svd: Sequence[int] = (),
+        calibration: str | os.PathLike[str] | Literal[False] | None = None,
     ) -> Detector:
         """The detector that `spp train-svm` (and `spp train-bbox`) left in a folder, or that of `spp train-detector`.
 
         Args:
             places: a folder with svm.h5 (and bbox.h5), or the file of the SVMs itself; of several networks one each.
-                Or one file of `spp train-detector`, which takes only device, min_score, nms and max_per_image.
+                Or one file of `spp train-detector`, which takes only device, min_score, nms, max_per_image and
+                calibration.
             bbox: the file of the box regressors, by default bbox.h5 beside the SVMs if it is there; False for none.
             weights, device, svd: see the class.
-            min_score: objects that score at or below it are left out; None: 0, and a probability of 0.5.
+            min_score: objects that score at or below it are left out; None: the thresholds of the calibration, without
+                one 0, and for a network a probability of 0.5.
+            calibration: the file of spp calibrate, by default calibration.h5 beside the SVMs or the network if it is
+                there; False for none.
             nms: None: the default of `spp detect`.
             nms, nms_again, max_per_image: see `scoring.DetectSettings`.
 
@@ -124,7 +147,9 @@ class Detector:
                 min_score=NEW_IMAGE_SCORE if min_score is None else min_score,
                 max_per_image=max_per_image,
             )
-            return NetworkDetector(Path(places[0]), chosen, device=device).prepare()
+            network = NetworkDetector(Path(places[0]), chosen, device=device)
+            known = _calibration({"network": network.fingerprint}, network.path.parent, calibration)
+            return network.calibrated(known, thresholds=min_score is None).prepare()
         if len(places) > 1 and (bbox or weights):
             raise UsageProblem("bbox and weights cannot stand for several networks; leave them out")
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
@@ -136,7 +161,19 @@ class Detector:
             max_per_image=max_per_image,
             min_score=0.0 if min_score is None else min_score,
         )
-        return cls(models, settings, weights=os.fspath(weights) if weights else None, device=device, svd=ranks)
+        folder = calibration_folder(DetectPaths(models=tuple(paths)))
+        found = _calibration(model_inputs(models), folder, calibration)
+        if found and min_score is None:
+            settings = replace(settings, min_score=found.min_score)
+        return cls(
+            models,
+            settings,
+            weights=os.fspath(weights) if weights else None,
+            device=device,
+            svd=ranks,
+            calibration=found.calibration if found else None,
+            thresholds=min_score is None,
+        )
 
     def detect(self, image: str | os.PathLike[str] | Image.Image | ByteImage) -> DetectedObjects:
         """Find objects in one image: region proposals, conv maps, scores, non-maximum suppression, corrected boxes.
@@ -154,16 +191,23 @@ class Detector:
         found = self.score(pixels, windows, name)
         order = np.argsort(-found.scores, kind="stable")
         labels = tuple(self.classes[label] for label in found.labels[order])
-        return DetectedObjects(found.boxes[order], found.scores[order], labels)
+        likely = None if found.probabilities is None else found.probabilities[order]
+        return DetectedObjects(found.boxes[order], found.scores[order], labels, likely)
 
     def score(self, image: ByteImage, windows: Boxes, name: str = "image") -> ImageDetections:
         """As `detect`, of region proposals ``windows`` (N, 4) that were found already; ``name`` appears in errors."""
         size = (image.shape[0], image.shape[1])
-        return self._score([reader.read(image, size, name) for reader in self._readers], windows)
+        return self._calibrated(self._score([reader.read(image, size, name) for reader in self._readers], windows))
+
+    def _calibrated(self, found: ImageDetections) -> ImageDetections:
+        return self._calibration.applied(found, self._thresholds) if self._calibration else found
 
 
 class NetworkDetector(Detector):
-    """As `Detector`, of the network in one file. ``fingerprint``: of what made it."""
+    """As `Detector`, of the network in one file.
+
+    ``fingerprint``: of what made it; ``trained_on``, ``validated_on``: the splits of its training.
+    """
 
     def __init__(
         self, path: Path, settings: DetectSettings, *, device: str = "auto", progress: Progress | None = None
@@ -176,9 +220,12 @@ class NetworkDetector(Detector):
         """
         model, made, training = load_detector(path)
         self.path, self.made, self.fingerprint = path, made, str(training["fingerprint"])
+        self.trained_on = str(training["config"]["split"])
+        self.validated_on: str | None = training["config"]["validation"]
         self.classes = model.architecture.classes
         self.corrects = True
         self.device = choose_device(device)
+        self._calibration, self._thresholds = None, False
         placed = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scorer = NetworkScorer(placed, int(made["scale"]), made["precision"] == "bf16", settings, self.device)
         self._progress = progress or _Warnings()
@@ -192,8 +239,17 @@ class NetworkDetector(Detector):
         self.proposing = proposing_of(self.made["proposals"], self.path, self._progress)
         return self
 
+    def calibrated(self, found: CalibrationFile | None, *, thresholds: bool) -> NetworkDetector:
+        """Take the probabilities of ``found``, and with ``thresholds`` what counts as an object."""
+        if found:
+            self._calibration, self._thresholds = found.calibration, thresholds
+            if thresholds:
+                settings = replace(self.scorer.settings, min_score=found.min_score)
+                self.scorer = replace(self.scorer, settings=settings)
+        return self
+
     def score(self, image: ByteImage, windows: Boxes, name: str = "image") -> ImageDetections:
-        return self.scorer.score(image, windows)
+        return self._calibrated(self.scorer.score(image, windows))
 
 
 class _Warnings(NoProgress):
@@ -201,6 +257,15 @@ class _Warnings(NoProgress):
 
     def warn(self, text: str) -> None:
         warnings.warn(text, stacklevel=2)
+
+
+def _calibration(
+    inputs: Mapping[str, str], folder: Path, given: str | os.PathLike[str] | Literal[False] | None
+) -> CalibrationFile | None:
+    """The calibration that `Detector.load` takes for the models with the fingerprints ``inputs``."""
+    if given is False:
+        return None
+    return calibration_of_models(inputs, folder, Path(given) if given else None, _Warnings())
 
 
 def _paths(place: Path, bbox: Path | None) -> ModelPaths:

@@ -111,7 +111,7 @@ def evaluate_voc(
     label_of = {name: number for number, name in enumerate(detections.classes)}
     here = np.flatnonzero(image >= 0)
     rows_of = grouped(detections.label[here], len(detections.classes))
-    truth = _by_class(annotations, classes)
+    truth = truth_by_class(annotations, classes)
 
     ap: dict[str, float | None] = {}
     max_recall: dict[str, float | None] = {}
@@ -271,7 +271,7 @@ def _envelope(tp: BoolArray, fp: BoolArray, npos: int) -> tuple[Float64, Float64
     return recall, np.maximum.accumulate(np.nan_to_num(precision)[::-1])[::-1]
 
 
-def _by_class(
+def truth_by_class(
     annotations: Mapping[str, Annotations], classes: Sequence[str]
 ) -> dict[str, tuple[Boxes, IntArray, BoolArray]]:
     """Class -> ground-truth boxes, the number of the image of each (in the order of ``annotations``), difficult."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from sppcli.artefacts.calibration import CalibrationFile
 from sppcli.artefacts.detections import DetectionsFile, read_detections, write_detections
 from sppcli.artefacts.models import check_trunk
 from sppcli.artefacts.output import Output
@@ -16,12 +17,12 @@ from sppcli.artefacts.overwriting import COCO, JSONL, claim
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.store import Header, digest_of, open_artefact
 from sppcli.datasets import ALL, Dataset, open_dataset
-from sppcli.detection.models import DetectPaths, Model, heads_over_maps, model_inputs, numbered, read_models
-from sppcli.detection.over_features import over_features
+from sppcli.detection.calibrated import calibration_folder, calibration_of_models
+from sppcli.detection.models import DetectPaths, Model, model_inputs, numbered, read_models
+from sppcli.detection.over_features import over_features, union_scorer
 from sppcli.detection.per_image import name_in, none_left
-from sppcli.detection.scoring import DetectSettings, Scorer, UnionScorer
+from sppcli.detection.scoring import DetectSettings
 from sppcli.detection.split import SplitData, open_images, open_splits
-from sppcli.detection.svd_cache import SvdCache
 from sppcli.errors import SppError, UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
@@ -127,7 +128,7 @@ def run(
                 f"split {config.split}: {count_of(len(first.missing), 'image has', 'images have')} no features, "
                 f"so nothing is detected there, the first: {first.missing[0]}"
             )
-        score = _union_scorer(models, splits, config, options)
+        score = union_scorer(models, splits, config.settings, options, config.svd)
         if sink:
             sink.begin(first.dataset, config.split, classes)
         found = []
@@ -153,9 +154,15 @@ def run_on_images(
     sink: Sink | None = None,
     results: ResultsFile | None = None,
     weights: str | None = None,
+    calibration: Path | Literal[False] | None = None,
+    thresholds: bool = True,
     options: RunOptions = USUAL,
 ) -> DetectSummary:
     """Propose, extract and score new images in one go, with the settings that the SVMs were trained with.
+
+    Args:
+        calibration: the file of `spp calibrate`; None: calibration.h5 beside the models if it is there; False: none.
+        thresholds: what the calibration says counts as an object, in place of ``config.settings.min_score``.
 
     Raises:
         MissingInput, BadInput: no models, no images, or none that can be read; with ``strict``, the first that cannot.
@@ -169,7 +176,7 @@ def run_on_images(
     images = open_dataset(sources)
     read = [paths.network] if paths.network else [path for item in paths.models for path in (item.svm, item.bbox)]
     _claim(output, results, images, [*read, *([Path(weights)] if weights else [])], options)
-    detector, inputs = _detector(paths, config, weights, options)
+    detector, inputs = _detector(paths, config, weights, calibration, thresholds, options)
     if sink:
         sink.begin(images, ALL, detector.classes)
     found: list[Found] = []
@@ -205,19 +212,62 @@ def run_on_images(
 
 
 def _detector(
-    paths: DetectPaths, config: DetectConfig, weights: str | None, options: RunOptions
+    paths: DetectPaths,
+    config: DetectConfig,
+    weights: str | None,
+    calibration: Path | Literal[False] | None,
+    thresholds: bool,
+    options: RunOptions,
 ) -> tuple[Detector, dict[str, str]]:
     """The detector of new images, and the fingerprints of what it was loaded from."""
     from sppcli.detection.detector import Detector, NetworkDetector
 
+    progress = options.progress
     if paths.network:
-        network = NetworkDetector(paths.network, config.settings, device=options.device, progress=options.progress)
-        return network.prepare(), {"network": network.fingerprint}
+        network = NetworkDetector(paths.network, config.settings, device=options.device, progress=progress)
+        inputs = {"network": network.fingerprint}
+        known = _calibration(paths, inputs, calibration, thresholds, config, options)
+        return network.calibrated(known, thresholds=thresholds).prepare(), inputs | _fingerprint(known)
     models = read_models(paths.models, config.bbox, config.svd)
+    inputs = model_inputs(models)
+    known = _calibration(paths, inputs, calibration, thresholds, config, options)
+    settings = replace(config.settings, min_score=known.min_score) if known and thresholds else config.settings
     detector = Detector(
-        models, config.settings, weights=weights, device=options.device, svd=config.svd, progress=options.progress
+        models,
+        settings,
+        weights=weights,
+        device=options.device,
+        svd=config.svd,
+        calibration=known.calibration if known else None,
+        thresholds=thresholds,
+        progress=progress,
     )
-    return detector, model_inputs(models)
+    return detector, inputs | _fingerprint(known)
+
+
+def _calibration(
+    paths: DetectPaths,
+    inputs: Mapping[str, str],
+    given: Path | Literal[False] | None,
+    thresholds: bool,
+    config: DetectConfig,
+    options: RunOptions,
+) -> CalibrationFile | None:
+    """The calibration of new images, and a line that says what counts as an object."""
+    folder = calibration_folder(paths)
+    known = None if given is False else calibration_of_models(inputs, folder, given or None, options.progress)
+    if known and thresholds:
+        options.progress.say(f"{known.path}: probabilities, and the threshold of each class for {known.aim}")
+    elif thresholds and given is None:
+        options.progress.say(
+            f"objects are what scores above {config.settings.min_score:g}; spp calibrate finds the best threshold of "
+            "each class, and probabilities"
+        )
+    return known
+
+
+def _fingerprint(known: CalibrationFile | None) -> dict[str, str]:
+    return {"calibration": known.header.fingerprint} if known else {}
 
 
 def _run_network(
@@ -315,26 +365,6 @@ def _count(output: Path, known: DetectionsFile | None) -> int:
         return len(known.detections.scores)
     with open_artefact(output, "detections") as old:
         return old.shape("scores")[0]
-
-
-def _union_scorer(
-    models: Sequence[Model], splits: Sequence[SplitData], config: DetectConfig, options: RunOptions
-) -> UnionScorer:
-    progress = options.progress
-    scorers = []
-    for pair, data in zip(models, splits, strict=True):
-        svm = pair.svm
-        if data.features.scales != tuple(svm.header.summary["scales"]):
-            progress.warn(f"{svm.path} was trained at other scales than {data.features.path} holds")
-        heads = heads_over_maps(pair, data.features, config.svd, SvdCache(svm.path, progress))
-        place = None
-        if any(heads):
-            # Brings torch, which pool5 does without.
-            from sppcli.features.conv_maps import choose_device, gpu
-
-            place = gpu(choose_device(options.device))
-        scorers.append(Scorer(svm, pair.bbox, data.features.scales, heads, place))
-    return UnionScorer(scorers, config.settings)
 
 
 def _claim(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,12 @@ from sppcli.datasets.reopen import reopen
 from sppcli.datasets.results.coco import read_coco_results
 from sppcli.datasets.results.localisation import read_localisation_results
 from sppcli.datasets.results.voc import read_results, result_classes
+from sppcli.detection.calibrated import calibration_of_detections
 from sppcli.errors import BadInput, MissingInput, UsageProblem
 from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
+from sppcli.evaluation.operating_point import AtThreshold, at_threshold, matched
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.evaluation.voc_ap import Evaluate, Points, VocResult
 from sppcli.runtime.counts import count_of
@@ -45,10 +47,13 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class EvaluateSummary:
+    """``at_threshold``: what counts as an object by the calibration of the detector, if it has one."""
+
     result: VocResult
     images: int
     split: str
     source: Path
+    at_threshold: AtThreshold | None = None
 
 
 @dataclass(frozen=True)
@@ -73,17 +78,28 @@ def run(
     config: EvaluateConfig,
     *,
     dataset: Path | None = None,
+    calibration: Path | None = None,
     options: RunOptions = USUAL,
 ) -> EvaluateSummary:
     """Score detections against the annotations of the data set it was made of.
 
+    AP is that of all detections. Precision, recall and F1 are of those above the thresholds of ``calibration``, by
+    default of the file that belongs to the detector (see `calibrated.calibration_of_detections`), if there is one.
+
     Raises:
         MissingInput: no detections, no data set, no such split, or an image that nothing was looked for in.
         BadInput: no annotations.
+        StaleArtefact: ``calibration`` was made for another detector.
     """
     progress = options.progress
     opened, wanted = _opened(stored, config.split, dataset, progress)
-    return _evaluate(stored.detections, opened, wanted, config, stored.path, progress)
+    known = calibration_of_detections(stored, calibration, progress)
+    summary = _evaluate(stored.detections, opened, wanted, config, stored.path, progress)
+    if known is None:
+        return summary
+    truth = {image_id: opened.annotations(image_id) for image_id in wanted}
+    found = matched(stored.detections, truth, tuple(summary.result.ap), config.iou)
+    return replace(summary, at_threshold=at_threshold(found, known.calibration))
 
 
 def run_coco(

@@ -24,7 +24,15 @@ from sppcli.runtime.tensor_files import read_metadata
 from sppcli.structures import Skipped
 
 # The files that stages make by default, in the order of the work.
-DEFAULT_FILES = ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5", "image-features.h5")
+DEFAULT_FILES = (
+    "proposals.h5",
+    "features.h5",
+    "svm.h5",
+    "bbox.h5",
+    "calibration.h5",
+    "detections.h5",
+    "image-features.h5",
+)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 Facts = dict[str, Any]
@@ -36,7 +44,7 @@ class Description:
 
     | field | meaning |
     |---|---|
-    | kind | proposals, features, image-features, svm, bbox, detections, network, or unfinished |
+    | kind | proposals, features, image-features, svm, bbox, detections, calibration, network, or unfinished |
     | bytes | size on disk |
     | made_by | command and version, as far as the file says |
     | fingerprint | of what decides the content; "" for networks |
@@ -188,6 +196,18 @@ def _detections(artefact: Artefact) -> Facts:
     return facts | ({"detections_per_image": _spread(per_image)} if len(per_image) else {})
 
 
+def _calibration(artefact: Artefact) -> Facts:
+    classes = artefact.strings("classes")
+    of = {name: artefact.array(name).tolist() for name in ("thresholds", "objects")}
+    return {
+        "classes": list(classes),
+        "methods": dict(zip(classes, artefact.strings("methods"), strict=True)),
+        "thresholds": dict(zip(classes, of["thresholds"], strict=True)),
+        "objects_held_out": dict(zip(classes, of["objects"], strict=True)),
+        "detections_held_out": artefact.shape("hits")[0],
+    }
+
+
 def _image_features(artefact: Artefact) -> Facts:
     splits = artefact.strings("split_names")
     return _images(artefact) | {
@@ -204,6 +224,7 @@ _FACTS: dict[str, Callable[[Artefact], Facts]] = {
     "svm": _svm,
     "bbox": _bbox,
     "detections": _detections,
+    "calibration": _calibration,
 }
 
 

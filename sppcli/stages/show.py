@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sppcli.artefacts.detections import read_detections
+from sppcli.artefacts.detections import DetectionsFile, read_detections
 from sppcli.artefacts.overwriting import PICTURE, claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.datasets import Dataset, open_dataset
 from sppcli.datasets.reopen import reopen
+from sppcli.detection.calibrated import calibration_of_detections
 from sppcli.detection.per_image import none_left
 from sppcli.errors import MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
@@ -24,7 +25,7 @@ from sppcli.runtime.counts import count_of
 from sppcli.runtime.files import inside
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
-from sppcli.structures import Annotations, ByteImage, Detections, Skipped
+from sppcli.structures import Annotations, BoolArray, ByteImage, Detections, Skipped
 
 DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "ground-truth")
 # More pictures than this on one sheet cannot be made out.
@@ -45,7 +46,7 @@ class ShowConfig:
     | images | ids of the images to draw, in this order |
     | count, seed | without ``images``: so many, spread evenly, or drawn at random with a seed |
     | split | only images of this split |
-    | min_score | detections that score less are left out |
+    | min_score | detections that score less are left out; None: those below the calibrated thresholds, without any 0 |
     | max_boxes | detections or proposals drawn on an image, best first |
     | dataset | where the images are, if not where the file says |
     """
@@ -55,7 +56,7 @@ class ShowConfig:
     count: int = 12
     seed: int | None = None
     split: str | None = None
-    min_score: float = 0.0
+    min_score: float | None = None
     max_boxes: int = 100
     dataset: Path | None = None
 
@@ -85,7 +86,10 @@ class ShowSummary:
 
 @dataclass(frozen=True)
 class _Source:
-    """What is shown, with its data set. ``ids``: its images, in the order that ``detections`` or ``proposals`` have."""
+    """What is shown, with its data set. ``ids``: its images, in the order that ``detections`` or ``proposals`` have.
+
+    ``shown``: which of the detections are drawn; ``shown_from``: that in words.
+    """
 
     name: str
     what: str
@@ -93,6 +97,8 @@ class _Source:
     ids: tuple[str, ...]
     detections: Detections | None = None
     proposals: Proposals | None = None
+    shown: BoolArray | None = None
+    shown_from: str = ""
 
     def truth(self, image_id: str) -> Annotations | None:
         """Ground truth; None where there is none, which is an error only if it is what is to be drawn."""
@@ -122,7 +128,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
         UsageProblem: what is asked for is not in the files, or is too much for one sheet.
     """
     progress = options.progress
-    source = _open(files, config)
+    source = _open(files, config, progress)
     pool = _pool(source, config)
     ids = _choose(source, config, pool)
     target, is_folder = _target(output or f"{source.what}.png", len(ids))
@@ -173,7 +179,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
     return ShowSummary(source.what, tuple(dict.fromkeys(written.values())), pictures, len(pool), tuple(skipped))
 
 
-def _open(files: Sequence[Path], config: ShowConfig) -> _Source:
+def _open(files: Sequence[Path], config: ShowConfig, progress: Progress) -> _Source:
     """Find what is to be shown among ``files`` and open it with its data set."""
     folders = [path for path in files if path.is_dir()]
     artefacts = [path for path in files if not path.is_dir()]
@@ -185,15 +191,29 @@ def _open(files: Sequence[Path], config: ShowConfig) -> _Source:
         return _annotated(_Source(str(given), GROUND_TRUTH, dataset, tuple(item.id for item in dataset.images)))
     path, kind, header = _pick(artefacts or _defaults(), config.what)
     proposals = read_proposals(path) if kind == PROPOSALS else None
-    detections = None if kind == PROPOSALS else read_detections(path).detections
+    stored = None if kind == PROPOSALS else read_detections(path)
+    detections = stored.detections if stored else None
+    which = _shown(stored, config, progress) if stored else (None, "")
     ids = proposals.images.ids if proposals else detections.image_ids if detections else ()
-    source = _Source(path.name, kind, _dataset(path, header, given), ids, detections, proposals)
+    source = _Source(path.name, kind, _dataset(path, header, given), ids, detections, proposals, *which)
     if ids and not set(ids) & {item.id for item in source.dataset.images}:
         raise MissingInput(
             f"{path}: none of its {len(ids)} images is in {source.dataset.root} (they are called {ids[0]} and so on); "
             "name the data set it was made from with --dataset"
         )
     return _annotated(replace(source, what=GROUND_TRUTH)) if config.what == GROUND_TRUTH else source
+
+
+def _shown(stored: DetectionsFile, config: ShowConfig, progress: Progress) -> tuple[BoolArray, str]:
+    """Which detections are drawn: those that count as objects by the detector's calibration, or by ``min_score``."""
+    found = stored.detections
+    if config.min_score is None:
+        known = calibration_of_detections(stored, progress=progress)
+        if known:
+            return known.calibration.shown(found.scores, found.label), f"above the thresholds of {known.path.name}"
+        progress.say("detections that score 0 or more are drawn; spp calibrate finds the best threshold of each class")
+    least = config.min_score or 0.0
+    return found.scores >= least, f"scores >= {least:g}"
 
 
 def _defaults() -> list[Path]:
@@ -284,8 +304,8 @@ def _overlay(
     source: _Source, config: ShowConfig, row: int, truth: Annotations | None, colours: dict[str, Colour]
 ) -> Overlay:
     if source.what == DETECTIONS and source.detections is not None:
-        here = source.detections.of_image(row)
-        return detection_overlay(here, truth, colours, config.min_score, config.max_boxes)
+        drawn = source.detections if source.shown is None else source.detections.only(source.shown)
+        return detection_overlay(drawn.of_image(row), truth, colours, -np.inf, config.max_boxes)
     if source.what == PROPOSALS and source.proposals is not None:
         first, end = source.proposals.offsets[row : row + 2]
         return proposal_overlay(
@@ -302,7 +322,10 @@ def _warn_if_bare(
         return
     scores = source.detections.scores
     highest = f"the highest in the file is {scores.max():.2f}" if len(scores) else "there are none in the file"
-    progress.warn(f"{source.name}: no detection on these images scores {config.min_score:g} or more; {highest}")
+    if source.shown_from.startswith("above"):
+        progress.warn(f"{source.name}: no detection on these images lies {source.shown_from}; {highest}")
+        return
+    progress.warn(f"{source.name}: no detection on these images scores {config.min_score or 0:g} or more; {highest}")
 
 
 def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
@@ -310,7 +333,7 @@ def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
     if config.split:
         parts[-1] += f" of {config.split}"
     if source.what == DETECTIONS:
-        parts.append(f"scores >= {config.min_score:g}")
+        parts.append(source.shown_from)
     if source.what == PROPOSALS:
         parts.append(f"the best {config.max_boxes} proposals of each")
     return ", ".join(parts)

@@ -17,6 +17,7 @@ from tests.stages.conftest import SCALES, Run, Work
 Command = tuple[str, ...]
 
 EXTRACT: Command = ("extract", "-q", "--weights", "net.safetensors", "--scales", SCALES, "--precision", "fp32")
+CALIBRATE: Command = ("calibrate", "--folds", "2", "-q")
 FEATURES: Command = ("features", "shapes", "--weights", "net.safetensors", "--side", "48", "-q")
 TRAIN: Command = ("train-net", "crops", "--net", "tiny", "--fc", "8", "--pyramid", "2,1", "--sizes", "24", "-q")
 TRAIN = (*TRAIN, "--epochs", "1", "--checkpoint", "0")
@@ -27,6 +28,7 @@ KINDS: dict[str, tuple[str, Command, Command]] = {
     "features": ("features.h5", ("train-bbox", "--force", "-q"), EXTRACT),
     "svm": ("svm.h5", ("detect", "--force", "-q"), ("train-svm", "-q")),
     "bbox": ("bbox.h5", ("detect", "--force", "-q"), ("train-bbox", "-q")),
+    "calibration": ("calibration.h5", ("evaluate", "-q", "--calibration", "calibration.h5"), CALIBRATE),
     "detections": ("detections.h5", ("evaluate", "-q"), ("detect", "-q")),
     "image-features": ("image-features.h5", ("probe", "-q"), FEATURES),
     "network": ("network.safetensors", ("classify", "crops/a/0.png", "--network", "network.safetensors"), TRAIN),
@@ -57,7 +59,7 @@ def whole(work: Work, run: Run) -> Path:
         for number in range(6):
             pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), np.uint8)
             Image.fromarray(pixels).save(work.folder / "crops" / name / f"{number}.png")
-    for command in (("detect", "-q"), FEATURES, (*TRAIN, "-o", "network.safetensors")):
+    for command in (("detect", "-q"), CALIBRATE, FEATURES, (*TRAIN, "-o", "network.safetensors")):
         code, _, err = run(*command)
         assert code == 0, err
     return work.folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Header
+from sppcli.cli.main import main
 from sppcli.runtime.checksums import CheckedFile, seal
 from tests.stages.conftest import Run, Work
 
@@ -23,6 +25,7 @@ READERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "svm": (("detect", "--force"), ("info", "svm.h5")),
     "bbox": (("detect", "--force"), ("info", "bbox.h5")),
     "detections": (("evaluate",), ("show", "detections.h5"), ("info", "detections.h5")),
+    "calibration": (("evaluate", "--calibration", "calibration.h5"), ("info", "calibration.h5")),
     "image-features": (("probe",), ("info", "image-features.h5")),
 }
 """The stages that read each kind, by its default name."""
@@ -76,6 +79,17 @@ def elsewhere(name: str) -> Change:
     return change
 
 
+def knots(*rows: list[float]) -> Change:
+    """Another map of the last class: pairs of score and probability."""
+
+    def change(file: h5py.File) -> None:
+        del file["knots"], file["offsets"]
+        file["knots"] = np.array(rows)
+        file["offsets"] = np.array([0, 0, 0, len(rows)])
+
+    return change
+
+
 CASES: dict[str, tuple[str, str, Change]] = {
     "offsets that fall": ("proposals", "offsets", put("offsets", 1, 10**6)),
     "offsets outside": ("proposals", "offsets", put("offsets", -1, 10**9)),
@@ -116,6 +130,15 @@ CASES: dict[str, tuple[str, str, Change]] = {
     "a NaN detection": ("detections", "scores", put("scores", 0, np.nan)),
     "a backward detection": ("detections", "boxes", put("boxes", 0, (9, 9, 2, 2))),
     "fewer labels": ("detections", "label", replaced("label", lambda values: values[:-1])),
+    "a threshold that is none": ("calibration", "thresholds", put("thresholds", 0, np.nan)),
+    "a falling sigmoid": ("calibration", "slopes", put("slopes", 0, -1.0)),
+    "an endless intercept": ("calibration", "intercepts", put("intercepts", 0, np.inf)),
+    "a label held out of no class": ("calibration", "label", put("label", 0, 9)),
+    "knots that are not there": ("calibration", "offsets", put("offsets", 3, 4)),
+    "a probability above 1": ("calibration", "knots", knots([0.0, 0.5], [1.0, 1.5])),
+    "a probability that falls": ("calibration", "knots", knots([0.0, 0.5], [1.0, 0.4])),
+    "knots out of order": ("calibration", "knots", knots([1.0, 0.5], [0.0, 0.5])),
+    "fewer than no objects": ("calibration", "objects", put("objects", 0, -1)),
     "a NaN vector": ("image-features", "vectors", put("vectors", (0, 0), np.nan)),
     "a label of 3": ("image-features", "labels", put("labels", (0, 0), 3)),
     "fewer vectors": ("image-features", "vectors", replaced("vectors", lambda values: values[:-1])),
@@ -134,9 +157,19 @@ CASES: dict[str, tuple[str, str, Change]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def calibration(trained: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("calibration") / "calibration.h5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained.folder)
+        assert main(["calibrate", "--folds", "2", "-q", "-o", str(path)]) == 0
+    return path
+
+
 @pytest.fixture
-def whole(work: Work, run: Run) -> Path:
+def whole(work: Work, run: Run, calibration: Path) -> Path:
     assert run("detect", "-q")[0] == 0
+    shutil.copy(calibration, "calibration.h5")
     assert run("features", "shapes", "--weights", "net.safetensors", "--side", "48", "-q")[0] == 0
     return work.folder
 

@@ -20,6 +20,7 @@ STAGES: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "extract": (("extract", "--weights", "net.safetensors", "--scales", SCALES), "-o", "new.h5", "proposals.h5"),
     "train-svm": (("train-svm",), "-o", "new.h5", "features.h5"),
     "train-bbox": (("train-bbox",), "-o", "new.h5", "proposals.h5"),
+    "calibrate": (("calibrate", "--folds", "2"), "-o", "new.h5", "svm.h5"),
     "detect": (("detect",), "-o", "new.h5", "svm.h5"),
     "detect --format coco": (("detect", "--format", "coco"), "-o", "new.json", "bbox.h5"),
     "detect --format jsonl": (("detect", "--format", "jsonl"), "-o", "new.jsonl", "features.h5"),

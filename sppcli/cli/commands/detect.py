@@ -82,9 +82,17 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     "--min-score",
     type=Number(0),
     metavar="SCORE",
-    show_default=f"{DEFAULT.min_score:g}, and 0 for IMAGEs",
+    show_default=f"{DEFAULT.min_score:g}; for IMAGEs the thresholds of --calibration, else 0",
     help="Leave out detections whose score is not above this number.",
 )
+@click.option(
+    "--calibration",
+    type=options.FilePath,
+    metavar="FILE",
+    show_default="calibration.h5 if it is there",
+    help="For IMAGEs, the probabilities and thresholds made by spp calibrate.",
+)
+@click.option("--no-calibration", is_flag=True, help="Give no probabilities, and show what scores above 0.")
 @options.recipe
 @of_recipe(
     "--nms",
@@ -117,6 +125,8 @@ def command(
     kind: str | None,
     output: Path | None,
     min_score: float | None,
+    calibration: Path | None,
+    no_calibration: bool,
     recipe: str,
     svd: tuple[int, ...] | None,
     weights: str | None,
@@ -143,7 +153,9 @@ def command(
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
-    _check(models, bbox, no_bbox, weights)
+    check_inputs(models, bbox, no_bbox, weights)
+    _check_calibration(calibration, no_calibration, bool(images))
+    by_threshold = min_score is None
     if network:
         given = _of_network(given, bool(images), min_score)
         min_score = given.pop("min_score")
@@ -154,7 +166,7 @@ def command(
         min_score = 0.0
     how = "file" if bbox else "none" if no_bbox else "auto"
     config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
-    paths = DetectPaths(proposals, _model_paths(features, svm, bbox, models), network)
+    paths = DetectPaths(proposals, model_paths(features, svm, bbox, models), network)
     target = output if kind == "h5" else None
     file = detect.ResultsFile(output, kind) if output and kind != "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
@@ -170,14 +182,23 @@ def command(
         )
         if images:
             summary = detect.run_on_images(
-                expand(images), paths, config, output=target, sink=sink, results=file, weights=weights, options=run
+                expand(images),
+                paths,
+                config,
+                output=target,
+                sink=sink,
+                results=file,
+                weights=weights,
+                calibration=False if no_calibration else calibration,
+                thresholds=by_threshold,
+                options=run,
             )
         else:
             summary = detect.run(paths, config, output=target, sink=sink, results=file, dataset=dataset, options=run)
     _say(summary, output, as_json)
 
 
-def _check(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: str | None) -> None:
+def check_inputs(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: str | None = None) -> None:
     """Refuse options that exclude each other."""
     if bbox and no_bbox:
         raise click.UsageError("--bbox and --no-bbox exclude each other.")
@@ -186,6 +207,13 @@ def _check(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: 
             raise click.UsageError(f"--model and --{name} exclude each other.")
     if weights and len(models) > 1:
         raise click.UsageError("--weights cannot stand for several networks; leave it out.")
+
+
+def _check_calibration(calibration: Path | None, no_calibration: bool, new_images: bool) -> None:
+    if calibration and no_calibration:
+        raise click.UsageError("--calibration and --no-calibration exclude each other.")
+    if calibration and not new_images:
+        raise click.UsageError("--calibration is for IMAGEs: the detections of a split are all kept, for spp evaluate.")
 
 
 def _of_network(given: dict[str, Any], new_images: bool, min_score: float | None) -> dict[str, Any]:
@@ -209,7 +237,8 @@ def _config(recipe: str, split: str, bbox: str, svd: tuple[int, ...], given: dic
     return DetectConfig(settings=settings, split=split, bbox=bbox, recipe=recipe, svd=svd)
 
 
-def _model_paths(features: Path, svm: Path, bbox: Path | None, folders: tuple[Path, ...]) -> tuple[ModelPaths, ...]:
+def model_paths(features: Path, svm: Path, bbox: Path | None, folders: tuple[Path, ...]) -> tuple[ModelPaths, ...]:
+    """The files of each network: those in ``folders``, or without any the ones named."""
     from sppcli.detection.models import ModelPaths
 
     chosen = tuple(ModelPaths.in_folder(folder) for folder in folders)

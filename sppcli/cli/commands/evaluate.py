@@ -71,6 +71,13 @@ def _protocols(function: F) -> F:
 @click.option(
     "--plot", type=options.FilePath, metavar="FILE.png", help="Draw the recall curves of --proposals into this picture."
 )
+@click.option(
+    "--calibration",
+    type=options.FilePath,
+    metavar="FILE",
+    show_default="calibration.h5 of the detector, if it is there",
+    help="Thresholds made by spp calibrate: precision, recall and F1 are those of the detections above them.",
+)
 @options.overwrite
 @options.split("test")
 @click.option(
@@ -99,6 +106,7 @@ def command(
     results: Path | None,
     proposals: tuple[Path, ...],
     plot: Path | None,
+    calibration: Path | None,
     overwrite: bool,
     split: str,
     iou: float,
@@ -114,6 +122,8 @@ def command(
     first N proposals of their image is at least 0.5 to 0.9, and average recall (AR), which is twice the area
     under recall from IoU 0.5 to 1.
     """
+    if calibration and (results or proposals or localization or protocol in ("coco", "ilsvrc")):
+        raise click.UsageError("--calibration goes with --detections and VOC's protocols only.")
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
     if proposals:
@@ -127,7 +137,7 @@ def command(
     elif protocol == "ilsvrc":
         _ilsvrc(detections, results, dataset, split, as_json)
     else:
-        _voc(protocol, detections, results, dataset, split, iou, points, as_json)
+        _voc(protocol, detections, results, dataset, calibration, split, iou, points, as_json)
 
 
 def _voc(
@@ -135,6 +145,7 @@ def _voc(
     detections: Path,
     results: Path | None,
     dataset: Path | None,
+    calibration: Path | None,
     split: str,
     iou: float,
     points: Points,
@@ -151,10 +162,9 @@ def _voc(
             summary = evaluate.run_on_results(dataset, results, config, options=run)
         else:
             stored = _stored(detections, split, dataset)
-            summary = evaluate.run(stored, config, dataset=dataset, options=run)
+            summary = evaluate.run(stored, config, dataset=dataset, calibration=calibration, options=run)
     if as_json:
-        result = summary.result
-        console.print_json({"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap})
+        console.print_json(scores.voc_json(summary))
     else:
         scores.print_voc(summary)
 

@@ -46,7 +46,13 @@ from sppcli.runtime.counts import count_of
     help="Choose the images at random with this seed, not evenly spread.",
 )
 @click.option("--split", metavar="NAME", show_default="all", help="Draw only images of this split.")
-@click.option("--min-score", type=Number(), default=0.0, help="Leave out detections that score less than this.")
+@click.option(
+    "--min-score",
+    type=Number(),
+    metavar="SCORE",
+    show_default="the thresholds of spp calibrate, if it has run, else 0",
+    help="Leave out detections that score less than this.",
+)
 @click.option(
     "--max-boxes",
     type=click.IntRange(min=1),
@@ -66,7 +72,7 @@ def command(
     count: int,
     seed: int | None,
     split: str | None,
-    min_score: float,
+    min_score: float | None,
     max_boxes: int,
     dataset: Path | None,
     overwrite: bool,

@@ -42,7 +42,8 @@ class ResultWriter(Protocol):
 
 class JsonLinesWriter:
     """One line with a JSON object for each detection, an image's best first: image, path, class, score, box (x0 y0 x1
-    y1, 0-based half-open pixels). Whatever ends a line for some reader is escaped.
+    y1, 0-based half-open pixels), of a calibrated detector also probability. Whatever ends a line for some reader is
+    escaped.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -53,12 +54,13 @@ class JsonLinesWriter:
         self._classes = classes
 
     def add(self, found: Found) -> None:
-        for label, score, box in _best_first(found):
+        for label, score, box, more in _best_first(found):
             line = {
                 "image": found.id,
                 "path": found.path,
                 "class": self._classes[label],
                 "score": round(score, 6),
+                **more,
                 "box": [round(value, 2) for value in box],
             }
             self._stream.write(json.dumps(line, ensure_ascii=False).translate(_LINE_ENDS) + "\n")
@@ -74,7 +76,8 @@ class CocoResultsWriter:
     Of a COCO data set both ids are those of the split's own file, so that COCO's tools and `read_coco_results` read the
     list against it. Of others, an image's id is its name here, as a number where it is one, and classes count
     from 1 in the order of the SVMs. ``file_name`` and ``category`` are added for readers; COCO's tools pass over
-    them. Numbers are written in full: read back, the boxes and scores are those that were found, bit for bit.
+    them, and over ``probability`` of a calibrated detector. Numbers are written in full: read back, the boxes and
+    scores are those that were found, bit for bit.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -94,7 +97,7 @@ class CocoResultsWriter:
             self._categories = {name: number for number, name in enumerate(classes, start=1)}
 
     def add(self, found: Found) -> None:
-        for label, score, (x0, y0, x1, y1) in _best_first(found):
+        for label, score, (x0, y0, x1, y1), more in _best_first(found):
             name = self._classes[label]
             self._records.append(
                 {
@@ -102,6 +105,7 @@ class CocoResultsWriter:
                     "category_id": self._categories[name],
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "score": score,
+                    **more,
                     "file_name": found.path,
                     "category": name,
                 }
@@ -156,11 +160,12 @@ def _ended(writer: ResultWriter) -> Iterator[ResultWriter]:
     writer.end()
 
 
-def _best_first(found: Found) -> Iterator[tuple[int, float, list[float]]]:
-    """Label, score and box of each detection of an image."""
+def _best_first(found: Found) -> Iterator[tuple[int, float, list[float], dict[str, float]]]:
+    """Label, score and box of each detection of an image, and its ``probability`` if it has one."""
     one = found.detections
     for i in np.argsort(-one.scores, kind="stable"):
-        yield int(one.labels[i]), float(one.scores[i]), [float(value) for value in one.boxes[i]]
+        likely = {} if one.probabilities is None else {"probability": round(float(one.probabilities[i]), 4)}
+        yield int(one.labels[i]), float(one.scores[i]), [float(value) for value in one.boxes[i]], likely
 
 
 def _coco_categories(dataset: CocoDataset, split: str, classes: tuple[str, ...]) -> dict[str, int]:

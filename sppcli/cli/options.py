@@ -249,7 +249,7 @@ _NETWORK = (
         "--backbone",
         metavar="NAME",
         show_default="the one that the weights file fits; alexnet for imagenet",
-        help=f"Backbone: {', '.join(BACKBONES)}.",
+        help=f"Backbone: {', '.join(BACKBONES)}, or timm/NAME, any convolutional network of timm.",
     ),
     click.option(
         "--weights",

@@ -126,7 +126,7 @@ def architecture(
     Raises:
         UsageProblem: an unknown name, or a baseline of a torchvision network.
     """
-    if name not in NAMES:
+    if name not in TABLE_1 and name not in SPECS:
         raise UsageProblem(f"unknown network {name!r}; choose one of {', '.join(NAMES)}")
     table = TABLE_1.get(name)
     if table is None and not pyramid:
@@ -140,7 +140,7 @@ def architecture(
         pyramid=tuple(pyramid),
         fc=tuple(widths if fc is None else fc),
         classes=tuple(classes),
-        normalisation=INPUTS[normalisation or (SPECS[name].normalisation if table is None else "imagenet")],
+        normalisation=INPUTS[normalisation or "imagenet"] if table or normalisation else SPECS[name].pixels,
         input_size=side or (table.side if table else 224),
         backbone="" if table else name,
         cut="" if table else cut or SPECS[name].cut,

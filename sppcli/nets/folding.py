@@ -35,7 +35,10 @@ def folded(trunk: fx.GraphModule) -> fx.GraphModule:
             assert isinstance(a, nn.Conv2d)
             assert isinstance(b, nn.BatchNorm2d)
             _replace(copied, first, fuse_conv_bn_eval(a, b))
-            _replace(copied, second, nn.Identity())
+            # timm's activation is a part of the normalisation.
+            activation = nn.Identity() if type(b) is nn.BatchNorm2d else b.act
+            assert isinstance(activation, nn.Module)
+            _replace(copied, second, activation)
     return copied.to(memory_format=torch.channels_last)
 
 
@@ -63,7 +66,8 @@ def _pairs_within(layer: nn.Module, name: str) -> list[tuple[str, str]]:
 
 def _fits(a: nn.Module, b: nn.Module) -> bool:
     if isinstance(b, nn.BatchNorm2d):
-        return type(a) is nn.Conv2d and b.track_running_stats and not b.training
+        known = type(b) is nn.BatchNorm2d or (type(b).__name__ == "BatchNormAct2d" and isinstance(b.drop, nn.Identity))
+        return known and type(a) is nn.Conv2d and b.track_running_stats and not b.training
     if isinstance(a, nn.ZeroPad2d) and type(b) is nn.Conv2d:
         left, right, top, bottom = a.padding
         return left == top and right == bottom and 0 <= left <= right and b.padding == (0, 0) and b.dilation == (1, 1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from sppcli.errors import BadInput, MissingInput
-from sppcli.nets.backbones import PackagedWeights
 from sppcli.runtime.inputs import read_regular
 
 INSTALLED_INSTEAD = (
@@ -15,6 +15,21 @@ INSTALLED_INSTEAD = (
     "--backbone efficientnet_lite0"
 )
 """What errors advise where weights cannot be downloaded."""
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """Weights that a package of the Python package index holds: ``file`` in the folder of its ``module``.
+
+    ``extra``: the extra of sppcli that installs the ``distribution``.
+    """
+
+    distribution: str
+    version: str
+    module: str
+    file: str
+    sha256: str
+    extra: str
 
 
 def find_packaged(backbone: str, package: PackagedWeights) -> Path:

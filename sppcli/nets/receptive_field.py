@@ -19,10 +19,14 @@ from torch import fx, nn
 from sppcli.errors import UsageProblem
 from sppcli.geometry.projection import CellGrid
 from sppcli.nets.lrn import AcrossChannels, WithinChannel
+from sppcli.nets.measured_field import measured_grid
 
 _POINTWISE_MODULES = (
     nn.ReLU,
     nn.ReLU6,
+    nn.SiLU,
+    nn.GELU,
+    nn.Sigmoid,
     nn.Hardswish,
     nn.Hardsigmoid,
     nn.BatchNorm2d,
@@ -33,12 +37,19 @@ _POINTWISE_MODULES = (
     # A neighbourhood centred on the unit: fields grow, centres stay.
     WithinChannel,
 )
-_POINTWISE_FUNCTIONS = {torch.relu, nn.functional.relu, nn.functional.dropout}
+_POINTWISE_FUNCTIONS = {torch.relu, torch.sigmoid, nn.functional.relu, nn.functional.dropout}
 _MEETING_FUNCTIONS = {operator.add, operator.iadd, operator.mul, torch.add, torch.cat}
+_POINTWISE_METHODS = {"sigmoid"}
+
+
+class UnknownGeometry(UsageProblem):
+    """Layers that do not say where their units look."""
 
 
 def grid_of(trunk: nn.Module, name: str) -> CellGrid:
     """Follow the input through ``trunk``, a sequence of layers or a traced graph; errors name ``name``.
+
+    Where that leads to an unknown layer of one of timm's networks, the grid is measured (`nets.measured_field`).
 
     Raises:
         UsageProblem: a layer's geometry is not known or differs between the axes, or branches do not agree.
@@ -46,25 +57,53 @@ def grid_of(trunk: nn.Module, name: str) -> CellGrid:
     if isinstance(trunk, nn.Sequential):
         return _through(trunk, CellGrid(1.0, 0.0), name, "trunk")
     assert isinstance(trunk, fx.GraphModule)
+    try:
+        return _through_graph(trunk, name)
+    except UnknownGeometry:
+        if not name.startswith("timm/"):
+            raise
+        return measured_grid(trunk, name)
+
+
+def _through_graph(trunk: fx.GraphModule, name: str) -> CellGrid:
     modules = dict(trunk.named_modules())
-    grids: dict[fx.Node, CellGrid] = {}
+    # None: a value of the whole map, as squeeze and excitation makes; it has no place.
+    grids: dict[fx.Node, CellGrid | None] = {}
     for node in trunk.graph.nodes:
         inputs = [grids[n] for n in node.all_input_nodes if n in grids]
+        placed = [grid for grid in inputs if grid is not None]
+        layer = modules[str(node.target)] if node.op == "call_module" else None
         if node.op == "placeholder":
             grids[node] = CellGrid(1.0, 0.0)
-        elif node.op == "call_module":
-            grids[node] = _through(modules[str(node.target)], inputs[0], name, str(node.target))
-        elif node.op == "call_function" and node.target in _POINTWISE_FUNCTIONS | _MEETING_FUNCTIONS:
-            if len(set(inputs)) != 1:
-                raise UsageProblem(
-                    f"{name}: branches meet at {node.name} with different strides or centres {inputs}; cut earlier"
-                )
-            grids[node] = inputs[0]
         elif node.op == "output":
-            return inputs[0]
-        else:
-            raise UsageProblem(f"{name}: the geometry of {node.name} ({node.target}) is not known; cut earlier")
-    raise UsageProblem(f"{name}: the trunk has no output")
+            if placed:
+                return placed[0]
+        elif (inputs and not placed) or _pools_all(node, layer):
+            grids[node] = None
+        elif layer is not None:
+            grids[node] = _through(layer, placed[0], name, str(node.target))
+        elif _keeps_places(node):
+            if len(set(placed)) != 1:
+                raise UnknownGeometry(
+                    f"{name}: branches meet at {node.name} with different strides or centres {placed}; cut earlier"
+                )
+            grids[node] = placed[0]
+        elif node.op != "get_attr":
+            raise UnknownGeometry(f"{name}: the geometry of {node.name} ({node.target}) is not known; cut earlier")
+    raise UnknownGeometry(f"{name}: the trunk's output is no map; cut earlier")
+
+
+def _keeps_places(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in _POINTWISE_METHODS
+    return node.op == "call_function" and node.target in _POINTWISE_FUNCTIONS | _MEETING_FUNCTIONS
+
+
+def _pools_all(node: fx.Node, layer: nn.Module | None) -> bool:
+    """Whether ``node`` is the mean of the whole map, one cell of it."""
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        return layer.output_size in (1, (1, 1))
+    return node.op == "call_method" and node.target == "mean" and node.args[1:2] == ((2, 3),)
 
 
 def _excites(layer: Any) -> bool:
@@ -81,7 +120,7 @@ def _through(layer: Any, grid: CellGrid, name: str, where: str) -> CellGrid:
         for inner, part in layer.named_children():
             grid = _through(part, grid, name, f"{where}.{inner}")
         return grid
-    if isinstance(layer, nn.ZeroPad2d):
+    if isinstance(layer, (nn.ZeroPad2d, nn.ConstantPad2d)):
         left, _, top, _ = layer.padding
         if left != top:
             raise UsageProblem(f"{name}: layer {where} is not the same along both axes; cut before it")
@@ -91,7 +130,7 @@ def _through(layer: Any, grid: CellGrid, name: str, where: str) -> CellGrid:
             _square(getattr(layer, key, 1), name, where) for key in ("kernel_size", "stride", "padding", "dilation")
         )
         return CellGrid(grid.stride * stride, grid.centre + grid.stride * (dilation * (kernel - 1) / 2 - padding))
-    raise UsageProblem(f"{name}: the geometry of layer {where} ({type(layer).__name__}) is not known; cut earlier")
+    raise UnknownGeometry(f"{name}: the geometry of layer {where} ({type(layer).__name__}) is not known; cut earlier")
 
 
 def _square(value: Any, name: str, where: str) -> int:

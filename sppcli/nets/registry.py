@@ -6,6 +6,8 @@ from sppcli.registry import Entry
 
 _TORCHVISION = "sppcli.nets.torchvision_backbones"
 
+TIMM = Entry("sppcli.nets.timm_backbones:spec_of", "a function of timm/NAME: any convolutional network of timm")
+
 BACKBONES: dict[str, Entry] = {
     "alexnet": Entry(f"{_TORCHVISION}:ALEXNET", "AlexNet, with fc6 and fc7", downloads=True),
     "vgg16": Entry(f"{_TORCHVISION}:VGG16", "VGG-16, with fc6 and fc7", downloads=True),

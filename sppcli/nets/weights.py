@@ -30,7 +30,7 @@ from sppcli.nets.backbones import (
 )
 from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.fitting import Fit, Wanted, fit
-from sppcli.nets.packages import INSTALLED_INSTEAD, find_packaged
+from sppcli.nets.packages import INSTALLED_INSTEAD
 from sppcli.nets.weight_files import WRITTEN_BY, read_weights, reason, save_tensors
 from sppcli.runtime import tensor_files
 
@@ -98,9 +98,9 @@ def fetch_imagenet(backbone: str) -> tuple[Path, int]:
         BadInput: the package holds another file than it should.
         UsageProblem: nobody offers ImageNet weights of this backbone.
     """
-    package = SPECS[backbone].package
-    if package is not None:
-        return find_packaged(backbone, package), 0
+    installed = SPECS[backbone].installed
+    if installed is not None:
+        return installed(), 0
     address = SPECS[backbone].url
     if address is None:
         raise UsageProblem(f"there are no ImageNet weights of {backbone} to download; give --weights FILE")

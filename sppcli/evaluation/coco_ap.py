@@ -27,6 +27,9 @@ Float64 = npt.NDArray[np.float64]
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve figures in its order; s, m, l: areas below 32^2, from there to 96^2, and above."""
+CLASS_STATS = STATS[:6]
+AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
+"""COCO's sizes of objects: from the first to the second area in square pixels."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,15 @@ class CocoTruth:
 @dataclass(frozen=True)
 class CocoResult:
     """``stats``: by `STATS`; ``ap``: AP of each class; None where there is no ground truth. ``npos``: objects of each
-    class that count; ``n_detections``: detections of each class in the images evaluated.
+    class that count; ``n_detections``: detections of each class in the images evaluated. ``of_class``: class -> the
+    figures `CLASS_STATS` of it.
     """
 
     stats: dict[str, float | None]
     ap: dict[str, float | None]
     npos: dict[str, int]
     n_detections: dict[str, int]
+    of_class: dict[str, dict[str, float | None]]
 
 
 def evaluate_coco(
@@ -88,9 +93,10 @@ def evaluate_coco(
     ]
     return CocoResult(
         {name: _known(value) for name, value in zip(STATS, stats, strict=True)},
-        {name: _known(per_class[i]) for i, name in enumerate(classes)},
+        {name: _known(per_class[i][0]) for i, name in enumerate(classes)},
         {name: counted.count(name) for name in classes},
         {name: sum(row["category_id"] == category[name] for row in rows) for name in classes},
+        {name: dict(zip(CLASS_STATS, map(_known, per_class[i]), strict=True)) for i, name in enumerate(classes)},
     )
 
 
@@ -147,8 +153,8 @@ def _ground_truth(
     }
 
 
-def _run(truth: dict[str, Any], rows: list[dict[str, Any]], images: list[int]) -> tuple[list[float], list[float]]:
-    """Return pycocotools' twelve figures, and the AP of each category; -1 where there is no object."""
+def _run(truth: dict[str, Any], rows: list[dict[str, Any]], images: list[int]) -> tuple[list[float], list[list[float]]]:
+    """Return pycocotools' twelve figures, and `CLASS_STATS` of each category; -1 where there is no object."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -170,10 +176,16 @@ def _run(truth: dict[str, Any], rows: list[dict[str, Any]], images: list[int]) -
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    # (IoU, recall, class, area, detections per image): all areas, 100 detections.
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    per_class = [float(one[one > -1].mean()) if (one > -1).any() else -1.0 for one in np.moveaxis(precision, 2, 0)]
+    # (IoU, recall, area) of a class, with 100 detections; the areas are all, small, medium, large.
+    per_class = [
+        [_mean(part) for part in (one[..., 0], one[0, :, 0], one[5, :, 0], *(one[..., i] for i in (1, 2, 3)))]
+        for one in np.moveaxis(evaluation.eval["precision"][..., -1], 2, 0)
+    ]
     return [float(value) for value in evaluation.stats], per_class
+
+
+def _mean(precision: Float64) -> float:
+    return float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
 
 
 def _known(value: float) -> float | None:

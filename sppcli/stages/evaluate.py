@@ -5,29 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from sppcli.artefacts.detections import DetectionsFile
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.coco import CocoDataset
-from sppcli.datasets.coco_write import bbox_of
 from sppcli.datasets.formats import require_annotations
 from sppcli.datasets.ilsvrc import IlsvrcDataset
-from sppcli.datasets.records import record_of
-from sppcli.datasets.reopen import reopen
 from sppcli.datasets.results.coco import read_coco_results
 from sppcli.datasets.results.localisation import read_localisation_results
 from sppcli.datasets.results.voc import read_results, result_classes
+from sppcli.detection.against import coco_truth, data_of
 from sppcli.detection.calibrated import calibration_of_detections
-from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.evaluation.coco_ap import CocoResult, CocoTruth, evaluate_coco
+from sppcli.errors import BadInput, UsageProblem
+from sppcli.evaluation.coco_ap import CocoResult, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
 from sppcli.evaluation.operating_point import AtThreshold, at_threshold, matched
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.evaluation.voc_ap import Evaluate, Points, VocResult
-from sppcli.runtime.counts import count_of
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, Detections, WrittenDetections
@@ -92,7 +87,7 @@ def run(
         StaleArtefact: ``calibration`` was made for another detector.
     """
     progress = options.progress
-    opened, wanted = _opened(stored, config.split, dataset, progress)
+    opened, wanted = data_of(stored, config.split, dataset, progress)
     known = calibration_of_detections(stored, calibration, progress)
     summary = _evaluate(stored.detections, opened, wanted, config, stored.path, progress)
     if known is None:
@@ -111,7 +106,7 @@ def run_coco(
         MissingInput, BadInput: as `run`.
     """
     progress = options.progress
-    opened, wanted = _opened(stored, split, dataset, progress)
+    opened, wanted = data_of(stored, split, dataset, progress)
     return _coco(stored.detections, opened, wanted, split, progress)
 
 
@@ -137,7 +132,7 @@ def _coco(
     split: str,
     progress: Progress,
 ) -> CocoSummary:
-    truth = {image_id: _coco_truth(opened, image_id) for image_id in wanted}
+    truth = {image_id: coco_truth(opened, image_id) for image_id in wanted}
     for warning in opened.remarks():
         progress.warn(warning)
     shown = {label for image in truth.values() for label in image.labels}
@@ -158,7 +153,7 @@ def run_ilsvrc(
         MissingInput, BadInput: as `run`.
     """
     progress = options.progress
-    opened, wanted = _opened(stored, split, dataset, progress)
+    opened, wanted = data_of(stored, split, dataset, progress)
     truth, shown = _truth(opened, wanted, split, progress)
     blacklist = opened.blacklist if isinstance(opened, IlsvrcDataset) else frozenset()
     found = stored.detections
@@ -198,39 +193,6 @@ def _truth(
             "choose another --split"
         )
     return truth, shown
-
-
-def _coco_truth(dataset: Dataset, image_id: str) -> CocoTruth:
-    """Boxes and areas as written: COCO's rules do not clip."""
-    record = record_of(dataset, image_id)
-    if record.objects is None:
-        raise BadInput(f"image {image_id!r} of {dataset.root} has no annotation; evaluate another --split")
-    return CocoTruth(
-        np.array([bbox_of(thing) for thing in record.objects], dtype=np.float64).reshape(-1, 4),
-        tuple(thing.label for thing in record.objects),
-        np.array([thing.own_area for thing in record.objects], dtype=np.float64),
-        np.array([thing.crowd for thing in record.objects], dtype=np.bool_),
-        np.array([thing.difficult for thing in record.objects], dtype=np.bool_),
-        record.number,
-    )
-
-
-def _opened(
-    stored: DetectionsFile, split: str, dataset: Path | None, progress: Progress
-) -> tuple[Dataset, tuple[str, ...]]:
-    """The data set that detections were made of, and the ids of its split; says which of these were not seen."""
-    opened = reopen(stored.path, stored.header.source, dataset, images_needed=False)
-    require_annotations(opened)
-    wanted = opened.labelled(opened.split(split))
-    unseen = sorted(set(wanted) - set(stored.detections.image_ids))
-    if len(unseen) == len(wanted):
-        raise MissingInput(f"{stored.path} covers no image of split {split}; run spp detect --split {split}")
-    if unseen:
-        progress.warn(
-            f"{stored.path} lacks {count_of(len(unseen), 'image')} of split {split}, whose objects count as missed, "
-            f"the first: {unseen[0]}"
-        )
-    return opened, wanted
 
 
 def run_on_results(

@@ -21,6 +21,7 @@ _ANNOTATIONS = (".xml", ".json", ".txt", ".csv", ".yaml", ".yml", ".names", ".da
 _LOOKED_AT = 1 << 20
 
 NETWORK, PICTURE, CURVES, COCO, JSONL = "network", "picture", "learning curves", "COCO's results", "JSON lines"
+PAGE = "a report"
 """Kinds of outputs besides those of `schema`."""
 
 
@@ -138,5 +139,6 @@ _SIGNS: dict[str, Callable[[bytes], bool]] = {
     PICTURE: lambda start: start.startswith(b"\x89PNG") and b"Software\0spp" in start,
     CURVES: lambda start: start.startswith((b"epoch,size,rate,loss", b"epoch\n")),
     COCO: _is_coco,
+    PAGE: lambda start: b'<meta name="generator" content="spp report' in start[:4096],
     JSONL: _is_jsonl,
 }

@@ -18,6 +18,7 @@ from sppcli.structures import IntArray
 Float64 = npt.NDArray[np.float64]
 
 _MOST_STEPS = 100
+_CLOSE_TO_ONE = (0.995, 0.998, 0.999)
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,18 @@ class Tally:
 def grid(scores: npt.NDArray[np.floating], *also: float) -> Float64:
     """Thresholds to step through, at most a hundred or so round numbers from below the lowest score to the highest.
 
-    Scores from 0 to 1 give hundredths. ``also``: thresholds that are to be among them.
+    Scores from 0 to 1 give hundredths, and finer steps just below 1, where the scores of networks crowd.
+    ``also``: thresholds that are to be among them.
     """
     low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
     if low >= 0 and high <= 1:
-        low, step = 0.0, 0.01
-    else:
-        wanted = max(high - low, 1e-6) / _MOST_STEPS
-        power = 10.0 ** np.floor(np.log10(wanted))
-        step = next(float(power * factor) for factor in (1, 2, 5, 10) if power * factor >= wanted * (1 - 1e-9))
+        return np.unique([*(np.arange(101) / 100), *_CLOSE_TO_ONE, *also])
+    wanted = max(high - low, 1e-6) / _MOST_STEPS
+    power = 10.0 ** np.floor(np.log10(wanted))
+    step = next(float(power * factor) for factor in (1, 2, 5, 10) if power * factor >= wanted * (1 - 1e-9))
     first, last = int(np.floor(low / step + 1e-9)), int(np.floor(high / step + 1e-9))
     digits = max(0, -int(np.floor(np.log10(step))))
-    return np.unique(np.round(np.append(np.arange(first, max(last, first + 1) + 1) * step, also), digits + 4))
+    return np.unique(np.append(np.round(np.arange(first, max(last, first + 1) + 1) * step, digits + 1), also))
 
 
 def steps_of(thresholds: Float64, scores: npt.NDArray[np.floating]) -> IntArray:

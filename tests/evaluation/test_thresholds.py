@@ -65,7 +65,7 @@ def test_an_object_is_confused_until_it_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "first", "last", "step"),
-    [(0.02, 0.99, 0, 0.99, 0.01), (-1.1, 3.4, -1.1, 3.4, 0.05), (-3, 2000, -50, 2000, 50), (5, 5, 5, 5, 0)],
+    [(-1.1, 3.4, -1.1, 3.4, 0.05), (-3, 2000, -50, 2000, 50), (5, 5, 5, 5, 0)],
 )
 def test_steps_are_round(low: float, high: float, first: float, last: float, step: float) -> None:
     thresholds = grid(np.array([low, high]))
@@ -75,8 +75,14 @@ def test_steps_are_round(low: float, high: float, first: float, last: float, ste
         assert np.diff(thresholds) == pytest.approx(np.full(len(thresholds) - 1, step))
         assert thresholds[-1] == pytest.approx(last)
     assert 2 <= len(thresholds) <= 102
-    assert 0.345678 in grid(np.array([0.1, 0.9]), 0.345678)
-    assert len(grid(np.zeros(0))) == 101
+    assert 7.345678 in grid(np.array([low, high]), 7.345678)
+
+
+def test_steps_of_probabilities() -> None:
+    for scores in (np.array([0.02, 0.7]), np.zeros(0), np.array([1.0])):
+        thresholds = grid(scores, 0.345678)
+        assert {0.0, 0.01, 0.345678, 0.5, 0.99, 0.999, 1.0} <= set(thresholds.tolist())
+        assert len(thresholds) == 105
 
 
 def test_a_score_is_kept_at_its_own_value_and_below() -> None:

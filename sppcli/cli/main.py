@@ -46,6 +46,7 @@ COMMANDS = {
     "import-caffe": "sppcli.cli.commands.import_caffe",
     "bench": "sppcli.cli.commands.bench",
     "demo": "sppcli.cli.commands.demo",
+    "config": "sppcli.cli.commands.config",
 }
 
 # First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
@@ -73,7 +74,10 @@ SUMMARIES = {
     "import-caffe": "Turn a Caffe network into a file for spp extract --weights.",
     "bench": "Measure how long each stage takes on this machine.",
     "demo": "Show every stage at work on data that it makes itself.",
+    "config": "Show the options set in this folder, and where each value comes from.",
 }
+
+_WITHOUT_SETTINGS = ("init", "completion")
 
 # What the machine refuses, and what the user can do about it.
 _REFUSALS = {
@@ -121,17 +125,42 @@ class LazyGroup(click.Group):
             near = get_close_matches(name, COMMANDS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
+        _take_settings(self, ctx, args)
         return super().resolve_command(ctx, args)
+
+
+def _take_settings(group: click.Group, ctx: click.Context, args: Sequence[str]) -> None:
+    """Let ``spp.toml`` set defaults; a broken one stops neither help nor `spp init`, which writes it anew."""
+    from sppcli.cli import config
+
+    if ctx.resilient_parsing or args[0] in _WITHOUT_SETTINGS or ctx.default_map is not None:
+        return
+    asks_help = not {"-h", "--help", "--help-all"}.isdisjoint(args)
+    try:
+        ctx.default_map = config.read_file(group)
+    except SppError:
+        if not asks_help:
+            raise
+    if not asks_help:
+        from sppcli.cli import console
+
+        for sentence in config.unknown_variables(group):
+            console.warn(sentence)
 
 
 @click.group(
     name="spp",
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+        "max_content_width": 100,
+        "auto_envvar_prefix": "SPP",
+    },
     epilog="Results are written to standard output, progress and messages to standard error. "
     "'spp COMMAND --help' describes each command.",
 )
-@click.version_option(__version__, prog_name="spp", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="spp", message="%(prog)s %(version)s", allow_from_autoenv=False)
 def spp() -> None:
     """SPP-net (spatial pyramid pooling, He et al. 2014): object detection from images to average precision.
 
@@ -224,9 +253,11 @@ def _exit_code(error: BaseException, command: str) -> int:
     if isinstance(error, click.exceptions.Exit):
         return _flushed(error.exit_code)
     if isinstance(error, click.UsageError):
+        from sppcli.cli.config import origin
+
         shown = io.StringIO()
         error.show(shown)
-        _say(shown.getvalue().rstrip())
+        _say(shown.getvalue().rstrip() + origin(error.ctx, getattr(error, "param", None)))
         return 2
     if isinstance(error, KeyboardInterrupt | click.Abort):
         _say(f"\n{command}: interrupted; nothing is left half-written, run it again to go on")

@@ -153,6 +153,7 @@ def command(
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
+    models, bbox, no_bbox, network = overruled(models, bbox, no_bbox, network)
     check_inputs(models, bbox, no_bbox, weights)
     _check_calibration(calibration, no_calibration, bool(images))
     by_threshold = min_score is None
@@ -198,6 +199,28 @@ def command(
     _say(summary, output, as_json)
 
 
+_OF_MODELS = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "recipe")
+"""Options that a network of spp train-detector has no use for."""
+
+
+def overruled(
+    models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, network: Path | None
+) -> tuple[tuple[Path, ...], Path | None, bool, Path | None]:
+    """The options that exclude others, without those that others given in a stronger place overrule."""
+    from sppcli.cli.config import beats
+
+    context = click.get_current_context()
+    if any(beats(context, name, "network") for name in _OF_MODELS):
+        network = None
+    if any(beats(context, name, "models") for name in ("features", "svm", "bbox")):
+        models = ()
+    if beats(context, "bbox", "no_bbox"):
+        no_bbox = False
+    if beats(context, "no_bbox", "bbox"):
+        bbox = None
+    return models, bbox, no_bbox, network
+
+
 def check_inputs(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, weights: str | None = None) -> None:
     """Refuse options that exclude each other."""
     if bbox and no_bbox:
@@ -220,10 +243,9 @@ def _of_network(given: dict[str, Any], new_images: bool, min_score: float | None
     """``given`` and the least score with a network's defaults; refuse options that are others' than its own."""
     from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE
 
-    ours = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "recipe")
     for parameter in click.get_current_context().command.params:
         source = click.get_current_context().get_parameter_source(parameter.name or "")
-        if parameter.name in ours and source is ParameterSource.COMMANDLINE:
+        if parameter.name in _OF_MODELS and source is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--network and {parameter.opts[0]} exclude each other.")
     usual = asdict(NETWORK_SETTINGS) | ({"min_score": NEW_IMAGE_SCORE} if new_images else {})
     return {name: usual[name] if value is None else value for name, value in {**given, "min_score": min_score}.items()}

@@ -195,6 +195,15 @@ def command(
 
 def _edge_model(edges: str | None, model: Path | None, used: bool) -> str:
     """Where edge-boxes takes its edges from: a file, or "" for gradients."""
+    from sppcli.cli.config import beats
+
+    context = click.get_current_context()
+    if not used:
+        edges = None if beats(context, "methods", "edges") else edges
+        model = None if beats(context, "methods", "edge_model") else model
+    elif edges == "gradient" and model:
+        edges = None if beats(context, "edge_model", "edges") else edges
+        model = None if beats(context, "edges", "edge_model") else model
     if not used and (edges or model):
         raise click.UsageError("--edges and --edge-model are options of --method edge-boxes.")
     if edges == "gradient" and model:

@@ -155,6 +155,11 @@ def progress(label: str) -> Iterator[Progress]:
     Args:
         label: names the work, as a rule the command: ``propose``.
     """
+    from sppcli.cli.chain import STEP
+
+    context = click.get_current_context(silent=True)
+    if context and STEP in context.meta:
+        label = f"{context.meta[STEP]} {label}"
     meter: _Plain
     if level() < 0:
         yield _Quiet()

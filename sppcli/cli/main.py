@@ -24,6 +24,8 @@ from sppcli.errors import SppError
 
 # Name -> module whose ``command`` it is, in the order of the work. Modules are imported when asked for.
 COMMANDS = {
+    "init": "sppcli.cli.commands.init",
+    "run": "sppcli.cli.commands.run",
     "check": "sppcli.cli.commands.check",
     "propose": "sppcli.cli.commands.propose",
     "extract": "sppcli.cli.commands.extract",
@@ -52,6 +54,8 @@ COMMANDS = {
 # First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
 # everything else. A test compares.
 SUMMARIES = {
+    "init": "Look at a data set and write spp.toml: how to make a detector from it.",
+    "run": "Make and evaluate the detector of spp.toml: every stage that is out of date.",
     "check": "Report what a data set holds and what is wrong with it.",
     "propose": "Find region proposals: boxes that may hold an object.",
     "extract": "Compute conv feature maps of whole images at each scale.",
@@ -197,9 +201,16 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BaseException as error:
         # Every way out is decided here and nowhere else, so nothing may pass by.
-        command = context[0].invoked_subcommand if context else None
+        command = _running(context[0]) if context else None
         return _exit_code(error, f"spp {command}" if command else "spp")
     return 0
+
+
+def _running(context: click.Context) -> str | None:
+    """The command that was run; of `spp run` the stage."""
+    from sppcli.cli.chain import STAGE
+
+    return context.meta.get(STAGE, context.invoked_subcommand)
 
 
 def _wait_briefly() -> None:

@@ -237,6 +237,14 @@ def _stored(detections: Path, split: str, dataset: Path | None) -> DetectionsFil
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
+    root = click.get_current_context().find_root()
+    if not detections.exists() and (root.default_map or {}).get("detect"):
+        # With the options that spp detect has in this folder.
+        command = root.command.get_command(root, "detect") if isinstance(root.command, click.Group) else None
+        assert command is not None
+        arguments = ["--split", split, "-o", str(detections), *(["--dataset", str(dataset)] if dataset else [])]
+        with command.make_context("detect", arguments, parent=root) as inner:
+            command.invoke(inner)
     with console.progress("detect") as progress:
         stored, made = detect.ensure(detections, split, dataset=dataset, options=RunOptions(progress=progress))
     if made:

@@ -1,0 +1,233 @@
+"""The stages of ``spp run``: what is to do, how long it will take, and doing it, in this process.
+
+Each stage is its own command with the options that `spp.toml` and the environment give it, so that ``spp extract``
+typed by hand does the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sppcli.runtime.rates import Forecast, Measured, PeakMemory, Rates
+
+if TYPE_CHECKING:
+    from sppcli.stages.plan import DataSize
+
+STEP = "sppcli.step"
+"""Key in click's context of what the progress bar of a stage is labelled with: ``2/5``."""
+STAGE = "sppcli.stage"
+"""Key of the stage being run, for errors."""
+OUTPUTS = {"detect": Path("detections.h5")}
+"""Of commands whose ``-o`` has no default."""
+_FILES = ("proposals", "features", "svm", "bbox", "network", "detections")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage: its options as click took them, the file it makes (None: it prints) and those it reads."""
+
+    name: str
+    values: Mapping[str, Any]
+    output: Path | None
+    inputs: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of a step beforehand. ``state``: to do, there or prints."""
+
+    step: Step
+    state: str
+    kind: str
+    units: float
+    forecast: Forecast
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that has been run: ``worked``: it made its output anew; ``bytes`` of the output."""
+
+    step: Step
+    seconds: float
+    worked: bool
+    bytes: int
+    forecast: float | None
+
+
+def steps(root: click.Context, stages: Sequence[str]) -> list[Step]:
+    """The stages with their options.
+
+    Raises:
+        click.UsageError: no such command, or options that it refuses.
+    """
+    group = root.command
+    assert isinstance(group, click.Group)
+    found = []
+    for name in stages:
+        command = group.get_command(root, name)
+        if command is None:
+            raise click.UsageError(f"No such command {name!r} in the stages to run.", root)
+        with command.make_context(name, [], parent=root) as inner:
+            values = dict(inner.params)
+        output = values.get("output") or OUTPUTS.get(name)
+        inputs = tuple(Path(values[key]) for key in _FILES if isinstance(values.get(key), Path))
+        found.append(Step(name, values, output, inputs))
+    return found
+
+
+def run_step(root: click.Context, step: Step, number: int, of: int, row: Row | None, rates: Rates) -> Done:
+    """Run one stage, printing what it prints, and keep what it took if it did the whole of its work."""
+    group = root.command
+    assert isinstance(group, click.Group)
+    command = group.get_command(root, step.name)
+    assert command is not None
+    root.meta[STEP], root.meta[STAGE] = f"{number}/{of}", step.name
+    before, resumed = _identity(step.output), _unfinished(step.output)
+    peak, begun = PeakMemory(), time.monotonic()
+    try:
+        with command.make_context(step.name, [], parent=root) as inner:
+            command.invoke(inner)
+    finally:
+        root.meta.pop(STEP, None)
+    root.meta.pop(STAGE, None)
+    seconds = time.monotonic() - begun
+    after = _identity(step.output)
+    worked = step.output is None or before != after
+    size = step.output.stat().st_size if step.output and step.output.is_file() else 0
+    forecast = row.forecast.seconds if row else None
+    if row and worked and not resumed and (before is None or step.name not in _REUSING):
+        kept = forecast if row.forecast.known else None
+        rates.add(Measured(rates.here, step.name, row.kind, row.units, seconds, peak.bytes(), size, kept))
+    return Done(step, seconds, worked, size, forecast)
+
+
+_REUSING = ("propose", "extract")
+"""Stages that take over what an earlier output has, so that their time says nothing if there was one."""
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """What changes when a file is replaced, and not when it only gets today's time."""
+    if path is None or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_size
+
+
+def _unfinished(path: Path | None) -> bool:
+    return path is not None and path.with_name(f"{path.name}.parts").exists()
+
+
+def plan(chain: Sequence[Step], size: DataSize, rates: Rates) -> list[Row]:
+    """What is to do. A file that is there stays if its options are as they were, which its stage finds out."""
+    rows: list[Row] = []
+    redone: set[Path] = set()
+    for step in chain:
+        stale = any(path in redone or not path.exists() for path in step.inputs if path not in _OPTIONAL)
+        if step.output is None:
+            state = "prints"
+        elif not step.output.exists() or stale or any(_newer(path, step.output) for path in step.inputs):
+            state = "to do"
+            redone.add(step.output)
+        else:
+            state = "there"
+        kind, units = _work(step, size)
+        rows.append(Row(step, state, kind, units, rates.forecast(step.name, kind, units) or _usual(step, units)))
+    return rows
+
+
+_OPTIONAL = (Path("bbox.h5"),)
+
+
+def _newer(path: Path, than: Path) -> bool:
+    return path.exists() and path.stat().st_mtime > than.stat().st_mtime
+
+
+def total(rows: Sequence[Row]) -> Forecast:
+    """Of the rows that are not there already: time and disk in sum, the largest memory."""
+    due = [row.forecast for row in rows if row.state != "there"]
+    return Forecast(
+        sum(item.seconds for item in due),
+        max((item.memory for item in due), default=0),
+        sum(item.disk for item in due),
+        all(item.known for item in due),
+    )
+
+
+def _work(step: Step, size: DataSize) -> tuple[str, float]:
+    """Kind of work, and units of it: megapixels where images are read, images x classes where models are trained."""
+    values = step.values
+    backbone = values.get("backbone") or Path(str(values.get("weights"))).stem
+    learning = size.of_split(str(values.get("split", "")))
+    ways: dict[str, Callable[[], tuple[str, float]]] = {
+        "propose": lambda: (
+            f"{'+'.join(values['methods']) or 'selective-search'}, {values['mode']}",
+            size.images * size.megapixels,
+        ),
+        "extract": lambda: (
+            f"{backbone}, {values['precision']}",
+            size.images * sum(map(size.megapixels_at, _scales(values))) * (1 + values["flip"]),
+        ),
+        "train-svm": lambda: (f"{values['pyramid']}, {values['layer']}", learning * size.classes),
+        "train-bbox": lambda: (f"{values['pyramid']}, {values['layer']}", learning * size.classes),
+        "train-detector": lambda: (
+            f"{backbone}, from {values['train_from']}",
+            learning * values["epochs"] * size.megapixels_at(values["scale"]),
+        ),
+        "detect": lambda: ("network" if values["network"] else "SVMs", learning),
+    }
+    return ways.get(step.name, lambda: ("", max(1, learning)))()
+
+
+def _scales(values: Mapping[str, Any]) -> tuple[int, ...]:
+    from sppcli.paper import RECIPES
+
+    return values["scales"] or RECIPES[values["recipe"]].scales
+
+
+# On two cores of a server: seconds and bytes of disk for each unit, and peak memory in MiB.
+_USUAL = {
+    "propose": (0.34, 100_000, 300),
+    "extract": (0.33, 1_900_000, 1_400),
+    "train-svm": (0.13, 350, 1_600),
+    "train-bbox": (0.08, 1_400, 2_100),
+    "train-detector": (0.6, 0, 2_000),
+    "detect": (0.3, 3_000, 1_000),
+}
+
+
+def _usual(step: Step, units: float) -> Forecast:
+    """What a machine of two cores takes, on as many as there are here: a first guess."""
+    from sppcli.runtime.cpus import cpu_threads
+
+    seconds, disk, memory = _USUAL.get(step.name, (0.02, 0, 500))
+    guess = Forecast(seconds * units * 2 / cpu_threads(), memory * 2**20, round(disk * units), False)
+    return replace(guess, seconds=guess.seconds + 5)
+
+
+def certainty(rates: Rates, known: bool) -> str:
+    """How far the forecast may be off, in words."""
+    error = rates.error()
+    if not known:
+        return "some stages have not been run on this machine yet; their forecasts may be off by a factor of three"
+    if error is None:
+        return "from earlier runs on this machine; no forecast has been compared with what it took yet"
+    share, count = error
+    runs = "1 earlier forecast was" if count == 1 else f"{count} earlier forecasts were"
+    return f"from earlier runs on this machine; {runs} off by {share:.0%} (median)"
+
+
+def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:
+    """What to try with what the stages have made."""
+    names = [step.name for step in chain]
+    if "detect" in names:
+        yield "spp show", "detections beside the ground truth -> detections.png"
+        yield "spp evaluate --coco", "the figures of COCO"
+    if any(name.startswith("train-") for name in names):
+        yield "spp detect photo.jpg", "objects in new images"
+    yield "spp config", "the options that made this; change them in spp.toml and run spp run again"

@@ -1,0 +1,165 @@
+"""``spp run``: the stages of spp.toml, one after the other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sppcli.cli import options
+from sppcli.cli.types import NameList
+
+if TYPE_CHECKING:
+    from sppcli.cli.chain import Done, Row, Step
+    from sppcli.runtime.rates import Rates
+    from sppcli.stages.plan import DataSize
+
+
+@click.command("run")
+@click.option(
+    "--stages",
+    type=NameList("propose,extract,train-svm,evaluate"),
+    metavar="NAMES",
+    show_default="those of spp.toml",
+    help="Stages to run, in this order.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be done, with a forecast of time, memory and disk, and do nothing.",
+)
+@options.as_json
+@options.verbosity
+@click.pass_context
+def command(context: click.Context, stages: tuple[str, ...] | None, dry_run: bool, as_json: bool) -> None:
+    """Make and evaluate the detector of spp.toml: every stage that is out of date.
+
+    Each stage is the command of its name with the options of spp.toml. What is up to date stays; after an interruption
+    the next run goes on. The forecast of --dry-run comes from what earlier runs of spp run took on this machine.
+    """
+    from sppcli.cli import chain, config, console
+    from sppcli.errors import MissingInput
+    from sppcli.runtime.rates import Rates
+
+    if as_json and not dry_run:
+        raise click.UsageError("--json prints the plan of --dry-run: give both.")
+    if stages is None:
+        raise MissingInput(f"no {config.FILE} here says which stages to run; 'spp init DATA' writes one")
+    root = context.find_root()
+    steps = chain.steps(root, stages)
+    rates = Rates()
+    size = _size(steps)
+    rows = chain.plan(steps, size, rates) if size else []
+    if dry_run:
+        _print_plan(rows, rates, as_json)
+        return
+    if rows:
+        whole = chain.total(rows)
+        console.say(f"run: {', '.join(stages)}; {_about(whole.seconds)} ({chain.certainty(rates, whole.known)})")
+    done = []
+    for number, step in enumerate(steps, 1):
+        sys.stdout.flush()
+        row = rows[number - 1] if rows else None
+        done.append(chain.run_step(root, step, number, len(steps), row, rates))
+    _print_done(done)
+
+
+def _size(steps: Sequence[Step]) -> DataSize | None:
+    """Of the data that the first stage reads; None if it reads none, and there is nothing to forecast from."""
+    from sppcli.stages import plan
+
+    sources = next((step.values["sources"] for step in steps if step.values.get("sources")), None)
+    return plan.look_at(Path(sources[0])) if sources else None
+
+
+def _print_plan(rows: Sequence[Row], rates: Rates, as_json: bool) -> None:
+    from sppcli.cli import chain, console
+    from sppcli.errors import MissingInput
+
+    if not rows:
+        raise MissingInput("no stage reads a data set, so there is nothing to forecast from; name propose in --stages")
+    whole = chain.total(rows)
+    if as_json:
+        stages = [
+            {
+                "stage": row.step.name,
+                "state": row.state,
+                "output": row.step.output,
+                "seconds": row.forecast.seconds,
+                "memory": row.forecast.memory,
+                "disk": row.forecast.disk,
+                "measured_here": row.forecast.known,
+            }
+            for row in rows
+        ]
+        error = rates.error()
+        console.print_json(
+            {
+                "stages": stages,
+                "seconds": whole.seconds,
+                "memory": whole.memory,
+                "disk": whole.disk,
+                "error": error[0] if error else None,
+                "forecasts_compared": error[1] if error else 0,
+            }
+        )
+        return
+    console.table(
+        ("stage", "state", "time", "memory", "disk", "file"),
+        [_plan_row(row) for row in rows],
+        footer=("in all", "", _about(whole.seconds), _size_text(whole.memory), _size_text(whole.disk), ""),
+    )
+    console.echo(chain.certainty(rates, whole.known))
+
+
+def _plan_row(row: Row) -> tuple[object, ...]:
+    due = row.state != "there"
+    return (
+        row.step.name,
+        row.state,
+        _about(row.forecast.seconds) if due else None,
+        _size_text(row.forecast.memory) if due else None,
+        _size_text(row.forecast.disk) if due and row.forecast.disk else None,
+        row.step.output,
+    )
+
+
+def _print_done(done: Sequence[Done]) -> None:
+    from sppcli.cli import chain, console
+    from sppcli.cli.meter import duration
+
+    rows = [
+        (
+            item.step.name,
+            duration(item.seconds) if item.worked else "up to date",
+            _about(item.forecast) if item.worked and item.forecast is not None else None,
+            item.step.output,
+            _size_text(item.bytes) if item.bytes else None,
+        )
+        for item in done
+    ]
+    console.echo()
+    console.table(
+        ("stage", "took", "forecast", "file", "size"),
+        rows,
+        footer=("in all", duration(sum(item.seconds for item in done)), "", "", ""),
+    )
+    if not any(item.step.name == "evaluate" for item in done):
+        console.say("run: not evaluated: spp.toml names no split that was held out, so nothing says how good it is")
+    commands = list(chain.next_commands([item.step for item in done]))
+    width = max(len(text) for text, _ in commands)
+    console.section("next", [f"{text:<{width}}  {what}" for text, what in commands], apart=True)
+
+
+def _about(seconds: float) -> str:
+    """A forecast is no more exact than this."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size_text(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -1,0 +1,61 @@
+"""Presets: which stages make a detector, and the options of each that are not their defaults. Data, not code.
+
+``spp init --preset NAME`` writes one into ``spp.toml``, where every value can be changed. docs/performance.md says what
+each reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """``text``: what it is, in a few words; ``stages``: commands in order; ``sections``: of spp.toml."""
+
+    name: str
+    text: str
+    stages: tuple[str, ...]
+    sections: Sections
+
+
+_SVM_STAGES = ("propose", "extract", "train-svm", "train-bbox", "detect", "evaluate")
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="fast",
+            text="linear SVMs and box regression on the maps of a network that stays as it is",
+            stages=_SVM_STAGES,
+            sections={
+                "extract": {"backbone": "squeezenet1_0", "scales": [480, 688]},
+                "train-svm": {"pyramid": [3, 2, 1]},
+                "train-bbox": {"pyramid": [3, 2, 1]},
+            },
+        ),
+        Preset(
+            name="accurate",
+            text="region proposals of two methods, and one network trained as a whole",
+            stages=("propose", "train-detector", "detect", "evaluate"),
+            sections={
+                "propose": {"method": ["selective-search", "edge-boxes"], "edges": "gradient"},
+                "train-detector": {"backbone": "squeezenet1_0"},
+                "detect": {"network": "detector.safetensors"},
+            },
+        ),
+        Preset(
+            name="paper",
+            text="SPP-net as in the paper: Selective Search, five scales, SVMs and box regression",
+            stages=_SVM_STAGES,
+            sections={"all": {"recipe": "paper"}, "extract": {"backbone": "alexnet"}},
+        ),
+    )
+}
+
+NETWORK_STAGES = ("extract", "train-detector")
+"""Stages that take ``--weights`` and ``--backbone`` of `spp init`."""

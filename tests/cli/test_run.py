@@ -1,0 +1,298 @@
+"""``spp init`` and ``spp run``: from a folder of images to an evaluated detector in two commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from sppcli.cli import proposal
+from sppcli.cli.commands import extract as extract_command
+from sppcli.cli.main import main
+from sppcli.cli.presets import PRESETS
+from sppcli.runtime.rates import Measured, PeakMemory, Rates
+from tests.conftest import Run, Voc, build_voc
+from tests.stages.conftest import write_network
+
+STAGES = ["propose", "extract", "train-svm", "train-bbox", "detect", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where ``spp init shapes`` and ``spp run`` have been run."""
+    folder = tmp_path_factory.mktemp("made")
+    build_voc(folder / "shapes", 16, per_image=4, seed=1)
+    write_network(folder / "net.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("SPP_EXTRACT_SCALES", "96,160")
+        patch.setenv("SPP_EXTRACT_PRECISION", "fp32")
+        assert main(["init", "shapes", "--preset", "fast", "--weights", "net.safetensors", "-q", "-j", "1"]) == 0
+        assert main(["run", "-q"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `made`, which is the current folder; its artefacts lead to the images of `made`."""
+    copy = tmp_path / "work"
+    shutil.copytree(made, copy)
+    text = (copy / "spp.toml").read_text().replace('folder = "shapes"', f'folder = "{made / "shapes"}"')
+    (copy / "spp.toml").write_text(text)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(copy / "cache"))
+    monkeypatch.setenv("SPP_EXTRACT_SCALES", "96,160")
+    monkeypatch.setenv("SPP_EXTRACT_PRECISION", "fp32")
+    return copy
+
+
+def states(out: str) -> dict[str, str]:
+    """Stage -> ``up to date``, or the time it took, in the last table of ``spp run``."""
+    lines = out[out.index("stage ") :].splitlines()[1:]
+    return {line.split()[0]: line for line in lines if line.split() and line.split()[0] in STAGES}
+
+
+def test_a_run_makes_every_file_and_evaluates(folder: Path) -> None:
+    for name in ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5"):
+        assert (folder / name).is_file()
+
+
+def test_a_second_run_does_nothing_but_evaluate(folder: Path, run: Run) -> None:
+    code, out, err = run("run")
+    assert code == 0, err
+    assert "mAP" in out
+    rows = states(out)
+    assert [name for name, line in rows.items() if "up to date" in line] == STAGES[:-1]
+    assert "next\n  spp show " in out
+    assert "2/6 extract" not in err  # nothing was done there
+
+
+def test_what_changed_is_done_again_and_nothing_else(folder: Path, run: Run) -> None:
+    text = (folder / "spp.toml").read_text().replace("[train-svm]", "[train-svm]\nc = 0.02")
+    (folder / "spp.toml").write_text(text)
+    code, out, err = run("run", "-v")
+    assert code == 0, err
+    assert [name for name, line in states(out).items() if "up to date" in line] == ["propose", "extract", "train-bbox"]
+    assert "3/6 train-svm: " in err
+
+
+def test_a_flag_names_other_stages(folder: Path, run: Run) -> None:
+    code, out, _ = run("run", "--stages", "detect,evaluate")
+    assert (code, list(states(out))) == (0, ["detect", "evaluate"])
+    assert run("run", "--stages", "detct")[0] == 2
+
+
+def test_dry_run_says_what_is_to_do_and_how_long(folder: Path, run: Run) -> None:
+    def plan() -> dict[str, dict[str, object]]:
+        code, out, err = run("run", "--dry-run", "--json")
+        assert code == 0, err
+        return {row["stage"]: row for row in json.loads(out)["stages"]}
+
+    there = plan()
+    assert {name: row["state"] for name, row in there.items()} == dict.fromkeys(STAGES, "there") | {
+        "evaluate": "prints"
+    }
+    assert all(row["measured_here"] for row in there.values())
+    (folder / "features.h5").unlink()
+    rows = plan()
+    assert [name for name, row in rows.items() if row["state"] == "to do"] == STAGES[1:5]
+    assert rows["extract"]["seconds"] > 0  # type: ignore[operator]
+    assert rows["extract"]["disk"] > 1000  # type: ignore[operator]
+    code, out, _ = run("run", "--dry-run")
+    assert code == 0
+    assert "in all" in out
+    assert "from earlier runs on this machine" in out
+    assert not (folder / "features.h5").exists()
+
+
+def test_forecasts_are_compared_with_what_it_took(folder: Path, run: Run) -> None:
+    (folder / "svm.h5").unlink()
+    assert run("run", "--stages", "propose,extract,train-svm")[0] == 0
+    code, out, _ = run("run", "--dry-run")
+    assert code == 0
+    assert "1 earlier forecast was off by " in out
+
+
+def test_first_forecasts_say_that_they_are_guesses(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    assert "may be off by a factor of three" in run("run", "--dry-run")[1]
+
+
+def test_the_exit_code_is_that_of_the_stage_that_failed(folder: Path, run: Run) -> None:
+    (folder / "net.safetensors").write_bytes(b"x")
+    (folder / "features.h5").unlink()
+    code, _, err = run("run")
+    assert code == 3
+    assert err.splitlines()[-1].startswith("spp extract: error: net.safetensors: ")
+
+
+def test_interrupted_in_a_stage(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extract_command.command, "callback", interrupt)
+    code, _, err = run("run")
+    assert code == 130
+    assert "spp extract: interrupted; nothing is left half-written, run it again to go on" in err
+
+
+def test_evaluate_alone_detects_with_the_options_of_the_file(folder: Path, run: Run) -> None:
+    (folder / "detections.h5").unlink()
+    (folder / "spp.toml").write_text((folder / "spp.toml").read_text() + "\n[detect]\nmax-per-image = 1\n")
+    assert run("evaluate")[0] == 0
+    described = json.loads(run("info", "detections.h5", "--json")[1])["files"][0]
+    assert described["config"]["settings"]["max_per_image"] == 1
+
+
+def test_without_a_file_or_a_data_set(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("run")
+    assert (code, "'spp init DATA' writes one" in err) == (3, True)
+    assert run("run", "--json")[0] == 2
+    code, _, err = run("run", "--dry-run", "--stages", "evaluate")
+    assert (code, "name propose in --stages" in err) == (3, True)
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def test_init_keeps_what_is_there(empty: Path, run: Run, voc: Voc) -> None:
+    (empty / "spp.toml").write_text("[extrct]\n")
+    code, _, err = run("init", str(voc.root), "-j", "1")
+    assert (code, "give --force to replace it" in err) == (3, True)
+    assert (empty / "spp.toml").read_text() == "[extrct]\n"
+    code, out, _ = run("init", str(voc.root), "-j", "1", "--force")
+    assert code == 0
+    assert "VOC, 8 images, 24 objects" in out
+    assert "fast: " in out
+    assert run("config")[0] == 0
+
+
+def test_init_without_annotations(empty: Path, run: Run, voc: Voc) -> None:
+    code, _, err = run("init", str(voc.root / "JPEGImages"), "-j", "1")
+    assert code == 3
+    assert "8 images and no annotated object" in err
+    assert not (empty / "spp.toml").exists()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_a_file_that_can_be_read(empty: Path, run: Run, voc: Voc, preset: str) -> None:
+    assert run("init", str(voc.root), "-j", "1", "--preset", preset)[0] == 0
+    code, out, _ = run("config", "--json")
+    assert code == 0
+    stages = next(row["value"] for row in json.loads(out)["settings"] if row["option"] == "stages")
+    assert stages.split(",") == list(PRESETS[preset].stages)
+    assert run("run", "--dry-run")[0] == 0
+
+
+def test_a_data_set_without_splits_is_divided_by_a_seed(empty: Path, run: Run, voc: Voc, tmp_path: Path) -> None:
+    assert run("convert", str(voc.root), str(tmp_path / "csv"), "--to", "csv", "-q")[0] == 0
+    for file in (tmp_path / "csv").glob("*.txt"):
+        file.unlink()
+    (tmp_path / "csv" / "annotations.csv").write_text(
+        "".join(
+            f"{line}\n"
+            for line in _without_split((tmp_path / "csv" / "annotations.csv").read_text(encoding="utf-8").splitlines())
+        )
+    )
+    code, out, err = run("init", str(tmp_path / "csv"), "-j", "1", "--split-seed", "5")
+    assert code == 0, err
+    assert "none; drawn with seed 5: train " in out
+    assert "split-seed = 5" in (empty / "spp.toml").read_text()
+
+
+def _without_split(lines: list[str]) -> list[str]:
+    names = lines[0].split(",")
+    if "split" not in names:
+        return lines
+    at = names.index("split")
+    return [",".join(cell for i, cell in enumerate(line.split(",")) if i != at) for line in lines]
+
+
+def test_val_is_held_out_where_there_is_no_test(empty: Path, run: Run, voc: Voc) -> None:
+    (voc.root / "ImageSets/Main/test.txt").unlink()
+    assert run("init", str(voc.root), "-j", "1", "--preset", "accurate")[0] == 0
+    found = {
+        (row["command"], row["option"]): row["value"] for row in json.loads(run("config", "--json")[1])["settings"]
+    }
+    assert found["train-detector", "split"] == "train"
+    assert found["evaluate", "split"] == found["detect", "split"] == "val"
+
+
+def test_nothing_held_out_is_said(empty: Path, run: Run, voc: Voc) -> None:
+    for name in ("test", "val", "trainval"):
+        (voc.root / f"ImageSets/Main/{name}.txt").unlink()
+    code, _, err = run("init", str(voc.root), "-j", "1")
+    assert (code, "the detector will not be evaluated" in err) == (0, True)
+    assert '"evaluate"' not in (empty / "spp.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("images", "cores", "memory", "preset"),
+    [(20, 8, 2**35, "fast"), (200, 2, 2**31, "fast"), (200, 2, 2**35, "accurate"), (20_000, 2, 2**35, "fast")],
+)
+def test_the_preset_follows_data_and_machine(
+    monkeypatch: pytest.MonkeyPatch, images: int, cores: int, memory: int, preset: str
+) -> None:
+    monkeypatch.setattr(proposal, "cpu_threads", lambda: cores)
+    monkeypatch.setattr(proposal, "available_memory", lambda: memory)
+    stats = SimpleNamespace(objects=9, images=images, splits={"trainval": images, "test": 10}, classes={})
+    summary = SimpleNamespace(stats=stats, source=Path("photos"), divided=False)
+    chosen = proposal.propose_settings(summary, None, None, None, 0)  # type: ignore[arg-type]
+    assert chosen.preset.name == preset
+
+
+@pytest.fixture
+def rates(tmp_path: Path) -> Callable[[], Rates]:
+    return lambda: Rates(tmp_path / "cache" / "rates.json", "this")
+
+
+def test_rates_are_kept_for_each_machine_and_kind(rates: Callable[[], Rates]) -> None:
+    one = rates()
+    assert one.forecast("extract", "a", 10) is None
+    one.add(Measured("this", "extract", "a", 100, 50.0, 2**30, 1000))
+    one.add(Measured("that", "extract", "a", 100, 1.0, 1, 1))
+    one.add(Measured("this", "extract", "b", 100, 5.0, 1, 1, forecast=10.0))
+    again = rates()
+    found = again.forecast("extract", "a", 200)
+    assert found is not None
+    assert (found.seconds, found.memory, found.disk) == (100.0, 2**30, 2000)
+    assert again.forecast("extract", "c", 100) is not None
+    assert again.error() == (1.0, 1)
+
+
+def test_a_damaged_file_of_rates_costs_forecasts_only(rates: Callable[[], Rates]) -> None:
+    one = rates()
+    one.path.parent.mkdir()
+    one.path.write_text('[{"machine": 1}]')
+    assert rates().forecast("extract", "a", 1) is None
+    one.path.unlink()
+    one.path.mkdir()
+    one.add(Measured("this", "extract", "a", 100, 50.0, 1, 1))  # cannot be written
+    assert rates().all == []
+
+
+def test_peak_memory_is_measured() -> None:
+    peak = PeakMemory()
+    block = bytearray(64 * 2**20)
+    assert peak.bytes() > len(block)
+
+
+def test_stages_of_a_run_are_commands() -> None:
+    from sppcli.cli.main import spp
+
+    context = click.Context(spp, info_name="spp")
+    for preset in PRESETS.values():
+        assert all(spp.get_command(context, name) for name in preset.stages)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from sppcli.cli.helpful import EVERYTHING
 from sppcli.cli.main import spp
 from sppcli.datasets.formats import FORMATS
 
@@ -23,13 +24,14 @@ _WIDTH = 100
 _HEAD = """\
 # Command reference
 
-The output of `spp --help` and of `spp COMMAND --help` for every command. Written by `python docs/make_reference.py`;
+The output of `spp --help` and of `spp COMMAND --help-all` for every command.
+Written by `python docs/make_reference.py`;
 do not edit it by hand.
 """
 
 
 def sections(command: click.Command, context: click.Context) -> list[str]:
-    """``--help`` of a command, as it looks on a terminal 100 columns wide, and of the commands in it."""
+    """``--help-all`` of a command, as it looks on a terminal 100 columns wide, and of the commands in it."""
     found = [f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -41,6 +43,7 @@ def sections(command: click.Command, context: click.Context) -> list[str]:
 
 def reference() -> str:
     root = click.Context(spp, info_name="spp", terminal_width=_WIDTH, **spp.context_settings)
+    root.meta[EVERYTHING] = True
     return "\n".join([_HEAD, *sections(spp, root)])
 
 

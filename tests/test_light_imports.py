@@ -53,6 +53,7 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     imported = done.stdout.rpartition("IMPORTED")[2].split()
     assert {name for name in imported if name.startswith("sppcli.")} == {
         "sppcli.cli",
+        "sppcli.cli.help_pages",
         "sppcli.cli.main",
         "sppcli.errors",
     }

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.errors import BadArtefact
+
+_ASKING: ContextVar[bool] = ContextVar("asking", default=False)
+
+
+class WouldWork(Exception):
+    """Inside `only_asking`: the stage has something to do."""
+
+
+@contextmanager
+def only_asking() -> Iterator[None]:
+    """Inside, a stage whose output is not current raises `WouldWork` where it would begin to work, and changes nothing.
+
+    For one thread: what a plan of several stages asks each of them.
+    """
+    token = _ASKING.set(True)
+    try:
+        yield
+    finally:
+        _ASKING.reset(token)
 
 
 @dataclass(frozen=True)
@@ -31,9 +52,16 @@ class Output:
         ``known``: what the file says of itself, if it has been read already.
         A current file that is older than one of ``made_from`` gets today's time: ``make`` looks at times only, and
         would ask for it again and again.
+
+        Raises:
+            WouldWork: it is not current, inside `only_asking`.
         """
         if force or not self.path.exists() or not (self._fits(known) if known else self._is_as_planned()):
+            if _ASKING.get():
+                raise WouldWork(str(self.path))
             return False
+        if _ASKING.get():
+            return True
         times = [item.stat().st_mtime for item in self.made_from if item.exists()]
         if times and self.path.stat().st_mtime < max(times):
             os.utime(self.path)

@@ -6,8 +6,10 @@ typed by hand does the same.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of a step beforehand. ``state``: to do, there or prints."""
+    """What is said of a step beforehand. ``state``: to do, prints, up to date, or there (its stage was not asked)."""
 
     step: Step
     state: str
@@ -74,11 +76,42 @@ def steps(root: click.Context, stages: Sequence[str]) -> list[Step]:
         if command is None:
             raise click.UsageError(f"No such command {name!r} in the stages to run.", root)
         with command.make_context(name, [], parent=root) as inner:
-            values = dict(inner.params)
-        output = values.get("output") or OUTPUTS.get(name)
-        inputs = tuple(Path(values[key]) for key in _FILES if isinstance(values.get(key), Path))
-        found.append(Step(name, values, output, inputs))
+            found.append(_step(name, inner.params))
     return found
+
+
+def _step(name: str, values: Mapping[str, Any]) -> Step:
+    output = values.get("output") or OUTPUTS.get(name)
+    return Step(name, dict(values), output, tuple(path for key in _FILES if isinstance(path := values.get(key), Path)))
+
+
+def foretell(context: click.Context, share: float = 1.0) -> None:
+    """Say how long the command of ``context`` would take, as far as its proposals say what it would work on.
+
+    ``share``: of its work that there is to do.
+    """
+    from sppcli.artefacts.proposals import read_proposals
+    from sppcli.cli import console
+    from sppcli.cli.meter import about, size_text
+    from sppcli.errors import SppError
+    from sppcli.stages.plan import look_at
+
+    step = _step(str(context.info_name), context.params)
+    if step.name not in _USUAL:
+        return
+    try:
+        sources = step.values.get("sources") or read_proposals(step.values["proposals"]).sources
+        size = look_at(Path(sources[0]))
+    except SppError:
+        return
+    rates = Rates()
+    kind, units = _work(step, size)
+    units *= share
+    found = rates.forecast(step.name, kind, units) or _usual(step, units)
+    disk = f", {size_text(found.disk)} of disk" if found.disk else ""
+    console.say(
+        f"about {about(found.seconds)}, {size_text(found.memory)} of memory{disk} ({certainty(rates, found.known)})"
+    )
 
 
 def run_step(root: click.Context, step: Step, number: int, of: int, row: Row | None, rates: Rates) -> Done:
@@ -123,22 +156,52 @@ def _unfinished(path: Path | None) -> bool:
     return path is not None and path.with_name(f"{path.name}.parts").exists()
 
 
-def plan(chain: Sequence[Step], size: DataSize, rates: Rates) -> list[Row]:
-    """What is to do. A file that is there stays if its options are as they were, which its stage finds out."""
+def plan(root: click.Context, chain: Sequence[Step], size: DataSize, rates: Rates, ask: bool = False) -> list[Row]:
+    """What is to do, as the times of the files say; with ``ask`` each stage whose output is there is asked too."""
     rows: list[Row] = []
     redone: set[Path] = set()
     for step in chain:
         stale = any(path in redone or not path.exists() for path in step.inputs if path not in _OPTIONAL)
+        stale = stale or any(path in redone for path in step.inputs)
         if step.output is None:
             state = "prints"
-        elif not step.output.exists() or stale or any(_newer(path, step.output) for path in step.inputs):
+        elif not step.output.exists() or stale or (_would_work(root, step) if ask else _is_older(step)):
             state = "to do"
             redone.add(step.output)
         else:
-            state = "there"
+            state = "up to date" if ask else "there"
         kind, units = _work(step, size)
         rows.append(Row(step, state, kind, units, rates.forecast(step.name, kind, units) or _usual(step, units)))
     return rows
+
+
+def _is_older(step: Step) -> bool:
+    return step.output is not None and any(_newer(path, step.output) for path in step.inputs)
+
+
+def _would_work(root: click.Context, step: Step) -> bool:
+    """Whether the stage says so, which prints nothing and changes nothing."""
+    from sppcli.artefacts.output import WouldWork, only_asking
+    from sppcli.cli.options import VERBOSITY
+
+    group = root.command
+    assert isinstance(group, click.Group)
+    command = group.get_command(root, step.name)
+    assert command is not None
+    before = root.meta.get(VERBOSITY)
+    root.meta[STAGE] = step.name
+    nowhere = io.StringIO()
+    try:
+        root.meta[VERBOSITY] = -1
+        quiet = (redirect_stdout(nowhere), redirect_stderr(nowhere))
+        with quiet[0], quiet[1], only_asking(), command.make_context(step.name, [], parent=root) as inner:
+            command.invoke(inner)
+    except WouldWork:
+        return True
+    finally:
+        root.meta.pop(VERBOSITY) if before is None else root.meta.update({VERBOSITY: before})
+    root.meta.pop(STAGE)
+    return False
 
 
 _OPTIONAL = (Path("bbox.h5"),)
@@ -150,7 +213,7 @@ def _newer(path: Path, than: Path) -> bool:
 
 def total(rows: Sequence[Row]) -> Forecast:
     """Of the rows that are not there already: time and disk in sum, the largest memory."""
-    due = [row.forecast for row in rows if row.state != "there"]
+    due = [row.forecast for row in rows if row.state in ("to do", "prints")]
     return Forecast(
         sum(item.seconds for item in due),
         max((item.memory for item in due), default=0),
@@ -214,7 +277,7 @@ def certainty(rates: Rates, known: bool) -> str:
     """How far the forecast may be off, in words."""
     error = rates.error()
     if not known:
-        return "some stages have not been run on this machine yet; their forecasts may be off by a factor of three"
+        return "not run on this machine by spp run yet; may be off by a factor of three"
     if error is None:
         return "from earlier runs on this machine; no forecast has been compared with what it took yet"
     share, count = error
@@ -230,4 +293,4 @@ def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:
         yield "spp evaluate --coco", "the figures of COCO"
     if any(name.startswith("train-") for name in names):
         yield "spp detect photo.jpg", "objects in new images"
-    yield "spp config", "the options that made this; change them in spp.toml and run spp run again"
+    yield "spp config", "the options of spp.toml that made this"

@@ -26,6 +26,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sppcli.cli.helpful import name_variables
 from sppcli.errors import BadInput
 
 FILE = Path("spp.toml")
@@ -204,22 +205,32 @@ def settings(group: click.Group, defaults: Mapping[str, Any]) -> Iterator[Settin
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, info_name=name, parent=context)
-        seen = set()
-        for parameter in command.params:
-            option = key_of(parameter)
-            if parameter.name in seen or parameter.name in _HELP:
-                continue
-            seen.add(parameter.name)
-            value, source = parameter.consume_value(inner, {})
-            in_file = parameter.name in (inner.default_map or {})
-            variable = variable_of(inner, parameter)
-            label = {ParameterSource.ENVIRONMENT: variable, ParameterSource.DEFAULT_MAP: str(FILE)}
-            beaten = (str(FILE),) if in_file and source is ParameterSource.ENVIRONMENT else ()
-            shown = None if type(value).__name__ == "Sentinel" else value
-            if shown is None and isinstance(parameter, click.Option) and isinstance(parameter.show_default, str):
-                shown = parameter.show_default
-            yield Setting(name, option, shown, label.get(source, "default"), beaten)
+        yield from _settings_of(command, name, context)
+
+
+def _settings_of(command: click.Command, name: str, parent: click.Context) -> Iterator[Setting]:
+    context = click.Context(command, info_name=name.split()[-1], parent=parent)
+    name_variables(command, str(context.auto_envvar_prefix))
+    found: dict[str, tuple[int, Setting]] = {}
+    for parameter in command.params:
+        if parameter.name in _HELP:
+            continue
+        value, source = parameter.consume_value(context, {})
+        in_file = parameter.name in (context.default_map or {})
+        label = {ParameterSource.ENVIRONMENT: variable_of(context, parameter), ParameterSource.DEFAULT_MAP: str(FILE)}
+        beaten = (str(FILE),) if in_file and source is ParameterSource.ENVIRONMENT else ()
+        shown = None if type(value).__name__ == "Sentinel" else value
+        if shown is None and isinstance(parameter, click.Option) and isinstance(parameter.show_default, str):
+            shown = parameter.show_default
+        # Flags that choose one value between them (--voc2007, --coco) are one setting: that of the strongest.
+        rank = _STRENGTH.index(source) if source in _STRENGTH else len(_STRENGTH)
+        setting = Setting(name, key_of(parameter), shown, label.get(source, "default"), beaten)
+        if rank < found.get(_name(parameter), (len(_STRENGTH) + 1, setting))[0]:
+            found[_name(parameter)] = (rank, setting)
+    yield from (setting for _, setting in found.values())
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from _settings_of(inner, f"{name} {inner.name}", context)
 
 
 def key_of(parameter: click.Parameter) -> str:
@@ -230,6 +241,8 @@ def key_of(parameter: click.Parameter) -> str:
 
 def variable_of(context: click.Context, parameter: click.Parameter) -> str:
     """The environment variable that ``parameter`` reads."""
+    if isinstance(parameter.envvar, str):
+        return parameter.envvar
     return f"{context.auto_envvar_prefix}_{_name(parameter).upper()}"
 
 
@@ -247,6 +260,7 @@ def unknown_variables(group: click.Group, environment: Mapping[str, str] = os.en
         if isinstance(command, click.Group):
             continue
         inner = click.Context(command, info_name=prefixes[prefix], parent=context)
+        name_variables(command, prefix.removesuffix("_"))
         known = {variable_of(inner, item) for item in command.params if isinstance(item, click.Option)}
         if variable not in known:
             yield f"{variable} is no option of spp {prefixes[prefix]}; {_nearest(variable, known)}"

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from sppcli.cli.meter import Meter, duration, rate
+from sppcli.cli.cells import all_numbers, broken, cell_text, plain, width_of
+from sppcli.cli.drawn import progress_display, table_for_terminal
+from sppcli.cli.meter import Meter, duration, rate, unit_of
 from sppcli.cli.options import VERBOSITY
 from sppcli.cli.printable import printable, printable_json
 
 if TYPE_CHECKING:
+    import rich.console
     import rich.progress
-    from rich.console import RenderableType
+    import rich.status
 
     from sppcli.runtime.progress import Progress
 
@@ -40,9 +43,55 @@ def level() -> int:
     return int(context.meta.get(VERBOSITY, 0)) if context else 0
 
 
+# The meters that rich shows now, the innermost last; all in one display. What is printed meanwhile goes through it,
+# since a line written past it would stand behind what is left of a bar.
+_open: list[_Live] = []
+
+
 def echo(text: object = "", err: bool = False) -> None:
     """A line on standard output or error. Whatever is printed comes through here, control characters as escapes."""
-    click.echo(printable(str(text)), err=err)
+    _line(printable(str(text)), err)
+
+
+def _line(text: str, err: bool, styled: str = "", hang: int = 0) -> None:
+    """A line of printable text, behind ``styled``, a label with colours; on a terminal broken between words, further
+    lines begin after ``hang`` blanks more."""
+    end_waiting()
+    if _is_terminal(sys.stderr if err else sys.stdout):
+        text = broken(text, shutil.get_terminal_size().columns, width_of(click.unstyle(styled)), hang)
+    if _open and (err or _is_terminal(sys.stdout)):
+        from rich.text import Text
+
+        _open[-1].bar.console.print(Text(click.unstyle(styled), "yellow") + Text(text), soft_wrap=True)
+    else:
+        click.echo(f"{styled}{text}", err=err, color=True if styled else None)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show ``text`` on a terminal until the first line or bar: programs are loaded, and that takes seconds."""
+    if level() < 0 or not _is_terminal(sys.stderr):
+        yield
+        return
+    from rich.console import Console
+
+    end_waiting()
+    shown = Console(stderr=True, highlight=False).status(printable(text), spinner="line")
+    _waiting.append(shown)
+    shown.start()
+    try:
+        yield
+    finally:
+        end_waiting()
+
+
+_waiting: list[rich.status.Status] = []
+
+
+def end_waiting() -> None:
+    """Take what `waiting` shows away, if it still stands there."""
+    while _waiting:
+        _waiting.pop().stop()
 
 
 def say(text: str) -> None:
@@ -61,7 +110,7 @@ def warn(text: str) -> None:
     """A warning on standard error, with ``-q`` too: it is about the result."""
     coloured = _is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
     label = click.style("warning:", fg="yellow", bold=True) if coloured else "warning:"
-    click.echo(f"{label} {printable(text)}", err=True, color=coloured)
+    _line(f" {printable(text)}", True, label) if coloured else _line(f"{label} {printable(text)}", True)
 
 
 def print_json(value: Any) -> None:
@@ -69,7 +118,8 @@ def print_json(value: Any) -> None:
 
     NaN and infinities, which JSON does not know, become null; paths become text.
     """
-    click.echo(printable_json(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
+    end_waiting()
+    click.echo(printable_json(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], footer: Sequence[object] | None = None) -> None:
@@ -80,17 +130,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], footer: Sequ
         rows: cells, shown by ``str`` (None as ``-``); as many in each row as there are headers.
         footer: a last row set apart, such as a mean.
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    last = [[_cell(value) for value in footer]] if footer is not None else []
-    right = [_all_numbers([row[i] for row in cells + last]) for i in range(len(headers))]
+    end_waiting()
+    cells = [[cell_text(value) for value in row] for row in rows]
+    last = [[cell_text(value) for value in footer]] if footer is not None else []
+    right = [all_numbers([row[i] for row in cells + last]) for i in range(len(headers))]
     if _is_terminal(sys.stdout):
-        _table_on_terminal(headers, cells, last, right)
+        from rich.console import Console
+
+        Console(highlight=False).print(table_for_terminal(headers, cells, last, right))
         return
     lines = [list(headers), *cells, *last]
-    widths = [max(_width(line[i]) for line in lines) for i in range(len(headers))]
+    widths = [max(width_of(line[i]) for line in lines) for i in range(len(headers))]
     for line in lines:
         padded = [
-            " " * (width - _width(text)) + text if to_right else text + " " * (width - _width(text))
+            " " * (width - width_of(text)) + text if to_right else text + " " * (width - width_of(text))
             for text, width, to_right in zip(line, widths, right, strict=True)
         ]
         echo("  ".join(padded).rstrip())
@@ -104,14 +157,16 @@ def sheet(title: str, rows: Sequence[tuple[str, str]], apart: bool = False) -> N
         rows: name and text; an empty name continues the row above.
         apart: set off by an empty line from what was printed before.
     """
-    width = max((_width(name) for name, _ in rows), default=0)
+    end_waiting()
+    width = max((width_of(name) for name, _ in rows), default=0)
     click.echo(("\n" if apart else "") + _heading(title))
     for name, text in rows:
-        echo(f"  {name}{' ' * (width - _width(name))}  {text}")
+        _line(printable(f"  {name}{' ' * (width - width_of(name))}  {text}"), False, hang=width + 2)
 
 
 def section(heading: str, lines: Sequence[str], apart: bool = False) -> None:
     """A heading with lines below it on standard output, as they are; ``apart`` as in `sheet`."""
+    end_waiting()
     click.echo(("\n" if apart else "") + _heading(heading))
     for line in lines:
         echo(f"  {line}".rstrip())
@@ -131,23 +186,6 @@ def has_blocks() -> bool:
     return True
 
 
-def _table_on_terminal(
-    headers: Sequence[str], cells: list[list[str]], footer: list[list[str]], right: list[bool]
-) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=bool(footer))
-    for i, header in enumerate(headers):
-        last = Text(footer[0][i]) if footer else ""
-        grid.add_column(Text(header), last, justify="right" if right[i] else "left", overflow="fold")
-    for row in cells:
-        grid.add_row(*(Text(text) for text in row))
-    Console(highlight=False).print(grid)
-
-
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
     """What a stage reports its progress to, shown on standard error.
@@ -157,6 +195,7 @@ def progress(label: str) -> Iterator[Progress]:
     """
     from sppcli.cli.chain import STEP
 
+    end_waiting()
     context = click.get_current_context(silent=True)
     if context and STEP in context.meta:
         label = f"{context.meta[STEP]} {label}"
@@ -240,7 +279,10 @@ class _Plain:
             return
         found = f", {meter.found} of them found already done" if meter.found else ""
         speed = f" ({rate(meter.mean_rate)} {self.unit}/s)" if meter.mean_rate and meter.seconds >= 1 else ""
-        echo(f"{self.label}: {meter.done} {self.unit} in {duration(meter.seconds)}{speed}{found}", err=True)
+        echo(
+            f"{self.label}: {meter.done} {unit_of(meter.done, self.unit)} in {duration(meter.seconds)}{speed}{found}",
+            err=True,
+        )
 
     def _draw(self) -> None:
         meter = self.meter
@@ -255,13 +297,15 @@ class _Plain:
 
     def _state(self, meter: Meter) -> str:
         if meter.total:
-            parts = [f"{meter.done}/{meter.total} {self.unit}, {100 * meter.done // meter.total}%"]
+            parts = [
+                f"{meter.done}/{meter.total} {unit_of(meter.total, self.unit)}, {100 * meter.done // meter.total}%"
+            ]
         else:
-            parts = [f"{meter.done} {self.unit}"]
+            parts = [f"{meter.done} {unit_of(meter.done, self.unit)}"]
         if meter.rate:
             parts.append(f"{rate(meter.rate)}/s")
         if meter.remaining is not None:
-            parts.append(f"{duration(meter.remaining)} left")
+            parts.append(f"{duration(meter.remaining)} left" if meter.remaining else "finishing")
         if self._note:
             parts.append(printable(self._note))
         return ", ".join(parts)
@@ -272,101 +316,65 @@ class _Live(_Plain):
 
     def __init__(self, label: str, bar: rich.progress.Progress) -> None:
         super().__init__(label)
-        self._bar = bar
-        self._task: rich.progress.TaskID | None = None
+        self.bar = bar
+        # From the first moment: until the stage says what there is to do, it reads its inputs.
+        self._task: rich.progress.TaskID | None = bar.add_task(label, total=None, meter=self)
 
     def start(self, total: int, unit: str, found: int = 0) -> None:
         super().start(total, unit, found)
-        self._task = self._bar.add_task(self.label, total=total or None)
+        self._task = self.bar.add_task(self.label, total=total or None, meter=self)
 
     def finish(self) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+        self.discard()
         super().finish()
+
+    def discard(self) -> None:
+        """Take the bar away, without a last line."""
+        if self._task is not None:
+            self.bar.remove_task(self._task)
+            self._task = None
+
+    def show(self, visible: bool) -> None:
+        """Show the bar, or hide it behind that of an inner meter."""
+        if self._task is not None:
+            self.bar.update(self._task, visible=visible)
 
     def _draw(self) -> None:
         if self._task is not None and self.meter is not None:
-            self._bar.update(self._task, completed=self.meter.done)
+            self.bar.update(self._task, completed=self.meter.done)
 
-    def state(self, task: rich.progress.Task) -> str:
+    def state(self) -> str:
         """The text beside the bar."""
-        return self._state(self.meter) if self.meter is not None else ""
+        if self.meter is None:
+            return printable(self._note) or "starting"
+        if not self.meter.done and not self._note and self.meter.total:
+            return f"{self._state(self.meter)}, starting"
+        return self._state(self.meter)
 
 
 @contextmanager
 def _live(label: str) -> Iterator[_Live]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task
-    from rich.text import Text
-
-    class Label(ProgressColumn):
-        def render(self, task: Task) -> RenderableType:
-            return Text(label)
-
-    class State(ProgressColumn):
-        def render(self, task: Task) -> RenderableType:
-            return Text(meter.state(task), overflow="ellipsis", no_wrap=True)
-
-    bar = Progress(
-        SpinnerColumn(),
-        Label(),
-        BarColumn(bar_width=24),
-        State(),
-        console=Console(stderr=True, highlight=False),
-        transient=True,
-        refresh_per_second=5,
-        # Both go to the same terminal; with results piped away, standard output is left alone.
-        redirect_stdout=_is_terminal(sys.stdout),
-    )
-    meter = _Live(label, bar)
+    """A meter in the display that is open, or in one of its own."""
+    if _open:
+        outer = _open[-1]
+        outer.show(False)
+        meter = _Live(label, outer.bar)
+        _open.append(meter)
+        try:
+            yield meter
+        finally:
+            _open.pop().discard()
+            outer.show(True)
+        return
+    bar = progress_display(redirect_stdout=_is_terminal(sys.stdout))
     with bar:
-        yield meter
+        meter = _Live(label, bar)
+        _open.append(meter)
+        try:
+            yield meter
+        finally:
+            _open.pop()
 
 
 def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None else printable(" ".join(str(value).split()))
-
-
-def _width(text: str) -> int:
-    """Columns that ``text`` takes in a fixed-width font."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def _all_numbers(column: list[str]) -> bool:
-    """Whether every cell but ``-`` and empty ones reads as a number, with a unit or % behind it or not."""
-    texts = [text for text in column if text not in ("-", "")]
-    return bool(texts) and all(_is_number(text) for text in texts)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.split(" ")[0].rstrip("%").replace(",", ""))
-    except ValueError:
-        return False
-    return len(text.split(" ")) <= 2
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with what JSON cannot say made sayable: NaN to null, tuples to lists, paths and others to text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if hasattr(value, "tolist"):  # numpy's numbers and arrays
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    return str(value)

@@ -49,6 +49,8 @@ COMMANDS = {
     "bench": "sppcli.cli.commands.bench",
     "demo": "sppcli.cli.commands.demo",
     "config": "sppcli.cli.commands.config",
+    "clean": "sppcli.cli.commands.clean",
+    "completion": "sppcli.cli.commands.completion",
 }
 
 # First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
@@ -79,6 +81,8 @@ SUMMARIES = {
     "bench": "Measure how long each stage takes on this machine.",
     "demo": "Show every stage at work on data that it makes itself.",
     "config": "Show the options set in this folder, and where each value comes from.",
+    "clean": "Free the disk of what can be made again: maps, parts, checkpoints.",
+    "completion": "Print a script that completes commands, options and files in a shell.",
 }
 
 _WITHOUT_SETTINGS = ("init", "completion")
@@ -114,10 +118,16 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        limit = formatter.width - 6 - max(map(len, COMMANDS))
-        rows = [(name, click.Command(name, help=SUMMARIES[name]).get_short_help_str(limit)) for name in COMMANDS]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        """Commands by what they are for, each with its whole summary."""
+        from sppcli.cli.help_pages import GROUPS
+
+        named = {name for names in GROUPS.values() for name in names}
+        width = max(map(len, COMMANDS))
+        for heading, names in {**GROUPS, "Others": tuple(name for name in COMMANDS if name not in named)}.items():
+            rows = [(f"{name:<{width}}", SUMMARIES[name]) for name in names if name in COMMANDS]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -126,8 +136,10 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(name, COMMANDS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
+            from sppcli.cli.help_pages import ALIASES
+
+            near = [ALIASES[name]] if name in ALIASES else get_close_matches(name, COMMANDS, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"The commands are {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
         _take_settings(self, ctx, args)
         return super().resolve_command(ctx, args)
@@ -162,13 +174,17 @@ def _take_settings(group: click.Group, ctx: click.Context, args: Sequence[str]) 
         "auto_envvar_prefix": "SPP",
     },
     epilog="Results are written to standard output, progress and messages to standard error. "
-    "'spp COMMAND --help' describes each command.",
+    "'spp COMMAND --help' describes each command, --help-all with all its options.",
 )
 @click.version_option(__version__, prog_name="spp", message="%(prog)s %(version)s", allow_from_autoenv=False)
 def spp() -> None:
     """SPP-net (spatial pyramid pooling, He et al. 2014): object detection from images to average precision.
 
-    Each stage is a command that writes a file and reads, by default, the file that the command before it wrote in the
+    \b
+      spp init photos/   looks at the data, writes spp.toml
+      spp run            makes a detector and evaluates it
+
+    Each stage is a command too. It writes a file, and reads the file that the command before it wrote in the
     current folder:
 
     \b
@@ -176,7 +192,6 @@ def spp() -> None:
       spp extract
       spp train-svm
       spp train-bbox
-      spp detect
       spp evaluate
 
     'spp demo' shows all of it at work on data that it makes itself.

@@ -75,3 +75,24 @@ def rate(value: float | None) -> str:
     if value is None:
         return "?"
     return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
+
+
+def unit_of(count: int, plural: str) -> str:
+    """The name of a unit after ``count``: ``image`` after 1, else ``images`` as given."""
+    if count != 1:
+        return plural
+    noun, blank, rest = plural.partition(" ")
+    one = noun.removesuffix("es") if noun.endswith(("sses", "ches", "xes")) else noun.removesuffix("s")
+    return f"{one}{blank}{rest}"
+
+
+def about(seconds: float) -> str:
+    """A forecast, no more exact than it is: ``40 s``, ``12 min``, ``2.5 h``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size_text(size: float) -> str:
+    """Bytes as ``12 kB``, ``340 MB``, ``2.9 GB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -179,6 +179,12 @@ network_weights = click.option(
     show_default="those of spp extract",
     help="Network whose fc6 and fc7 are used.",
 )
+whole_weights = click.option(
+    "--weights",
+    metavar="imagenet|FILE",
+    show_default="those of spp extract",
+    help="Weights of the whole network, backbone and fc layers, for new IMAGEs.",
+)
 dataset = click.option(
     "--dataset", type=FilePath, metavar="FOLDER", help="Folder of the data set, if it has moved since spp propose."
 )
@@ -215,7 +221,28 @@ def force(function: F) -> F:
     return _again(_wait(overwrite(function)))
 
 
-dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+dry_run = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be done, with a forecast of time, memory and disk, and do nothing.",
+)
+ASKING = "sppcli.dry-run"
+"""Key in click's context: say whether the stage would work, and do nothing."""
+
+
+def _ask(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[ASKING] = True
+
+
+asking = click.option(
+    "--dry-run",
+    is_flag=True,
+    expose_value=False,
+    callback=_ask,
+    help="Print what would be done, with a forecast of time, memory and disk, and do nothing.",
+)
+"""``--dry-run`` of stages that have only one thing to do or nothing; `cli.helpful` sees to it."""
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 strict = click.option(
     "--strict", is_flag=True, help="Stop at the first input that cannot be used, instead of skipping it."

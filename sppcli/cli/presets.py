@@ -30,17 +30,17 @@ PRESETS = {
     for preset in (
         Preset(
             name="fast",
-            text="linear SVMs and box regression on the maps of a network that stays as it is",
+            text="SVMs and box regression on the maps of a frozen network",
             stages=_SVM_STAGES,
             sections={
-                "extract": {"backbone": "squeezenet1_0", "scales": [480, 688]},
+                "extract": {"backbone": "efficientnet_lite0", "scales": [480, 688]},
                 "train-svm": {"pyramid": [3, 2, 1]},
                 "train-bbox": {"pyramid": [3, 2, 1]},
             },
         ),
         Preset(
             name="accurate",
-            text="region proposals of two methods, and one network trained as a whole",
+            text="proposals of two methods, one network trained as a whole",
             stages=("propose", "train-detector", "detect", "evaluate"),
             sections={
                 "propose": {"method": ["selective-search", "edge-boxes"], "edges": "gradient"},
@@ -50,7 +50,7 @@ PRESETS = {
         ),
         Preset(
             name="paper",
-            text="SPP-net as in the paper: Selective Search, five scales, SVMs and box regression",
+            text="SPP-net as in the paper, five scales, SVMs, box regression",
             stages=_SVM_STAGES,
             sections={"all": {"recipe": "paper"}, "extract": {"backbone": "alexnet"}},
         ),

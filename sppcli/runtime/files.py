@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -122,14 +123,25 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
         raise
 
 
+def temporary_owner(path: Path) -> int | None:
+    """The process of this computer that has left ``path``, a temporary file, behind; None for any other file, and while
+    that process runs."""
+    found = re.fullmatch(rf"\..+\.{re.escape(_host())}\.([0-9]+)\.tmp", path.name)
+    return int(found[1]) if found and not _alive(int(found[1])) else None
+
+
+def _host() -> str:
+    """This computer's name, as it stands in names of temporary files."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in socket.gethostname())
+
+
 def temporary_name(path: Path) -> Path:
     """Return a hidden name beside ``path`` for the file or folder that will become it.
 
     What ended processes of this computer have left behind under such names is removed; what other computers write here,
     on a shared disk, is left alone.
     """
-    host = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in socket.gethostname())
-    stem = f".{path.name}.{host}."
+    stem = f".{path.name}.{_host()}."
     for leftover in path.parent.iterdir():
         writer = leftover.name.removeprefix(stem).removesuffix(".tmp")
         if leftover.name == f"{stem}{writer}.tmp" and writer.isdigit() and not _alive(int(writer)):

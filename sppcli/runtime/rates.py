@@ -17,6 +17,10 @@ from statistics import median
 
 from sppcli.runtime.cpus import cpu_threads
 
+REACH = 20
+"""A run foretells one of up to so many times as much work; from a smaller one nothing can be said."""
+START = 3.0
+"""Seconds of a stage that do not depend on the amount of work: imports, compiling."""
 KEPT = 400
 """Measurements in the file; the oldest go first."""
 
@@ -70,18 +74,20 @@ class Rates:
         return [item for item in self.all if item.machine == self.here and item.stage == stage]
 
     def forecast(self, stage: str, kind: str, units: float) -> Forecast | None:
-        """From up to five runs of this machine: of the same kind of work, or else of the same stage; None without."""
-        runs = self.measured(stage)
-        runs = [item for item in runs if item.kind == kind] or runs
-        runs = [item for item in runs if item.units > 0][-5:]
+        """From up to five runs of this machine, of the same kind of work or else of the same stage, that were at least
+        a `REACH`-th as large; None without any."""
+        runs = [item for item in self.measured(stage) if item.units * REACH >= units and item.units > 0]
+        runs = ([item for item in runs if item.kind == kind] or runs)[-5:]
         if not runs:
             return None
-        # Of the nearest amount: what is spent whatever the amount (imports, compiling) is right there.
-        nearest = min(runs, key=lambda item: abs(item.units - units))
-        near = [item for item in runs if item.units == nearest.units]
-        share = units / nearest.units
+        # The nearest amounts: what is spent whatever the amount is most nearly right there.
+        nearest = min(runs, key=lambda item: abs(item.units - units)).units
+        near = [item for item in runs if item.units == nearest]
+        seconds = median(item.seconds for item in near)
+        start = min(START, seconds / 2)
+        share = units / nearest
         return Forecast(
-            median(item.seconds for item in near) * share,
+            start + (seconds - start) * share,
             max(item.memory for item in near),
             round(median(item.disk for item in near) * share),
             True,

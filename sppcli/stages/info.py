@@ -355,9 +355,27 @@ def _flat(values: Facts) -> list[str]:
     for name, value in values.items():
         if isinstance(value, Mapping) and any(isinstance(item, Mapping | list | tuple) for item in value.values()):
             found += [f"{_words(name)} / {line}" for line in _flat(dict(value))]
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
+            found += [f"{_words(name)}:", *(f"  {line}" for line in _as_table(value))]
         else:
             found.append(f"{_words(name)}: {_text(value)}")
     return found
+
+
+def _as_table(records: Sequence[Facts]) -> list[str]:
+    """A row for each record below the names of their fields, ``name`` first; numbers are right-aligned."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    names.sort(key=lambda name: name != "name")
+    rows = [[_words(name) for name in names], *([_text(record.get(name)) for name in names] for record in records)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(names))]
+    numbers = [all(isinstance(record.get(name), int | float) for record in records) for name in names]
+    return [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, numbers, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _source_lines(source: Facts) -> list[str]:

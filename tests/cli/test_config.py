@@ -158,6 +158,21 @@ def test_every_option_of_every_command_can_stand_in_the_file() -> None:
         assert set(keys.values()) == {item for item in parameters if item.name not in ("help", "help_all")}
 
 
+def test_variables_are_named_after_flags(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the parameters behind them, which nobody knows."""
+    monkeypatch.setenv("SPP_DETECT_FORMAT", "coco")
+    monkeypatch.setenv("SPP_EVALUATE_VOC2010", "1")
+    monkeypatch.setenv("SPP_BENCH_RCNN_NET", "zf5")
+    monkeypatch.setenv("SPP_PROPOSE_METHOD", "edge-boxes selective-search")
+    found = settings(run)
+    assert found.pop(("propose", "method"))[0] == ["edge-boxes", "selective-search"]
+    assert found == {
+        ("detect", "format"): ("coco", "SPP_DETECT_FORMAT"),
+        ("evaluate", "voc2010"): ("voc2010", "SPP_EVALUATE_VOC2010"),
+        ("bench rcnn", "net"): ("zf5", "SPP_BENCH_RCNN_NET"),
+    }
+
+
 def test_an_unknown_command_of_config(run: Run) -> None:
     assert run("config", "zzz")[0] == 2
     assert ("extract", "scales") in settings(run, "extract", "--all")

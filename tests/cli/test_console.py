@@ -293,3 +293,14 @@ def test_dumb_terminal_gets_plain_lines() -> None:
     assert shown.replace("\r\n", "\n").startswith("warning: a.jpg: damaged [x]\n")
     assert "\x1b" not in shown
     assert results.startswith("result\n")
+
+
+def test_one_is_singular(capsys: Captured) -> None:
+    """Whatever unit a stage counts in."""
+    for unit in ("images", "classes", "annotations", "steps", "epochs", "boxes", "batches", "rounds of crops"):
+        progress = console._Plain("work", Clock())
+        progress.start(1, unit)
+        progress.advance()
+        progress.finish()
+    units = [line.split()[2] for line in capsys.readouterr().err.splitlines()]
+    assert units == ["image", "class", "annotation", "step", "epoch", "box", "batch", "round"]

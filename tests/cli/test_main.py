@@ -118,7 +118,7 @@ def test_misspelt_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["propse", "x"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "Error: No such command 'propse'. Did you mean 'propose'?"
     assert main(["zzz"]) == 2
-    assert "The commands are check, propose, extract, " in capsys.readouterr().err
+    assert "The commands are init, run, check, propose, extract, " in capsys.readouterr().err
 
 
 def test_misspelt_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,12 +222,3 @@ def test_summaries_are_the_first_sentences_of_the_commands() -> None:
     commands = {name: entry.spp.get_command(context, name) for name in COMMANDS}
     assert list(SUMMARIES) == list(COMMANDS)
     assert {name: command.get_short_help_str(1000) for name, command in commands.items() if command} == SUMMARIES
-
-
-@pytest.mark.parametrize("width", [50, 80, 100])
-def test_commands_are_listed_as_click_lists_them(width: int) -> None:
-    formatters = [click.HelpFormatter(width=width) for _ in range(2)]
-    context = click.Context(entry.spp)
-    entry.spp.format_commands(context, formatters[0])
-    click.Group.format_commands(entry.spp, context, formatters[1])
-    assert formatters[0].getvalue() == formatters[1].getvalue()

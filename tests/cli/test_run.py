@@ -33,6 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setenv("SPP_EXTRACT_SCALES", "96,160")
         patch.setenv("SPP_EXTRACT_PRECISION", "fp32")
+        patch.setenv("SPP_PROPOSE_METHOD", "edge-boxes")
+        patch.setenv("SPP_PROPOSE_EDGES", "gradient")
         assert main(["init", "shapes", "--preset", "fast", "--weights", "net.safetensors", "-q", "-j", "1"]) == 0
         assert main(["run", "-q"]) == 0
     return folder
@@ -49,6 +51,8 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(copy / "cache"))
     monkeypatch.setenv("SPP_EXTRACT_SCALES", "96,160")
     monkeypatch.setenv("SPP_EXTRACT_PRECISION", "fp32")
+    monkeypatch.setenv("SPP_PROPOSE_METHOD", "edge-boxes")
+    monkeypatch.setenv("SPP_PROPOSE_EDGES", "gradient")
     return copy
 
 
@@ -95,10 +99,12 @@ def test_dry_run_says_what_is_to_do_and_how_long(folder: Path, run: Run) -> None
         return {row["stage"]: row for row in json.loads(out)["stages"]}
 
     there = plan()
-    assert {name: row["state"] for name, row in there.items()} == dict.fromkeys(STAGES, "there") | {
+    assert {name: row["state"] for name, row in there.items()} == dict.fromkeys(STAGES, "up to date") | {
         "evaluate": "prints"
     }
     assert all(row["measured_here"] for row in there.values())
+    (folder / "spp.toml").write_text((folder / "spp.toml").read_text() + "\n[detect]\nmax-per-image = 1\n")
+    assert [name for name, row in plan().items() if row["state"] == "to do"] == ["detect"]
     (folder / "features.h5").unlink()
     rows = plan()
     assert [name for name, row in rows.items() if row["state"] == "to do"] == STAGES[1:5]
@@ -268,8 +274,9 @@ def test_rates_are_kept_for_each_machine_and_kind(rates: Callable[[], Rates]) ->
     again = rates()
     found = again.forecast("extract", "a", 200)
     assert found is not None
-    assert (found.seconds, found.memory, found.disk) == (100.0, 2**30, 2000)
+    assert (found.seconds, found.memory, found.disk) == (3 + 2 * 47, 2**30, 2000)
     assert again.forecast("extract", "c", 100) is not None
+    assert again.forecast("extract", "a", 2001) is None  # a small run says nothing of one so large
     assert again.error() == (1.0, 1)
 
 
@@ -296,3 +303,38 @@ def test_stages_of_a_run_are_commands() -> None:
     context = click.Context(spp, info_name="spp")
     for preset in PRESETS.values():
         assert all(spp.get_command(context, name) for name in preset.stages)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [("train-svm", "svm.h5"), ("train-bbox", "bbox.h5"), ("detect", "detections.h5"), ("train-detector", None)],
+)
+def test_every_stage_says_what_it_would_do(folder: Path, run: Run, command: str, output: str | None) -> None:
+    """It makes nothing, and what is up to date is said as in a run."""
+    before = {path: path.stat().st_mtime for path in folder.rglob("*")}
+    if output:
+        assert "up to date" in run(command, "--dry-run")[1]
+    code, out, err = run(command, "--dry-run", "--force", *(() if output else ("--weights", "net.safetensors")))
+    assert code == 0, err
+    assert out == f"would make {output or 'detector.safetensors'}\n"
+    assert " of memory" in err
+    assert ("from earlier runs on this machine" in err) == (output is not None)
+    assert {path: path.stat().st_mtime for path in folder.rglob("*")} == before
+    if output:
+        assert json.loads(run(command, "--dry-run", "--force", "--json")[1])["would_make"] == output
+
+
+def test_every_command_that_makes_an_artefact_has_a_dry_run() -> None:
+    from sppcli.cli.main import COMMANDS, spp
+
+    context = click.Context(spp, info_name="spp")
+    for name in COMMANDS:
+        command = spp.get_command(context, name)
+        assert command is not None
+        flags = {flag for item in command.params for flag in item.opts}
+        assert "--wait" not in flags or "--dry-run" in flags, name
+
+
+def test_a_dry_run_of_new_images_is_refused(folder: Path, run: Run) -> None:
+    assert run("detect", "--dry-run", "photo.jpg")[0] == 2
+    assert run("detect", "--dry-run", "--format", "jsonl")[0] == 2

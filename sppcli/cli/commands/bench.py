@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.commands.bench_rcnn import rcnn
 from sppcli.cli.types import NameList
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sppcli.bench.measure import Machine
 
 
-@click.group("bench", invoke_without_command=True)
+@click.group("bench", cls=helpful.HelpfulGroup, invoke_without_command=True)
 @click.option(
     "--only",
     type=NameList("conv,pool"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import IntList
 from sppcli.paper import DEFAULT
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sppcli.bench.rcnn import BenchSummary, Row
 
 
-@click.command("rcnn")
+@helpful.command("rcnn")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
 @click.option(
     "--net",

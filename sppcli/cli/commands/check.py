@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.paper import DEFAULT
 from sppcli.runtime.cpus import cpu_threads
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sppcli.stages.check import CheckSummary
 
 
-@click.command("check")
+@helpful.command("check")
 @click.argument("source", metavar="DATA", type=options.FilePath)
 @click.option("--plot", type=options.FilePath, metavar="FILE.png", help="Also draw counts and sizes, as a PNG.")
 @click.option(
@@ -60,12 +60,12 @@ def command(
     is wrong:
 
     \b
-    - images that are damaged, missing, or of another size than stated;
-    - boxes outside their image, without extent, or with swapped corners;
-    - objects that are annotated twice or are too small for Selective Search;
+    - images that are damaged, missing or of another size;
+    - boxes outside their image, empty, or turned round;
+    - objects annotated twice, or too small to be found;
     - class names that differ only by case or blanks;
-    - images that occur twice, above all in training and test;
-    - classes that a split lacks, or that have few examples.
+    - images that occur twice, above all in train and test;
+    - classes that a split lacks, or with few examples.
 
     Nothing is changed. Three findings of each kind are shown; -v shows all of them, and --json names their files.
     Boxes are x0 y0 x1 y1, 0-based and half-open, whatever the format.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import IntList
 from sppcli.runtime.counts import count_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sppcli.stages.classify import Result
 
 
-@click.command("classify")
+@helpful.command("classify")
 @click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True)
 )

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 
 
-@click.command("config")
+@helpful.command("config")
 @click.argument("commands", nargs=-1, metavar="[COMMAND]...")
 @click.option("--all", "everything", is_flag=True, help="Show options that have their default value too.")
 @options.as_json
@@ -32,7 +32,7 @@ def command(context: click.Context, commands: tuple[str, ...], everything: bool,
     found = [
         item
         for item in config.settings(group, context.find_root().default_map or {})
-        if (everything or not item.is_default) and (not commands or item.command in commands)
+        if (everything or not item.is_default) and (not commands or item.command.split()[0] in commands)
     ]
     if as_json:
         console.print_json({"settings": [asdict(item) for item in found]})

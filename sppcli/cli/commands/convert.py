@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.datasets.records import Format
 
 
-@click.command("convert")
+@helpful.command("convert")
 @click.argument("source", metavar="SOURCE", type=options.FilePath)
 @click.argument("destination", metavar="DEST", type=options.FilePath)
 @click.option(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 
 
-@click.command("demo")
+@helpful.command("demo")
 @click.argument("folder", default="spp-demo", type=options.FilePath)
 @click.option("--scenes", type=click.IntRange(min=8), default=200, metavar="N", help="Number of images to compose.")
 @click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, Number
 from sppcli.paper import DEFAULT
@@ -25,7 +25,7 @@ FORMATS = ("h5", "jsonl", "voc", "coco")
 SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
 
 
-@click.command("detect")
+@helpful.command("detect")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path, allow_dash=True))
 @options.proposals
 @options.features
@@ -104,11 +104,12 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     "--max-per-image", click.IntRange(min=1), "Largest number of detections of each class in an image.", metavar="N"
 )
 @options.svd
-@options.network_weights
+@options.whole_weights
 @options.device
 @options.jobs
 @options.dataset
 @options.strict
+@options.asking
 @options.force
 @options.as_json
 @options.verbosity
@@ -161,6 +162,8 @@ def command(
         given = _of_network(given, bool(images), min_score)
         min_score = given.pop("min_score")
     kind, output = _destination(kind, output, bool(images))
+    if click.get_current_context().meta.get(options.ASKING) and (images or kind != "h5"):
+        raise click.UsageError("--dry-run is of a split's detections.h5: leave out the IMAGEs and --format.")
     if as_json and output is None:
         raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
     if images and min_score is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import Fraction
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.runtime.counts import count_of
@@ -28,7 +28,7 @@ def _protocols(function: F) -> F:
     return function
 
 
-@click.command("evaluate")
+@helpful.command("evaluate")
 @click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
 @_protocols
 @click.option(

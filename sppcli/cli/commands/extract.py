@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import IntList
 from sppcli.runtime.counts import count_of
 
 
-@click.command("extract")
+@helpful.command("extract")
 @options.proposals
 @options.output("features.h5")
 @options.recipe
@@ -96,13 +96,17 @@ def command(
     from dataclasses import asdict
 
     from sppcli.cli import console
-    from sppcli.runtime.options import RunOptions
-    from sppcli.stages import extract
 
     for name in ("scales", "flip") if method == "rcnn" else ("layer", "side", "context"):
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} has no meaning with --method {method}.")
     scales = options.chosen(recipe, {"scales": scales})["scales"]
+    if dry_run and method == "spp":
+        _say_plan(proposals, output, (weights, backbone, cut, scales, flip, precision), force, as_json)
+        return
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages import extract
+
     rcnn = extract.RcnnConfig(layer=layer, side=side, context=context) if method == "rcnn" else None
     config = extract.ExtractConfig(
         weights=weights,
@@ -144,3 +148,27 @@ def command(
             f"{output}: {count_of(summary.images, 'image')} {what}, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
         )
+
+
+def _say_plan(
+    proposals: Path,
+    output: Path,
+    wanted: tuple[str, str | None, str | None, tuple[int, ...], bool, str],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """What would be done, from the files alone."""
+    from dataclasses import asdict
+
+    from sppcli.cli import chain, console
+    from sppcli.detection.extract_plan import MapsWanted, plan_maps
+
+    weights, backbone, cut, scales, flip, precision = wanted
+    maps = MapsWanted(weights=weights, backbone=backbone, cut=cut, scales=scales, flip=flip, precision=precision)
+    plan = plan_maps(proposals, output, maps, force)
+    if as_json:
+        console.print_json(asdict(plan))
+    else:
+        console.echo(f"would extract {plan.extracted:,} of {count_of(plan.images, 'image')} and write {output}")
+        if plan.extracted:
+            chain.foretell(click.get_current_context(), plan.extracted / plan.images)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.runtime.counts import count_of
 
 
-@click.command("features")
+@helpful.command("features")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
 @options.output("image-features.h5")
 @options.network
@@ -47,6 +47,7 @@ from sppcli.runtime.counts import count_of
     ),
 )
 @options.strict
+@options.asking
 @options.force
 @options.as_json
 @options.verbosity

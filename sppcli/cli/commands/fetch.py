@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.nets.registry import BACKBONES
 
 # As in stages.fetch, which --help does not import.
@@ -16,7 +16,7 @@ NAMES = (
 )
 
 
-@click.command("fetch")
+@helpful.command("fetch")
 @click.argument("name", metavar="NAME", type=click.Choice(NAMES))
 @click.option(
     "-o",

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import Fraction, IntList, PositiveFloat
 from sppcli.paper import RECIPES
 from sppcli.runtime.counts import count_of
 
 
-@click.command("finetune")
+@helpful.command("finetune")
 @options.proposals
 @options.features
 @options.output("finetuned.safetensors")
@@ -76,6 +76,7 @@ from sppcli.runtime.counts import count_of
     help="Number of mini-batches between two validations.",
 )
 @options.flip
+@options.asking
 @options.training
 def command(
     proposals: Path,

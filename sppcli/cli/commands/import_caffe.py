@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import IntList
 
 
-@click.command("import-caffe")
+@helpful.command("import-caffe")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.caffemodel...", type=options.FilePath)
 @click.option(
     "--prototxt",

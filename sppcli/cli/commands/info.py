@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.errors import BadArtefact, SppError
 
 
-@click.command("info")
+@helpful.command("info")
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=options.FilePath)
 @click.option("--verify", is_flag=True, help="Check every byte of each file against its checksums.")
 @options.as_json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.presets import PRESETS
 from sppcli.runtime.cpus import cpu_threads
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sppcli.stages.check import CheckSummary
 
 
-@click.command("init")
+@helpful.command("init")
 @click.argument("source", metavar="DATA", type=options.FilePath)
 @click.option(
     "--preset",

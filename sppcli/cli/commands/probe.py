@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import PositiveFloat
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class CValue(click.ParamType):  # type: ignore[type-arg]
         return None if value == "auto" else PositiveFloat(1).convert(value, param, ctx)
 
 
-@click.command("probe")
+@helpful.command("probe")
 @click.option(
     "--features",
     type=options.FilePath,

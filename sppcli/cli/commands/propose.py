@@ -8,14 +8,14 @@ from typing import Literal
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.paper import DEFAULT
 from sppcli.proposals.registry import METHODS
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 
 
-@click.command("propose")
+@helpful.command("propose")
 @click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True)
 )
@@ -144,7 +144,7 @@ def command(
     """
     from dataclasses import asdict
 
-    from sppcli.cli import console
+    from sppcli.cli import chain, console
     from sppcli.proposals.propose import ProposeConfig
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import propose
@@ -183,6 +183,8 @@ def command(
         console.print_json(asdict(summary))
     elif summary.dry_run:
         console.echo(f"would search {summary.found:,} of {count_of(summary.images, 'image')} and write {output}")
+        if summary.found:
+            chain.foretell(click.get_current_context(), summary.found / summary.images)
     else:
         each = summary.windows / max(1, summary.images)
         state = " (up to date)" if summary.up_to_date else ""

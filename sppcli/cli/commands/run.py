@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
+from sppcli.cli.meter import about, size_text
 from sppcli.cli.types import NameList
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sppcli.stages.plan import DataSize
 
 
-@click.command("run")
+@helpful.command("run")
 @click.option(
     "--stages",
     type=NameList("propose,extract,train-svm,evaluate"),
@@ -52,13 +53,13 @@ def command(context: click.Context, stages: tuple[str, ...] | None, dry_run: boo
     steps = chain.steps(root, stages)
     rates = Rates()
     size = _size(steps)
-    rows = chain.plan(steps, size, rates) if size else []
+    rows = chain.plan(root, steps, size, rates, ask=dry_run) if size else []
     if dry_run:
         _print_plan(rows, rates, as_json)
         return
     if rows:
         whole = chain.total(rows)
-        console.say(f"run: {', '.join(stages)}; {_about(whole.seconds)} ({chain.certainty(rates, whole.known)})")
+        console.say(f"run: {', '.join(stages)}; about {about(whole.seconds)} ({chain.certainty(rates, whole.known)})")
     done = []
     for number, step in enumerate(steps, 1):
         sys.stdout.flush()
@@ -110,19 +111,19 @@ def _print_plan(rows: Sequence[Row], rates: Rates, as_json: bool) -> None:
     console.table(
         ("stage", "state", "time", "memory", "disk", "file"),
         [_plan_row(row) for row in rows],
-        footer=("in all", "", _about(whole.seconds), _size_text(whole.memory), _size_text(whole.disk), ""),
+        footer=("in all", "", about(whole.seconds), size_text(whole.memory), size_text(whole.disk), ""),
     )
     console.echo(chain.certainty(rates, whole.known))
 
 
 def _plan_row(row: Row) -> tuple[object, ...]:
-    due = row.state != "there"
+    due = row.state in ("to do", "prints")
     return (
         row.step.name,
         row.state,
-        _about(row.forecast.seconds) if due else None,
-        _size_text(row.forecast.memory) if due else None,
-        _size_text(row.forecast.disk) if due and row.forecast.disk else None,
+        about(row.forecast.seconds) if due else None,
+        size_text(row.forecast.memory) if due else None,
+        size_text(row.forecast.disk) if due and row.forecast.disk else None,
         row.step.output,
     )
 
@@ -135,9 +136,9 @@ def _print_done(done: Sequence[Done]) -> None:
         (
             item.step.name,
             duration(item.seconds) if item.worked else "up to date",
-            _about(item.forecast) if item.worked and item.forecast is not None else None,
+            about(item.forecast) if item.worked and item.forecast is not None else None,
             item.step.output,
-            _size_text(item.bytes) if item.bytes else None,
+            size_text(item.bytes) if item.bytes else None,
         )
         for item in done
     ]
@@ -152,14 +153,3 @@ def _print_done(done: Sequence[Done]) -> None:
     commands = list(chain.next_commands([item.step for item in done]))
     width = max(len(text) for text, _ in commands)
     console.section("next", [f"{text:<{width}}  {what}" for text, what in commands], apart=True)
-
-
-def _about(seconds: float) -> str:
-    """A forecast is no more exact than this."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _size_text(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import NameList, Number
 from sppcli.runtime.counts import count_of
 
 
-@click.command("show")
+@helpful.command("show")
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=options.FilePath)
 @click.option(
     "-o",

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, PositiveFloat
 from sppcli.runtime.counts import count_of
 
 
-@click.command("train-bbox")
+@helpful.command("train-bbox")
 @options.proposals
 @options.features
 @options.output("bbox.h5")
@@ -31,6 +31,7 @@ from sppcli.runtime.counts import count_of
     "Whether the width from pixel 3 to pixel 5 is 3, or 2 as the release computes it.",
 )
 @options.flip
+@options.asking
 @options.training
 def command(
     proposals: Path,

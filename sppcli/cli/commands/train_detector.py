@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import IntList, PositiveFloat
 
 
-@click.command("train-detector")
+@helpful.command("train-detector")
 @options.proposals
 @options.output("detector.safetensors")
 @options.split("trainval")
@@ -57,6 +57,7 @@ from sppcli.cli.types import IntList, PositiveFloat
 @options.network
 @options.seed
 @options.dataset
+@options.asking
 @options.force
 @options.as_json
 @options.verbosity

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import Bytes, Fraction, IntList, Number, PositiveFloat, SizeList
 from sppcli.nets.registry import BACKBONES
 from sppcli.runtime.counts import count_of
@@ -16,7 +16,7 @@ from sppcli.runtime.counts import count_of
 _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', '.join(BACKBONES)}"
 
 
-@click.command("train-net")
+@helpful.command("train-net")
 @click.argument("source", type=options.FilePath, metavar="FOLDER")
 @options.output("network.safetensors", "The network to write; its curves stand beside it as .csv and .png.")
 @click.option("--net", default="zf5", metavar="NAME", help=_NETS)
@@ -162,6 +162,7 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
 @options.seed
 @options.device
 @options.strict
+@options.asking
 @options.force
 @options.as_json
 @options.verbosity

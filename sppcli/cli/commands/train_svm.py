@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, NameList, Number, PositiveFloat
 from sppcli.runtime.counts import count_of
 
 
-@click.command("train-svm")
+@helpful.command("train-svm")
 @options.proposals
 @options.features
 @options.output("svm.h5")
@@ -79,6 +79,7 @@ from sppcli.runtime.counts import count_of
     metavar="N",
     help="Number of random boxes near each object (IoU at least 0.7) that are positives too.",
 )
+@options.asking
 @options.training
 def command(
     proposals: Path,

@@ -1,0 +1,164 @@
+"""What ``--help`` shows of each command: its everyday options, and examples; and in which panel every other option is.
+
+Data, not code. An option that is named nowhere is one of the method.
+"""
+
+from __future__ import annotations
+
+PANELS = ("everyday", "method", "machine", "output")
+
+MACHINE = (
+    *("jobs", "device", "precision", "memory", "batch", "engine", "cache", "checkpoint", "repeat"),
+    *("wait", "every-checkpoint"),
+)
+OUTPUT = (
+    *("output", "force", "overwrite", "dry-run", "json", "quiet", "verbose", "strict", "format", "plot", "all"),
+    *("predictions", "top", "link"),
+)
+
+EVERYDAY = {
+    "init": ("preset", "backbone", "weights", "split-seed", "force"),
+    "run": ("stages", "dry-run", "json"),
+    "check": ("plot", "quick", "strict", "json", "jobs"),
+    "propose": ("output", "method", "max-proposals", "import", "jobs", "dry-run", "force"),
+    "extract": ("output", "scales", "backbone", "weights", "device", "dry-run", "force"),
+    "finetune": ("output", "split", "iterations", "rate", "weights", "device", "force"),
+    "train-svm": ("output", "split", "classes", "pyramid", "c", "seed", "force"),
+    "train-bbox": ("output", "split", "pyramid", "ridge", "seed", "force"),
+    "train-detector": ("output", "split", "validation", "epochs", "scale", "backbone", "weights", "force"),
+    "detect": ("output", "format", "network", "model", "min-score", "split", "force"),
+    "evaluate": ("voc2007", "voc2010", "coco", "split", "proposals", "results", "json"),
+    "train-net": ("output", "net", "sizes", "epochs", "init", "device", "seed", "force"),
+    "classify": ("network", "views", "split", "predictions", "json"),
+    "show": ("output", "what", "images", "count", "min-score", "split"),
+    "features": ("output", "backbone", "weights", "layer", "side", "force"),
+    "probe": ("features", "protocol", "train", "test", "json"),
+    "fetch": ("output", "json"),
+    "convert": ("to", "link", "json"),
+    "info": ("verify", "json"),
+    "import-caffe": ("output", "prototxt", "mean", "classes", "overwrite"),
+    "bench": ("only", "json"),
+    "bench rcnn": ("net", "weights", "windows", "best", "repeat", "json"),
+    "demo": ("scenes", "epochs", "seed"),
+    "config": ("all", "json"),
+    "clean": ("yes", "keep", "json"),
+    "completion": (),
+}
+"""Command -> options in the first panel: seven or so; with help and -q the list stays within ten."""
+
+EXAMPLES = {
+    "init": (("spp init photos/", "look at the data and propose"), ("spp init photos/ --preset fast", "SVMs, quickly")),
+    "run": (("spp run", "every stage that is out of date"), ("spp run --dry-run", "minutes, memory and disk first")),
+    "check": (
+        ("spp check VOCdevkit/VOC2007", "what is there, and what is wrong"),
+        ("spp check photos/ --plot sizes.png", "counts and sizes as a picture"),
+    ),
+    "propose": (
+        ("spp propose VOCdevkit/VOC2007", "Selective Search in every image"),
+        ("spp propose photos/ --method selective-search --method edge-boxes --edges gradient", "both methods united"),
+    ),
+    "extract": (
+        ("spp extract --scales 480,576,688,864,1200", "the five scales of the paper"),
+        ("spp extract --backbone resnet18 --scales 480,688", "another network, faster"),
+    ),
+    "finetune": (
+        ("spp finetune --iterations 2000", "a short schedule"),
+        ("spp finetune --weights net.safetensors --validation val", "the best weights by val"),
+    ),
+    "train-svm": (
+        ("spp train-svm --pyramid 3,2,1", "14 bins for each region instead of 50"),
+        ("spp train-svm --classes car,person -o two.h5", "two classes only"),
+    ),
+    "train-bbox": (
+        ("spp train-bbox", "on trainval"),
+        ("spp train-bbox --split train --pyramid 3,2,1", "on train, with 14 bins"),
+    ),
+    "train-detector": (
+        ("spp train-detector --backbone squeezenet1_0 --validation test", "mAP after each epoch"),
+        ("spp train-detector --weights net.safetensors --epochs 12", "your own weights, longer"),
+    ),
+    "detect": (
+        ("spp detect", "the test split -> detections.h5"),
+        ("spp detect photo.jpg --format jsonl", "a new image, to standard output"),
+    ),
+    "evaluate": (
+        ("spp evaluate --voc2007", "11-point average precision"),
+        ("spp evaluate VOCdevkit/VOC2007 --results results/", "files of another program"),
+    ),
+    "train-net": (
+        ("spp train-net photos/ --net zf5 --sizes 180,224", "at two input sizes"),
+        ("spp train-net photos/ --no-spp --sizes 224", "the baseline without the pyramid"),
+    ),
+    "classify": (
+        ("spp classify photos/ --views multi", "98 views of each image"),
+        ("spp classify photos/ --network a.safetensors --network b.safetensors", "two networks averaged"),
+    ),
+    "show": (
+        ("spp show", "a contact sheet of detections beside the ground truth"),
+        ("spp show proposals.h5 --images 000005,000007 -o pictures/", "two images, a picture each"),
+    ),
+    "features": (
+        ("spp features flowers/ --backbone resnet50", "one vector for each image"),
+        ("spp features flowers/ --side 600 --pyramid 3,2,1", "at 600 pixels, pooled to 14 bins"),
+    ),
+    "probe": (
+        ("spp probe", "accuracy on the test split"),
+        ("spp probe --protocol caltech --rounds 5", "30 images of each class, drawn five times"),
+    ),
+    "fetch": (
+        ("spp fetch voc2007", "downloaded, checked and unpacked"),
+        ("spp fetch voc2012 -o data/", "into another folder"),
+    ),
+    "convert": (
+        ("spp convert VOCdevkit/VOC2007 coco --to coco", "VOC to COCO"),
+        ("spp convert coco yolo --to yolo --link", "with links in place of copies"),
+    ),
+    "info": (("spp info", "every file in this folder"), ("spp info svm.h5 --verify", "one, all its bytes checked")),
+    "import-caffe": (
+        ("spp import-caffe zf5.caffemodel --prototxt zf5.prototxt", "the release's network"),
+        ("spp import-caffe net.caffemodel --prototxt net.prototxt -o net.safetensors", "under another name"),
+    ),
+    "bench": (("spp bench", "all parts"), ("spp bench --only conv,pool", "two of them")),
+    "bench rcnn": (
+        ("spp bench rcnn", "SPP-net against R-CNN"),
+        ("spp bench rcnn photo.jpg --repeat 5", "on an image of yours"),
+    ),
+    "demo": (("spp demo", "in spp-demo/"), ("spp demo small --scenes 40 --epochs 4", "in a minute, less accurate")),
+    "config": (("spp config", "what is set here, and where"), ("spp config extract --all", "all options of a command")),
+    "clean": (("spp clean", "what may go, and how much it is"), ("spp clean --yes --keep features", "remove the rest")),
+    "completion": (
+        ("spp completion bash >> ~/.bashrc", "complete commands and options"),
+        ("spp completion fish > ~/.config/fish/completions/spp.fish", "in fish"),
+    ),
+}
+"""Command -> (what to type, what it does); a test parses every one of them."""
+
+GROUPS = {
+    "From images to a detector": ("init", "run", "config"),
+    "Its stages": (
+        *("check", "propose", "extract", "finetune", "train-svm", "train-bbox", "train-detector", "calibrate"),
+        *("detect", "evaluate"),
+    ),
+    "Look, compare, hand over": ("show", "report", "compare", "info", "pack", "clean"),
+    "Classification of whole images": ("train-net", "classify", "features", "probe"),
+    "Data, weights and this machine": ("fetch", "convert", "import-caffe", "bench", "demo", "completion"),
+}
+"""Heading -> commands, for ``spp --help``; commands named nowhere come last."""
+
+ALIASES = {
+    **dict.fromkeys(("predict", "infer", "inference", "test"), "detect"),
+    **dict.fromkeys(("train", "fit"), "run' for every stage, or 'train-svm', 'train-bbox' and 'train-detector"),
+    **dict.fromkeys(("eval", "score", "map", "val"), "evaluate"),
+    **dict.fromkeys(("plot", "draw", "view", "visualize", "visualise"), "show"),
+    **dict.fromkeys(("proposals", "selective-search", "search"), "propose"),
+    **dict.fromkeys(("download", "get"), "fetch"),
+    **dict.fromkeys(("new", "setup", "create"), "init"),
+    **dict.fromkeys(("settings", "options"), "config"),
+    **dict.fromkeys(("inspect", "describe", "ls"), "info"),
+    **dict.fromkeys(("validate", "lint", "stats"), "check"),
+    **dict.fromkeys(("benchmark", "time"), "bench"),
+    **dict.fromkeys(("rm", "prune", "gc", "clear"), "clean"),
+    "version": "--version",
+    "help": "--help",
+}
+"""What other programs call it -> the command here."""

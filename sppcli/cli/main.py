@@ -216,7 +216,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BaseException as error:
         # Every way out is decided here and nowhere else, so nothing may pass by.
-        command = _running(context[0]) if context else None
+        stopped = isinstance(error, KeyboardInterrupt | click.Abort | Terminated)
+        command = (context[0].invoked_subcommand if stopped else _running(context[0])) if context else None
         return _exit_code(error, f"spp {command}" if command else "spp")
     return 0
 

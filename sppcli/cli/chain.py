@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sppcli.cli.options import STAGE, STEP, VERBOSITY
 from sppcli.runtime.rates import Forecast, Measured, PeakMemory, Rates
 
 if TYPE_CHECKING:
     from sppcli.stages.plan import DataSize
 
-STEP = "sppcli.step"
-"""Key in click's context of what the progress bar of a stage is labelled with: ``2/5``."""
-STAGE = "sppcli.stage"
-"""Key of the stage being run, for errors."""
 OUTPUTS = {"detect": Path("detections.h5")}
 """Of commands whose ``-o`` has no default."""
 _FILES = ("proposals", "features", "svm", "bbox", "network", "detections")
@@ -193,8 +190,6 @@ def _would_work(root: click.Context, step: Step) -> bool:
 
 def quietly(root: click.Context, name: str, arguments: Sequence[str]) -> str:
     """Run a command with ``arguments`` and return what it printed; messages and warnings are dropped."""
-    from sppcli.cli.options import VERBOSITY
-
     group = root.command
     assert isinstance(group, click.Group)
     command = group.get_command(root, name)

@@ -21,7 +21,7 @@ import click
 from sppcli.cli.cells import all_numbers, broken, cell_text, plain, width_of
 from sppcli.cli.drawn import progress_display, table_for_terminal
 from sppcli.cli.meter import Meter, duration, rate, unit_of
-from sppcli.cli.options import VERBOSITY
+from sppcli.cli.options import STEP, VERBOSITY
 from sppcli.cli.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -193,8 +193,6 @@ def progress(label: str) -> Iterator[Progress]:
     Args:
         label: names the work, as a rule the command: ``propose``.
     """
-    from sppcli.cli.chain import STEP
-
     end_waiting()
     context = click.get_current_context(silent=True)
     if context and STEP in context.meta:

@@ -62,7 +62,7 @@ class Helpful(click.Command):
         from sppcli.cli import console
 
         with console.waiting(f"{ctx.info_name}: starting"):
-            if not ctx.meta.pop(ASKING, False):
+            if not ctx.meta.get(ASKING):
                 return super().invoke(ctx)
             from sppcli.artefacts.output import WouldWork, only_asking
             from sppcli.cli import chain
@@ -77,6 +77,8 @@ class Helpful(click.Command):
                     console.echo(f"would make {found}")
                     chain.foretell(ctx)
                 return None
+            finally:
+                ctx.meta.pop(ASKING)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         examples = EXAMPLES.get(place_of(ctx), ())

@@ -226,7 +226,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _running(context: click.Context) -> str | None:
     """The command that was run; of `spp run` the stage."""
-    from sppcli.cli.chain import STAGE
+    from sppcli.cli.options import STAGE
 
     return context.meta.get(STAGE, context.invoked_subcommand)
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Key of the verbosity in click's context: -1 quiet, 0 as usual, 1 verbose.
 VERBOSITY = "sppcli.verbosity"
+# Of `spp run`: what the progress bar of a stage is labelled with (2/5), and the stage, for errors.
+STEP = "sppcli.step"
+STAGE = "sppcli.stage"
 
 FilePath = click.Path(path_type=Path)
 

@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of a step beforehand. ``state``: to do, prints, up to date, or there (its stage was not asked)."""
+    """What is said of a step beforehand. ``state``: to do, each time, up to date, or there (not asked)."""
 
     step: Step
     state: str
@@ -79,7 +79,17 @@ def steps(root: click.Context, stages: Sequence[str]) -> list[Step]:
 
 def _step(name: str, values: Mapping[str, Any]) -> Step:
     output = values.get("output") or OUTPUTS.get(name)
-    return Step(name, dict(values), output, tuple(path for key in _FILES if isinstance(path := values.get(key), Path)))
+    files = tuple(path for key in _FILES if isinstance(path := values.get(key), Path))
+    return Step(name, dict(values), output, (*_relevant(values, files), *_READ_IF_THERE.get(name, ())))
+
+
+def _relevant(values: Mapping[str, Any], files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Without features and SVMs, which a network stands in for."""
+    return (
+        tuple(path for path in files if path not in (values.get("features"), values.get("svm")))
+        if values.get("network")
+        else files
+    )
 
 
 def foretell(context: click.Context, share: float = 1.0) -> None:
@@ -160,8 +170,8 @@ def plan(root: click.Context, chain: Sequence[Step], size: DataSize, rates: Rate
     for step in chain:
         stale = any(path in redone or not path.exists() for path in step.inputs if path not in _OPTIONAL)
         stale = stale or any(path in redone for path in step.inputs)
-        if step.output is None:
-            state = "prints"
+        if step.output is None or step.name in _EACH_TIME:
+            state = "each time"
         elif not step.output.exists() or stale or (_would_work(root, step) if ask else _is_older(step)):
             state = "to do"
             redone.add(step.output)
@@ -209,7 +219,11 @@ def quietly(root: click.Context, name: str, arguments: Sequence[str]) -> str:
     return printed.getvalue()
 
 
-_OPTIONAL = (Path("bbox.h5"),)
+_OPTIONAL = (Path("bbox.h5"), Path("calibration.h5"))
+"""Files that stages read if they are there."""
+_READ_IF_THERE = {"calibrate": _OPTIONAL[:1], "detect": _OPTIONAL}
+_EACH_TIME = ("evaluate", "report")
+"""Stages that do their work whatever is there."""
 
 
 def _newer(path: Path, than: Path) -> bool:
@@ -218,7 +232,7 @@ def _newer(path: Path, than: Path) -> bool:
 
 def total(rows: Sequence[Row]) -> Forecast:
     """Of the rows that are not there already: time and disk in sum, the largest memory."""
-    due = [row.forecast for row in rows if row.state in ("to do", "prints")]
+    due = [row.forecast for row in rows if row.state in ("to do", "each time")]
     return Forecast(
         sum(item.seconds for item in due),
         max((item.memory for item in due), default=0),
@@ -247,6 +261,10 @@ def _work(step: Step, size: DataSize) -> tuple[str, float]:
             f"{backbone}, from {values['train_from']}",
             learning * values["epochs"] * size.megapixels_at(values["scale"]),
         ),
+        "calibrate": lambda: (
+            "network" if values["network"] else f"{values['folds']} folds",
+            size.of_split("trainval") * size.classes * (1 if values["network"] else values["folds"] - 1),
+        ),
         "detect": lambda: ("network" if values["network"] else "SVMs", learning),
     }
     return ways.get(step.name, lambda: ("", max(1, learning)))()
@@ -265,6 +283,8 @@ _USUAL = {
     "train-svm": (0.13, 350, 1_600),
     "train-bbox": (0.08, 1_400, 2_100),
     "train-detector": (0.6, 0, 2_000),
+    "calibrate": (0.2, 100, 2_000),
+    "report": (0.2, 40_000, 800),
     "detect": (0.3, 3_000, 1_000),
 }
 
@@ -293,6 +313,8 @@ def certainty(rates: Rates, known: bool) -> str:
 def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:
     """What to try with what the stages have made."""
     names = [step.name for step in chain]
+    if "report" in names:
+        yield "xdg-open report.html", "the page that shows what it finds and where it fails"
     if "detect" in names:
         yield "spp show", "detections beside the ground truth -> detections.png"
         yield "spp evaluate --coco", "the figures of COCO"

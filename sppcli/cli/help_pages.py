@@ -26,6 +26,8 @@ EVERYDAY = {
     "train-svm": ("output", "split", "classes", "pyramid", "c", "seed", "force"),
     "train-bbox": ("output", "split", "pyramid", "ridge", "seed", "force"),
     "train-detector": ("output", "split", "validation", "epochs", "scale", "backbone", "weights", "force"),
+    "calibrate": ("output", "at", "split", "folds", "network", "force"),
+    "report": ("output", "split", "images", "iou", "title", "overwrite", "json"),
     "detect": ("output", "format", "network", "model", "min-score", "split", "force"),
     "evaluate": ("voc2007", "voc2010", "coco", "split", "proposals", "results", "json"),
     "train-net": ("output", "net", "sizes", "epochs", "init", "device", "seed", "force"),
@@ -77,6 +79,14 @@ EXAMPLES = {
     "train-detector": (
         ("spp train-detector --backbone squeezenet1_0 --validation test", "mAP after each epoch"),
         ("spp train-detector --weights net.safetensors --epochs 12", "your own weights, longer"),
+    ),
+    "calibrate": (
+        ("spp calibrate --at precision=0.95", "thresholds at which 95 % of the detections are right"),
+        ("spp calibrate --network detector.safetensors --split val", "a network that was trained without val"),
+    ),
+    "report": (
+        ("spp report", "the test split -> report.html"),
+        ("spp report --images 60 --title Raccoons", "more pictures, a heading of your own"),
     ),
     "detect": (
         ("spp detect", "the test split -> detections.h5"),

@@ -23,7 +23,9 @@ class Preset:
     sections: Sections
 
 
-_SVM_STAGES = ("propose", "extract", "train-svm", "train-bbox", "detect", "evaluate")
+_SVM_STAGES = ("propose", "extract", "train-svm", "train-bbox", "calibrate", "detect", "evaluate", "report")
+HELD_OUT_STAGES = ("detect", "evaluate", "report")
+"""Stages that want a split that nothing was learnt from."""
 
 PRESETS = {
     preset.name: preset
@@ -36,12 +38,13 @@ PRESETS = {
                 "extract": {"backbone": "efficientnet_lite0", "scales": [480, 688]},
                 "train-svm": {"pyramid": [3, 2, 1]},
                 "train-bbox": {"pyramid": [3, 2, 1]},
+                "calibrate": {"folds": 2},
             },
         ),
         Preset(
             name="accurate",
             text="proposals of two methods, one network trained as a whole",
-            stages=("propose", "train-detector", "detect", "evaluate"),
+            stages=("propose", "train-detector", "detect", "evaluate", "report"),
             sections={
                 "propose": {"method": ["selective-search", "edge-boxes"], "edges": "gradient"},
                 "train-detector": {"backbone": "squeezenet1_0"},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppcli import __version__
-from sppcli.cli.presets import NETWORK_STAGES, PRESETS, Preset
+from sppcli.cli.presets import HELD_OUT_STAGES, NETWORK_STAGES, PRESETS, Preset
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, role_of
 from sppcli.errors import BadInput, MissingInput
 from sppcli.nets.registry import BACKBONES
@@ -134,7 +134,7 @@ def _choice(images: int, cores: int, memory: int) -> tuple[str, str]:
 def _sections(
     preset: Preset, summary: CheckSummary, splits: _Splits, backbone: str | None, weights: str | None, split_seed: int
 ) -> dict[str, dict[str, Any]]:
-    stages = [stage for stage in preset.stages if splits.held_out or stage not in ("detect", "evaluate")]
+    stages = [stage for stage in preset.stages if splits.held_out or stage not in HELD_OUT_STAGES]
     known: Mapping[str, Mapping[str, Any]] = preset.sections
     sections: dict[str, dict[str, Any]] = {
         "data": {"folder": str(summary.source)},
@@ -147,7 +147,7 @@ def _sections(
     for stage in preset.stages:
         if stage.startswith("train-") and splits.train != TRAINVAL:
             sections[stage]["split"] = splits.train
-        if stage in ("detect", "evaluate") and splits.held_out not in (TEST, None):
+        if stage in HELD_OUT_STAGES and splits.held_out not in (TEST, None):
             sections[stage]["split"] = splits.held_out
         if stage in NETWORK_STAGES:
             if weights:

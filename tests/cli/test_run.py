@@ -19,7 +19,8 @@ from sppcli.runtime.rates import Measured, PeakMemory, Rates
 from tests.conftest import Run, Voc, build_voc
 from tests.stages.conftest import write_network
 
-STAGES = ["propose", "extract", "train-svm", "train-bbox", "detect", "evaluate"]
+STAGES = ["propose", "extract", "train-svm", "train-bbox", "calibrate", "detect", "evaluate", "report"]
+EACH_TIME = ("evaluate", "report")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def states(out: str) -> dict[str, str]:
 
 
 def test_a_run_makes_every_file_and_evaluates(folder: Path) -> None:
-    for name in ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "detections.h5"):
+    for name in ("proposals.h5", "features.h5", "svm.h5", "bbox.h5", "calibration.h5", "detections.h5", "report.html"):
         assert (folder / name).is_file()
 
 
@@ -72,9 +73,9 @@ def test_a_second_run_does_nothing_but_evaluate(folder: Path, run: Run) -> None:
     assert code == 0, err
     assert "mAP" in out
     rows = states(out)
-    assert [name for name, line in rows.items() if "up to date" in line] == STAGES[:-1]
-    assert "next\n  spp show " in out
-    assert "2/6 extract" not in err  # nothing was done there
+    assert [name for name, line in rows.items() if "up to date" in line] == STAGES[:-2]
+    assert "next\n  xdg-open report.html " in out
+    assert "2/8 extract" not in err  # nothing was done there
 
 
 def test_what_changed_is_done_again_and_nothing_else(folder: Path, run: Run) -> None:
@@ -83,7 +84,7 @@ def test_what_changed_is_done_again_and_nothing_else(folder: Path, run: Run) -> 
     code, out, err = run("run", "-v")
     assert code == 0, err
     assert [name for name, line in states(out).items() if "up to date" in line] == ["propose", "extract", "train-bbox"]
-    assert "3/6 train-svm: " in err
+    assert "3/8 train-svm: " in err
 
 
 def test_a_flag_names_other_stages(folder: Path, run: Run) -> None:
@@ -99,15 +100,15 @@ def test_dry_run_says_what_is_to_do_and_how_long(folder: Path, run: Run) -> None
         return {row["stage"]: row for row in json.loads(out)["stages"]}
 
     there = plan()
-    assert {name: row["state"] for name, row in there.items()} == dict.fromkeys(STAGES, "up to date") | {
-        "evaluate": "prints"
-    }
+    assert {name: row["state"] for name, row in there.items()} == dict.fromkeys(STAGES, "up to date") | dict.fromkeys(
+        EACH_TIME, "each time"
+    )
     assert all(row["measured_here"] for row in there.values())
     (folder / "spp.toml").write_text((folder / "spp.toml").read_text() + "\n[detect]\nmax-per-image = 1\n")
     assert [name for name, row in plan().items() if row["state"] == "to do"] == ["detect"]
     (folder / "features.h5").unlink()
     rows = plan()
-    assert [name for name, row in rows.items() if row["state"] == "to do"] == STAGES[1:5]
+    assert [name for name, row in rows.items() if row["state"] == "to do"] == STAGES[1:6]
     assert rows["extract"]["seconds"] > 0  # type: ignore[operator]
     assert rows["extract"]["disk"] > 1000  # type: ignore[operator]
     code, out, _ = run("run", "--dry-run")
@@ -307,7 +308,13 @@ def test_stages_of_a_run_are_commands() -> None:
 
 @pytest.mark.parametrize(
     ("command", "output"),
-    [("train-svm", "svm.h5"), ("train-bbox", "bbox.h5"), ("detect", "detections.h5"), ("train-detector", None)],
+    [
+        ("train-svm", "svm.h5"),
+        ("train-bbox", "bbox.h5"),
+        ("calibrate", "calibration.h5"),
+        ("detect", "detections.h5"),
+        ("train-detector", None),
+    ],
 )
 def test_every_stage_says_what_it_would_do(folder: Path, run: Run, command: str, output: str | None) -> None:
     """It makes nothing, and what is up to date is said as in a run."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.paper import RECIPES
 from sppcli.runtime.counts import count_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sppcli.stages.calibrate import CalibrateSummary, ClassCalibration
 
 
-@click.command("calibrate")
+@helpful.command("calibrate")
 @options.proposals
 @options.features
 @options.svm
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 @options.seed
 @options.dataset
 @options.device
+@options.asking
 @options.force
 @options.as_json
 @options.verbosity

@@ -156,6 +156,7 @@ def command(
 
     models, bbox, no_bbox, network = overruled(models, bbox, no_bbox, network)
     check_inputs(models, bbox, no_bbox, weights)
+    calibration, no_calibration = _for_images(calibration, no_calibration, bool(images))
     _check_calibration(calibration, no_calibration, bool(images))
     by_threshold = min_score is None
     if network:
@@ -233,6 +234,21 @@ def check_inputs(models: tuple[Path, ...], bbox: Path | None, no_bbox: bool, wei
             raise click.UsageError(f"--model and --{name} exclude each other.")
     if weights and len(models) > 1:
         raise click.UsageError("--weights cannot stand for several networks; leave it out.")
+
+
+def _for_images(calibration: Path | None, none: bool, new_images: bool) -> tuple[Path | None, bool]:
+    """The options of calibration, without one that the other, given in a stronger place, overrules; of a split without
+    a file that no flag names."""
+    from sppcli.cli.config import beats
+
+    context = click.get_current_context()
+    if beats(context, "no_calibration", "calibration"):
+        calibration = None
+    if beats(context, "calibration", "no_calibration"):
+        none = False
+    if not new_images and context.get_parameter_source("calibration") is not ParameterSource.COMMANDLINE:
+        calibration = None
+    return calibration, none
 
 
 def _check_calibration(calibration: Path | None, no_calibration: bool, new_images: bool) -> None:

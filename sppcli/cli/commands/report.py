@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.cli.types import Fraction
 from sppcli.runtime.counts import count_of
 
 
-@click.command("report")
+@helpful.command("report")
 @click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
 @click.option(
     "--detections",

@@ -117,7 +117,7 @@ def _print_plan(rows: Sequence[Row], rates: Rates, as_json: bool) -> None:
 
 
 def _plan_row(row: Row) -> tuple[object, ...]:
-    due = row.state in ("to do", "prints")
+    due = row.state in ("to do", "each time")
     return (
         row.step.name,
         row.state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ class Helpful(click.Command):
         shown = {name: rows[name] for name in (PANELS if everything else PANELS[:1]) if rows[name]}
         for name, options in shown.items():
             with formatter.section(_TITLES[name]):
-                formatter.write_dl([record for item in options if (record := item.get_help_record(ctx))])
+                formatter.write_dl([record for item in options if (record := record_of(item, ctx))])
         hidden = sum(len(options) for name, options in rows.items() if name not in shown)
         helps = [item for item in self.get_params(ctx) if _key(item) in ("help", "help-all")]
         if shown or helps:
@@ -115,6 +116,12 @@ _HELP_ALL.allow_from_autoenv = False
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """As `click.command`, with panels and examples."""
     return click.command(name, cls=Helpful)
+
+
+def record_of(item: click.Option, ctx: click.Context) -> tuple[str, str] | None:
+    """Flags and help of an option; a default that is told in words stands there as others do, without brackets."""
+    record = item.get_help_record(ctx)
+    return record and (record[0], re.sub(r"\[default: \((.*)\)([;\]])", r"[default: \1\2", record[1]))
 
 
 def name_variables(command: click.Command, prefix: str) -> None:

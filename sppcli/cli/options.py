@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sppcli.cli.types import Bytes, Device, IntList, Number, PositiveFloat
+from sppcli.cli.types import Bytes, Device, IntList, NameList, Number, PositiveFloat
 from sppcli.nets.registry import BACKBONES
 from sppcli.paper import DEFAULT, RECIPES
 
@@ -274,6 +274,16 @@ precision = click.option(
         "Precision of the convolutions. bf16 rounds to 8 significant bits; auto takes it where the processor has it."
     ),
 )
+_CUT = click.option(
+    "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: the backbone's last]"
+)
+_CUTS = click.option(
+    "--cut",
+    type=NameList("features.10,features.12"),
+    metavar="LAYERS",
+    show_default="what suits the backbone",
+    help="Layers whose outputs are the conv feature maps, in the order of the backbone.",
+)
 _NETWORK = (
     click.option(
         "--backbone",
@@ -290,9 +300,7 @@ _NETWORK = (
             "installed package), or a .safetensors or PyTorch file."
         ),
     ),
-    click.option(
-        "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: the backbone's last]"
-    ),
+    _CUT,
     click.option(
         "--input",
         "normalisation",
@@ -313,4 +321,11 @@ def network(function: F) -> F:
     """Which network runs, and how: ``backbone``, ``weights``, ``cut``, ``normalisation``, ``precision``, ``device``."""
     for decorator in reversed(_NETWORK):
         function = decorator(function)
+    return function
+
+
+def detector_network(function: F) -> F:
+    """As `network`; ``cut`` is a tuple of layers."""
+    for decorator in reversed(_NETWORK):
+        function = (_CUTS if decorator is _CUT else decorator)(function)
     return function

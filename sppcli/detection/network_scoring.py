@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sppcli.geometry.boxes import clip
 from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode
 from sppcli.nets.detector import TARGET_SCALE, SppDetector
+from sppcli.runtime.distributed import World
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, ByteImage, Detections, FloatArray, Found, ImageDetections, IntArray
 
@@ -59,7 +60,12 @@ class NetworkScorer:
         return ImageDetections(*self._suppressed(boxes, scores, np.concatenate([first[2], second[2]])))
 
     def _pass(
-        self, maps: torch.Tensor, windows: Boxes, size: tuple[int, int], resized: tuple[int, int], of: IntArray | None
+        self,
+        maps: list[torch.Tensor],
+        windows: Boxes,
+        size: tuple[int, int],
+        resized: tuple[int, int],
+        of: IntArray | None,
     ) -> tuple[Boxes, FloatArray, IntArray]:
         """Corrected boxes, probabilities and classes of ``windows``: all classes above the least score, or ``of``."""
         count = len(self.model.architecture.classes)
@@ -104,10 +110,15 @@ def found_in(split: ImageSplit, scorer: NetworkScorer, progress: Progress | None
     return found
 
 
-def mean_ap(split: ImageSplit, scorer: NetworkScorer) -> tuple[float | None, float | None]:
-    """mAP of ``scorer`` on ``split``, by 11 recall points (VOC 2007) and by area (VOC 2010)."""
+def mean_ap(split: ImageSplit, scorer: NetworkScorer, world: World) -> tuple[float | None, float | None]:
+    """mAP of ``scorer`` on ``split``, by 11 recall points (VOC 2007) and by area (VOC 2010).
+
+    Several processes detect in a part of the images each.
+    """
     classes = scorer.model.architecture.classes
-    detections = Detections.of_images(found_in(split, scorer), classes)
+    mine = slice(*world.share(len(split.images)))
+    found = world.gathered(found_in(replace(split, images=split.images[mine]), scorer))
+    detections = Detections.of_images(found, classes)
     truth = {split.image_id(image): split.truth(image) for image in split.images}
     results: Any = [evaluate_voc(detections, truth, classes, protocol) for protocol in ("voc2007", "voc2010")]
     return results[0].mAP, results[1].mAP

@@ -3,6 +3,9 @@
 The loss is Fast R-CNN's: cross-entropy over all RoIs, and smooth L1 of the regression targets of those that show an
 object, both divided by the number of RoIs. AdamW (Loshchilov and Hutter 2019); the learning rate rises during a warm-up
 and then falls as half a cosine.
+
+A step learns from ``images`` images. Several processes share these: the sums of their gradients are those of one
+process, to rounding.
 """
 
 from __future__ import annotations
@@ -10,13 +13,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from sppcli.errors import UsageProblem
 from sppcli.learn.checkpoints import Keeper, Tensors
+from sppcli.learn.multisize import Machinery
 from sppcli.nets.detector import SppDetector
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
@@ -24,9 +30,13 @@ from sppcli.runtime.progress import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorTraining:
-    """How to train. ``trunk_rate``: the trunk's share of ``rate``; ``clip``: greatest norm of the gradient."""
+    """How to train.
+
+    ``images``: of a step; ``trunk_rate``: the trunk's share of ``rate``; ``clip``: greatest norm of the gradient.
+    """
 
     epochs: int = 6
+    images: int = 1
     rate: float = 4e-4
     trunk_rate: float = 0.3
     weight_decay: float = 0.01
@@ -74,7 +84,7 @@ class _Position:
 
 
 def losses(model: SppDetector, example: Example, autocast: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy and smooth L1 of one image."""
+    """Cross-entropy and smooth L1 of one image, both over all of its RoIs."""
     with torch.autocast(example.image.device.type, torch.bfloat16, enabled=autocast):
         maps = model.maps(example.image)
     logits, boxes = model.classify(maps, example.rois)
@@ -88,12 +98,11 @@ def train_detector(
     model: SppDetector,
     trunk: list[nn.Parameter],
     draw: Callable[[int], Example],
-    epoch_steps: int,
+    epoch_images: int,
     config: DetectorTraining,
     progress: Progress,
     *,
-    device: torch.device,
-    autocast: bool,
+    on: Machinery,
     keeper: Keeper | None = None,
     look: Callable[[SppDetector], tuple[float | None, float | None]] | None = None,
 ) -> list[DetectorEpoch]:
@@ -101,29 +110,41 @@ def train_detector(
 
     Args:
         trunk: the parameters of the trunk that learn.
-        draw: the example of a step; the same number gives the same example, so that a training that goes on from
-            a checkpoint is the same training.
-        epoch_steps: steps in an epoch.
+        draw: the example of a number, counted through all epochs; the same number gives the same example, so that a
+            training that goes on from a checkpoint, or is spread over processes, is the same training.
+        epoch_images: examples in an epoch.
         look: mAP on validation images, after each epoch; decides nothing.
+
+    Raises:
+        UsageProblem: fewer images in a step than processes.
     """
-    run = _Run(model, trunk, config, epoch_steps, device, autocast)
+    if config.images < on.world.size:
+        raise UsageProblem(
+            f"{on.world.size} processes cannot share steps of {config.images} image{'s' * (config.images > 1)}; give "
+            f"--images-per-step {on.world.size} or more, or start fewer processes"
+        )
+    run = _Run(model, trunk, config, epoch_images, on)
     if keeper and (kept := keeper.load()):
         run.restore(*kept)
-    at, steps = run.at, config.epochs * epoch_steps
+    at, steps = run.at, run.steps
+    on.world.agree(f"step {at.step} of {steps}")
     progress.start(steps, "steps", at.step)
     mark = time.monotonic()
-    for example in prefetch(draw, range(at.step, steps), ahead=2):
-        run.step(example, steps)
-        now = time.monotonic()
-        at.seconds, mark = at.seconds + now - mark, now
-        over = at.step % epoch_steps == 0
-        if over:
-            progress.note(f"epoch {at.step // epoch_steps} of {config.epochs}, validating")
-            run.close_epoch(look(model.eval()) if look else (None, None), steps)
-            mark = time.monotonic()
-        progress.advance()
-        if keeper:
-            keeper.save(lambda: asdict(at), run.tensors, milestone=over)
+    numbers = (number for step in range(at.step, steps) for number in run.share(step)[0])
+    with closing(prefetch(draw, numbers, ahead=2)) as drawn:
+        while at.step < steps:
+            mine, total = run.share(at.step)
+            run.step([next(drawn) for _ in mine], total)
+            now = time.monotonic()
+            at.seconds, mark = at.seconds + now - mark, now
+            over = at.step % run.epoch_steps == 0
+            if over:
+                progress.note(f"epoch {at.step // run.epoch_steps} of {config.epochs}{', validating' * bool(look)}")
+                run.close_epoch(look(model.eval()) if look else (None, None))
+                mark = time.monotonic()
+            progress.advance()
+            if keeper:
+                keeper.save(lambda: asdict(at), run.tensors, milestone=over)
     model.cpu().eval()
     return at.history
 
@@ -134,12 +155,13 @@ class _Run:
         model: SppDetector,
         trunk: list[nn.Parameter],
         config: DetectorTraining,
-        epoch_steps: int,
-        device: torch.device,
-        autocast: bool,
+        epoch_images: int,
+        on: Machinery,
     ) -> None:
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.config, self.epoch_steps, self.device, self.autocast = config, epoch_steps, device, autocast
+        self.model = model.to(on.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.epoch_images, self.on = config, epoch_images, on
+        self.epoch_steps = -(-epoch_images // config.images)
+        self.steps = config.epochs * self.epoch_steps
         self.at = _Position()
         mine = {id(parameter) for parameter in trunk}
         self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -156,24 +178,40 @@ class _Run:
             0.0,
         )
 
-    def step(self, example: Example, steps: int) -> None:
-        config, at = self.config, self.at
+    def share(self, step: int) -> tuple[range, int]:
+        """The examples of ``step`` that are this process's, perhaps none, and how many there are in all."""
+        epoch, place = divmod(step, self.epoch_steps)
+        first = place * self.config.images
+        total = min(self.config.images, self.epoch_images - first)
+        begin, end = self.on.world.share(total)
+        return range(epoch * self.epoch_images + first + begin, epoch * self.epoch_images + first + end), total
+
+    def step(self, examples: list[Example], total: int) -> None:
+        """Learn from this process's ``examples`` of a step of ``total`` ones."""
+        config, at, on = self.config, self.at, self.on
         for group, share in zip(self.optimiser.param_groups, self.shares, strict=True):
-            group["lr"] = share * config.rate_at(at.step, steps)
+            group["lr"] = share * config.rate_at(at.step, self.steps)
         self.model.train()
-        here = Example(*(getattr(example, name).to(self.device) for name in ("image", "rois", "labels", "targets")))
-        class_loss, box_loss = losses(self.model, here, self.autocast)
         self.optimiser.zero_grad()
-        (class_loss + box_loss).backward()  # type: ignore[no-untyped-call]
+        sums = [0.0, 0.0]
+        for example in examples:
+            here = Example(*(getattr(example, name).to(on.device) for name in ("image", "rois", "labels", "targets")))
+            parts = losses(self.model, here, on.autocast)
+            ((parts[0] + parts[1]) / total).backward()  # type: ignore[no-untyped-call]
+            sums = [so_far + float(part.detach()) for so_far, part in zip(sums, parts, strict=True)]
+        if on.world.size > 1:
+            for parameter in self.learning.values():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            on.world.add_up([parameter.grad for parameter in self.learning.values() if parameter.grad is not None])
         nn.utils.clip_grad_norm_(self.learning.values(), config.clip)
         self.optimiser.step()
-        at.step += 1
-        at.class_loss += float(class_loss.detach())
-        at.box_loss += float(box_loss.detach())
+        class_loss, box_loss = on.world.total(sums, on.device)
+        at.step, at.class_loss, at.box_loss = at.step + 1, at.class_loss + class_loss, at.box_loss + box_loss
 
-    def close_epoch(self, found: tuple[float | None, float | None], steps: int) -> None:
-        at, count = self.at, self.epoch_steps
-        rate = self.config.rate_at(at.step - 1, steps)
+    def close_epoch(self, found: tuple[float | None, float | None]) -> None:
+        at, count = self.at, self.epoch_images
+        rate = self.config.rate_at(at.step - 1, self.steps)
         at.history.append(DetectorEpoch(rate, at.class_loss / count, at.box_loss / count, at.seconds, *found))
         at.class_loss = at.box_loss = at.seconds = 0.0
 
@@ -192,5 +230,5 @@ class _Run:
             # AdamW counts its steps on the CPU.
             self.optimiser.state[parameter] = {
                 "step": tensors[f"step.{name}"],
-                **{key: tensors[f"{key}.{name}"].to(self.device) for key in ("exp_avg", "exp_avg_sq")},
+                **{key: tensors[f"{key}.{name}"].to(self.on.device) for key in ("exp_avg", "exp_avg_sq")},
             }

@@ -30,6 +30,9 @@ class BackboneSpec:
     name into the one that it has in another program's files. ``leaves``: what torchvision's tracer is to leave whole,
     as its ``tracer_kwargs``; ``finish``: changes the trunk that was traced.
 
+    A detector of one network takes its maps from the layers ``detector_cuts`` (none: from ``cut``), and is trained from
+    the layer ``train_from`` on.
+
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
     """
@@ -42,6 +45,7 @@ class BackboneSpec:
     url: Callable[[], str] | None = None
     installed: Callable[[], Path] | None = None
     other_names: tuple[Callable[[str], str], ...] = ()
+<<<<<<< HEAD
     leaves: Mapping[str, Any] | None = None
     finish: Callable[[fx.GraphModule], fx.GraphModule] | None = None
 
@@ -49,6 +53,10 @@ class BackboneSpec:
     def pixels(self) -> Normalisation:
         """How pixels are normalised for its weights."""
         return self.normalisation if isinstance(self.normalisation, Normalisation) else INPUTS[self.normalisation]
+=======
+    detector_cuts: tuple[str, ...] = ()
+    train_from: str = "all"
+>>>>>>> 5d929bc (Detectors of one network read several conv maps, know their backbone's defaults, and train in several processes; RoI align by matrix products)
 
 
 class _Specs(Mapping[str, BackboneSpec]):
@@ -165,14 +173,15 @@ def torchvision_model(name: str) -> nn.Module:
     return SPECS[name].build().eval()
 
 
-def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
-    """Return the part of ``model`` up to and including the layer ``cut``.
+def cut_trunk(model: nn.Module, backbone: str, cut: str, *more: str) -> fx.GraphModule:
+    """Return the part of ``model`` up to and including the layer ``cut``, or the last of several that give maps.
 
     Raises:
         UsageProblem: there is no such layer; the text names the nearest ones.
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+<<<<<<< HEAD
     spec = SPECS[backbone]
     leaves = dict(spec.leaves) if spec.leaves else None
     try:
@@ -191,6 +200,26 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str) -> fx.GraphModule:
         model, {cut: "map"}, tracer_kwargs=leaves, suppress_diff_warning=True
     )
     return spec.finish(trunk) if spec.finish else trunk
+=======
+    nodes = get_graph_node_names(model, suppress_diff_warning=True)[1]
+    cuts = (cut, *more)
+    for name in cuts:
+        # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
+        if not any(node == name or node.startswith(f"{name}.") for node in nodes):
+            last_first = [node for node in nodes if "classifier" not in node and node not in ("x", "flatten")]
+            raise UsageProblem(
+                f"{backbone} has no layer {name!r} to cut after; its default is {SPECS[backbone].cut!r}, "
+                f"its last ones are {', '.join(last_first[-6:])}"
+            )
+    wanted = {name: map_name(i) for i, name in enumerate(cuts)}
+    trunk: fx.GraphModule = create_feature_extractor(model, wanted, suppress_diff_warning=True)
+    return trunk
+>>>>>>> 5d929bc (Detectors of one network read several conv maps, know their backbone's defaults, and train in several processes; RoI align by matrix products)
+
+
+def map_name(number: int) -> str:
+    """Name of the map ``number``, from 0, among what a trunk gives."""
+    return f"map{number or ''}"
 
 
 def trunk_description(backbone: str, cut: str, normalisation: Normalisation) -> str:

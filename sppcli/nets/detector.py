@@ -1,8 +1,9 @@
 """A detector trained as one network, after Fast R-CNN (Girshick 2015): trunk, pyramid-pooled RoIs, fc layers.
 
-Conv maps are computed once for an image. Each RoI is sampled into 6 x 6 bins (RoI align, He et al. 2017, 2 x 2 samples
-a bin), over which the spatial pyramid is pooled; fc layers follow, then a softmax over background and classes, and
-box regression of each class.
+Conv maps are computed once for an image: the output of one layer of the trunk, or of several, fine and coarse ones. On
+each map, each RoI is sampled into 6 x 6 bins (RoI align, He et al. 2017, 2 x 2 samples a bin), over which the spatial
+pyramid is pooled; the vectors of the maps are joined. fc layers follow, then a softmax over background and classes,
+and box regression of each class.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from torch import fx, nn
 from torchvision.ops import roi_align
 
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.geometry.projection import CellGrid
 from sppcli.images import Normalisation
-from sppcli.nets.backbones import SPECS, Network, cut_trunk, run_trunk, torchvision_model
+from sppcli.nets.backbones import SPECS, Network, cut_trunk, map_name, torchvision_model
 from sppcli.nets.classifier import Layer, build_trunk
+from sppcli.nets.folding import folded
 from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
 from sppcli.nets.receptive_field import grid_of
+from sppcli.nets.roi_align import align
 from sppcli.nets.weight_files import read_weights, save_tensors
 from sppcli.nets.weights import METADATA_KEY, read_classifier
 
@@ -35,14 +39,15 @@ TARGET_SCALE = (0.1, 0.1, 0.2, 0.2)
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorArchitecture:
-    """All that decides a detector's shape. ``layers`` are the trunk's, or () where it is ``backbone`` up to ``cut``.
+    """All that decides a detector's shape. ``layers`` are the trunk's, or () where it is ``backbone`` up to the last of
+    ``cuts``, the layers whose outputs are the conv maps.
 
     ``levels``: of the pyramid over the bins of RoI align, divisors of 6; ``channels``: of the 1x1 convolution that
     the maps go through first; ``fc``: widths of the fc layers.
     """
 
     backbone: str
-    cut: str
+    cuts: tuple[str, ...]
     layers: tuple[Layer, ...]
     normalisation: Normalisation
     classes: tuple[str, ...]
@@ -52,14 +57,20 @@ class DetectorArchitecture:
 
     @classmethod
     def on(
-        cls, network: Network, classes: tuple[str, ...], levels: tuple[int, ...], channels: int, fc: tuple[int, ...]
+        cls,
+        network: Network,
+        classes: tuple[str, ...],
+        levels: tuple[int, ...],
+        channels: int,
+        fc: tuple[int, ...],
+        cuts: tuple[str, ...] = (),
     ) -> DetectorArchitecture:
-        """A detector on the trunk of ``network``."""
+        """A detector on the trunk of ``network``, on its map or those of the layers ``cuts``, the last of them its."""
         ours = network.backbone not in SPECS
         own = read_classifier(Path(network.weights)).architecture if ours else None
         return cls(
             backbone=own.backbone if own else network.backbone,
-            cut=own.cut if own else network.cut,
+            cuts=(own.cut,) if own else cuts or (network.cut,),
             layers=own.layers if own else (),
             normalisation=network.normalisation,
             classes=classes,
@@ -72,7 +83,7 @@ class DetectorArchitecture:
     def from_json(cls, value: Mapping[str, Any]) -> DetectorArchitecture:
         pixels = value["normalisation"]
         mean, std = tuple(pixels["mean"]), tuple(pixels["std"])
-        lists = {name: tuple(value[name]) for name in ("classes", "levels", "fc")}
+        lists = {name: tuple(value[name]) for name in ("cuts", "classes", "levels", "fc")}
         layers = tuple(Layer(**layer) for layer in value["layers"])
         normalisation = Normalisation(mean, std, float(pixels["divisor"]), str(pixels["order"]))
         return cls(**{**value, **lists, "layers": layers, "normalisation": normalisation})
@@ -81,24 +92,22 @@ class DetectorArchitecture:
 class SppDetector(nn.Module):
     """See the module. ``classes`` are numbered from 1; 0 is the background.
 
-    Batch normalisation of the trunk keeps its statistics and parameters, also in training.
+    Batch normalisation of the trunk keeps its statistics, so that it is folded into the convolutions before it.
+    Depthwise convolutions keep their filters: few numbers, whose gradients take longer than those of all other layers
+    together.
     """
 
     def __init__(self, architecture: DetectorArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        if architecture.backbone:
-            model = torchvision_model(architecture.backbone)
-            self.trunk: nn.Module = cut_trunk(model, architecture.backbone, architecture.cut)
-        else:
-            self.trunk = build_trunk(architecture.layers)
-        self.grid = grid_of(self.trunk, architecture.backbone or "the trunk")
+        self.trunk, grids = _trunk_of(architecture)
+        self.grids = tuple(grids)
         self.trunk.eval()
         with torch.inference_mode():
-            channels = int(run_trunk(self.trunk, torch.zeros(1, 3, 128, 128)).shape[1])
-        self.reduce = nn.Conv2d(channels, architecture.channels, 1)
+            widths = [int(maps.shape[1]) for maps in self._outputs(torch.zeros(1, 3, 128, 128))]
+        self.reduce = nn.ModuleList(nn.Conv2d(width, architecture.channels, 1) for width in widths)
         self.pool = SpatialPyramidPool(architecture.levels)
-        width = bins_in(architecture.levels) * architecture.channels
+        width = len(widths) * bins_in(architecture.levels) * architecture.channels
         self.fc = nn.ModuleList()
         for units in architecture.fc:
             self.fc.append(nn.Linear(width, units))
@@ -107,9 +116,20 @@ class SppDetector(nn.Module):
         self.boxes = nn.Linear(width, 4 * len(architecture.classes))
 
     def initialise(self, network: Network) -> None:
-        """The trunk of ``network`` and new layers on it; torch's random state decides."""
-        self.trunk.load_state_dict(network.trunk.state_dict())
-        for layer in (self.reduce, *self.fc):
+        """The trunk of ``network`` and new layers on it; torch's random state decides.
+
+        Raises:
+            UsageProblem: the last of the layers ``cuts`` is not the network's.
+        """
+        trained = _for_training(network.trunk).state_dict()
+        if trained.keys() != self.trunk.state_dict().keys():
+            raise UsageProblem(
+                f"--cut {','.join(self.architecture.cuts)}: give the layers in the order of the backbone"
+            )
+        self.trunk.load_state_dict(trained)
+        for layer in (*self.reduce, *self.fc):
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            assert layer.bias is not None
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
         for output, deviation in ((self.scores, 0.01), (self.boxes, 0.001)):
@@ -121,26 +141,36 @@ class SppDetector(nn.Module):
         self.trunk.eval()
         return self
 
-    def maps(self, images: torch.Tensor) -> torch.Tensor:
-        """Reduced conv maps (N, channels, h, w) of normalised ``images`` (N, 3, H, W)."""
-        maps: torch.Tensor = self.reduce(run_trunk(self.trunk, images)).relu()
-        return maps
+    def _outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What the layers ``cuts`` make of ``images``."""
+        out = self.trunk(images)
+        return [out[map_name(i)] for i in range(len(out))] if isinstance(out, dict) else [out]
 
-    def pooled(self, maps: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
-        """Pyramid features (N, bins * channels) of ``rois`` (N, 4) of one image's ``maps`` (1, channels, h, w).
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Reduced conv maps, each (N, channels, h, w), of normalised ``images`` (N, 3, H, W)."""
+        return [reduce(maps).relu() for reduce, maps in zip(self.reduce, self._outputs(images), strict=True)]
 
-        ``rois``: x0 y0 x1 y1 in pixels of the image as the network read it, half-open. Unit k of the map lies at the
+    def pooled(self, maps: list[torch.Tensor], rois: torch.Tensor) -> torch.Tensor:
+        """Pyramid features (N, maps * bins * channels) of ``rois`` (N, 4) of one image's ``maps`` (1, channels, h, w).
+
+        ``rois``: x0 y0 x1 y1 in pixels of the image as the network read it, half-open. Unit k of a map lies at the
         centre of its receptive field; one row and column of repeated units surround the map, since objects may lie
         beyond its first and last centres.
         """
-        maps = nn.functional.pad(maps.float(), (1, 1, 1, 1), mode="replicate").contiguous()
+        return torch.cat([self._pooled(*pair, rois) for pair in zip(maps, self.grids, strict=True)], dim=1)
+
+    def _pooled(self, maps: torch.Tensor, grid: CellGrid, rois: torch.Tensor) -> torch.Tensor:
         # In units of the padded map, whose first is -1; RoI align takes half a unit off again.
-        cells = (rois.float() - (self.grid.centre + 0.5)) / self.grid.stride + 1.5
-        bins = roi_align(maps, [cells], BINS, 1.0, SAMPLES, aligned=True)
+        cells = (rois.float() - (grid.centre + 0.5)) / grid.stride + 1.5
+        maps = nn.functional.pad(maps.float(), (1, 1, 1, 1), mode="replicate")
+        if maps.requires_grad:
+            bins = align(maps, cells, BINS, SAMPLES)
+        else:
+            bins = roi_align(maps.contiguous(), [cells], BINS, 1.0, SAMPLES, aligned=True)
         pooled: torch.Tensor = self.pool(bins)
         return pooled
 
-    def classify(self, maps: torch.Tensor, rois: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, maps: list[torch.Tensor], rois: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (N, 1 + classes) and scaled regression targets (N, classes, 4) of ``rois`` (N, 4), see `pooled`."""
         value = self.pooled(maps, rois)
         for layer in self.fc:
@@ -169,9 +199,27 @@ class SppDetector(nn.Module):
         modules = dict(self.trunk.named_modules())
         self.trunk.requires_grad_(False)
         for name in names[first:]:
-            if not isinstance(modules[name], nn.BatchNorm2d):
-                modules[name].requires_grad_(True)
+            layer = modules[name]
+            depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+            if not isinstance(layer, nn.BatchNorm2d) and not depthwise:
+                layer.requires_grad_(True)
         return [parameter for parameter in self.trunk.parameters() if parameter.requires_grad]
+
+
+def _trunk_of(architecture: DetectorArchitecture) -> tuple[nn.Module, list[CellGrid]]:
+    """The trunk, and where the units of each of its maps lie."""
+    if not architecture.backbone:
+        trunk: nn.Module = build_trunk(architecture.layers)
+        return trunk, [grid_of(trunk, "the trunk")]
+    name = architecture.backbone
+    model = torchvision_model(name)
+    grids = [grid_of(cut_trunk(model, name, cut), name) for cut in architecture.cuts]
+    return _for_training(cut_trunk(model, name, *architecture.cuts)), grids
+
+
+def _for_training(trunk: nn.Module) -> nn.Module:
+    """``trunk`` with what never learns folded away."""
+    return folded(trunk.eval()) if isinstance(trunk, fx.GraphModule) else trunk
 
 
 def _layers_in_order(trunk: nn.Module) -> list[str]:

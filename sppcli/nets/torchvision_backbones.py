@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -34,14 +35,17 @@ def _spec(
     head_layers: tuple[tuple[str, str], ...] = (),
     head_level: int = 0,
     normalisation: str = "imagenet",
+    **detector: Any,
 ) -> BackboneSpec:
-    return BackboneSpec(partial(_build, name), cut, head_layers, head_level, normalisation, partial(_url, name))
+    url = partial(_url, name)
+    return BackboneSpec(partial(_build, name), cut, head_layers, head_level, normalisation, url, **detector)
 
 
 ALEXNET = _spec("alexnet", "features.11", (("fc6", "classifier.1"), ("fc7", "classifier.4")), 6)
 VGG16 = _spec("vgg16", "features.29", (("fc6", "classifier.0"), ("fc7", "classifier.3")), 7)
-SQUEEZENET1_0 = _spec("squeezenet1_0", "features.12")
-SQUEEZENET1_1 = _spec("squeezenet1_1", "features.12")
+# A map of stride 8, which small objects need, trained from the first fire module of that stride on.
+SQUEEZENET1_0 = _spec("squeezenet1_0", "features.12", detector_cuts=("features.10",), train_from="features.7")
+SQUEEZENET1_1 = _spec("squeezenet1_1", "features.12", detector_cuts=("features.7",), train_from="features.5")
 RESNET18 = _spec("resnet18", "layer3")
 RESNET50 = _spec("resnet50", "layer3")
 GOOGLENET = _spec("googlenet", "inception4e", normalisation="inception")

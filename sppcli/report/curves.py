@@ -56,3 +56,29 @@ def write_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> No
     with replacing(path) as temporary:
         # The backend's functions carry no types.
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": "spp"})  # type: ignore[no-untyped-call]
+
+
+def write_detector_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Draw the losses by epoch, and the mAP on the validation images where there are any.
+
+    ``epochs``: class_loss, box_loss, map_11 and map_area (or None) of each, as `learn.detector.DetectorEpoch`.
+    """
+    numbers = list(range(1, len(epochs) + 1))
+    validated = any(epoch["map_area"] is not None for epoch in epochs)
+    figure = Figure(figsize=(9 if validated else 4.5, 4), layout="constrained")
+    shown = figure.subplots(1, 1 + validated, squeeze=False)[0]
+    for name, label in (("class_loss", "classes"), ("box_loss", "boxes")):
+        shown[0].plot(numbers, [epoch[name] for epoch in epochs], marker=".", label=label)
+    shown[0].set_title("training loss")
+    if validated:
+        for name, label in (("map_area", "area"), ("map_11", "11 points")):
+            shown[1].plot(numbers, [epoch[name] for epoch in epochs], marker=".", label=label)
+        shown[1].set_title("mAP, validation images")
+    for axes in shown:
+        axes.set_xlabel("epoch")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(title)
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": "spp"})  # type: ignore[no-untyped-call]

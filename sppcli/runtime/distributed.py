@@ -9,11 +9,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from sppcli.errors import SppError
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,26 @@ class World:
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
         distributed.all_reduce(tensor)
         return [float(value) for value in tensor.tolist()]
+
+    def add_up(self, tensors: list[torch.Tensor]) -> None:
+        """Make each of ``tensors``, which are of one kind and device, its sum over all processes, in place."""
+        if self.size == 1:
+            return
+        # One message: most tensors are small.
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        distributed.all_reduce(flat)
+        end = 0
+        for tensor in tensors:
+            start, end = end, end + tensor.numel()
+            tensor.copy_(flat[start:end].reshape(tensor.shape))
+
+    def gathered(self, items: list[Item]) -> list[Item]:
+        """The ``items`` of all processes, the first one's first."""
+        if self.size == 1:
+            return items
+        found: list[Any] = [[]] * self.size
+        distributed.all_gather_object(found, items)
+        return [item for part in found for item in part]
 
     def agree(self, value: str) -> None:
         """Check that every process has the same ``value``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.output import Output
-from sppcli.artefacts.overwriting import NETWORK, claim
+from sppcli.artefacts.overwriting import CURVES, NETWORK, PICTURE, claim
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.datasets.formats import require_annotations
 from sppcli.detection.network_scoring import NETWORK_SETTINGS, NetworkScorer, mean_ap
@@ -20,31 +20,36 @@ from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.learn.checkpoints import Checkpoints
 from sppcli.learn.detector import DetectorEpoch, DetectorTraining, train_detector
-from sppcli.nets.backbones import Network
+from sppcli.learn.multisize import Machinery
+from sppcli.nets.backbones import SPECS, Network
 from sppcli.nets.detector import DetectorArchitecture, SppDetector, check_levels, save_detector
 from sppcli.nets.weights import load_network
+from sppcli.report import curves
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.distributed import world
 from sppcli.runtime.files import ensure_folder
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import NoProgress
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDetectorConfig:
     """What is trained on what.
 
-    ``backbone``, ``weights``, ``cut``, ``normalisation``: see `load_network`; ``train_from``: the first layer of the
-    trunk that learns, "all" or "none"; ``validation``: split whose mAP is reported after each epoch.
+    ``backbone``, ``weights``, ``normalisation``: see `load_network`; ``cut``: layers that give the conv maps, in the
+    order of the backbone; ``train_from``: the first layer of the trunk that learns, "all" or "none"; None for both:
+    what `backbones.BackboneSpec` says. ``validation``: split whose mAP is reported after each epoch.
     """
 
     backbone: str | None = None
     weights: str = "imagenet"
-    cut: str | None = None
+    cut: tuple[str, ...] | None = None
     normalisation: str | None = None
-    train_from: str = "all"
+    train_from: str | None = None
     pyramid: tuple[int, ...] = (3, 2, 1)
     channels: int = 128
     fc: tuple[int, ...] = (512, 512)
@@ -82,40 +87,68 @@ def run(
     dataset: Path | None = None,
     checkpoint_seconds: float = 60.0,
     options: RunOptions = USUAL,
-) -> TrainDetectorSummary:
-    """Train the detector and write it.
+) -> TrainDetectorSummary | None:
+    """Train the detector and write it, with a .csv and a .png of its curves beside it.
 
-    Killed, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights.
+    Killed, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights. Started by torchrun,
+    all processes train together; those that are not the first return None.
 
     Raises:
         MissingInput, BadInput: no such file or split, no object to learn from, or an image that cannot be read.
-        UsageProblem: a backbone, layer or level that does not exist, images that are to train and to validate, or a
-            checkpoint of other options.
+        UsageProblem: a backbone, layer or level that does not exist, images that are to train and to validate, fewer
+            images in a step than processes, or a checkpoint of other options.
     """
     ensure_folder(output)
     check_levels(config.pyramid)
+    device = choose_device(options.device)
+    with world(device.type) as place:
+        if device.type == "cuda" and place.size > 1:
+            device = torch.device("cuda", place.local)
+        on = Machinery(device, choose_precision(config.precision, device) == "bf16", place)
+        told = options if place.first else replace(options, progress=NoProgress())
+        return _run(proposals_path, output, config, dataset, checkpoint_seconds, told, on)
+
+
+def _run(
+    proposals_path: Path,
+    output: Path,
+    config: TrainDetectorConfig,
+    dataset: Path | None,
+    checkpoint_seconds: float,
+    options: RunOptions,
+    on: Machinery,
+) -> TrainDetectorSummary | None:
+    first = on.world.first
     data, held = _splits(proposals_path, config, dataset, options)
     read = [proposals_path, *([] if config.weights == "imagenet" else [Path(config.weights)])]
-    claim(output, NETWORK, inputs=read, data=data.dataset, overwrite=options.overwrite)
+    table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
+    for path, kind in ((output, NETWORK), (table, CURVES), (picture, PICTURE)):
+        claim(path, kind, inputs=read, data=data.dataset, overwrite=options.overwrite)
     classes = _classes(data)
-    network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
+    config, network = _network(config)
     for note in network.notes:
         options.progress.warn(note)
-    device = choose_device(options.device)
-    precision = choose_precision(config.precision, device)
+    precision = "bf16" if on.autocast else "fp32"
     header = _header(data, held, network, config, precision)
     if Output(output, header, [proposals_path]).is_current(options.force):
-        return _summary(output, recorded_training(output)["summary"], up_to_date=True)
-    torch.set_num_threads(cpu_threads())
+        return _summary(output, recorded_training(output)["summary"], up_to_date=True) if first else None
+    torch.set_num_threads(max(1, cpu_threads() // on.world.size) if on.device.type == "cpu" else cpu_threads())
     model, trunk = _new_model(network, classes, config)
-    keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds)
+
+    def tabulate(position: dict[str, Any]) -> None:
+        curves.write_csv(table, position["history"])
+
+    keeper = Checkpoints(
+        output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds, first, tabulate
+    )
     if options.force:
         keeper.discard()
-    autocast = precision == "bf16"
+    on.world.wait()
 
     def look(now: SppDetector) -> tuple[float | None, float | None]:
         assert held is not None
-        return mean_ap(held, NetworkScorer(now, config.sampling.scale, autocast, NETWORK_SETTINGS, device))
+        scorer = NetworkScorer(now, config.sampling.scale, on.autocast, NETWORK_SETTINGS, on.device)
+        return mean_ap(held, scorer, on.world)
 
     history = train_detector(
         model,
@@ -124,17 +157,33 @@ def run(
         len(data.images),
         config.training,
         options.progress,
-        device=device,
-        autocast=autocast,
+        on=on,
         keeper=keeper,
         look=look if held else None,
     )
+    if not first:
+        return None
     facts = _facts(model, data, held, config, history)
+    curves.write_detector_png(picture, facts["epochs"], f"{network.backbone}, {len(classes)} classes")
     settings = {"scale": config.sampling.scale, "precision": precision, "proposals": propose_settings(data.proposals)}
     record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts}
     save_detector(output, model, settings, record)
     keeper.discard()
     return _summary(output, facts)
+
+
+def _network(config: TrainDetectorConfig) -> tuple[TrainDetectorConfig, Network]:
+    """The network that is trained on, and the config with its backbone's defaults where nothing is asked for."""
+    network = load_network(
+        config.weights, config.backbone, config.cut[-1] if config.cut else None, config.normalisation
+    )
+    ours = network.backbone not in SPECS
+    usual = () if ours else SPECS[network.backbone].detector_cuts
+    cut = config.cut or usual or (network.cut,)
+    train_from = config.train_from or ("all" if ours else SPECS[network.backbone].train_from)
+    if cut[-1] != network.cut:
+        network = load_network(config.weights, network.backbone, cut[-1], config.normalisation)
+    return replace(config, cut=cut, train_from=train_from), network
 
 
 def _classes(data: ImageSplit) -> tuple[str, ...]:
@@ -157,7 +206,7 @@ def _facts(
         "classes": list(model.architecture.classes),
         "images": len(data.images),
         "validation_images": len(held.images) if held else 0,
-        "steps": config.training.epochs * len(data.images),
+        "steps": config.training.epochs * -(-len(data.images) // config.training.images),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": sum(epoch.seconds for epoch in history),
         "epochs": [asdict(epoch) for epoch in history],
@@ -211,7 +260,9 @@ def _new_model(
     network: Network, classes: tuple[str, ...], config: TrainDetectorConfig
 ) -> tuple[SppDetector, list[torch.nn.Parameter]]:
     """The detector on the network's trunk, new weights drawn by the seed, and the trunk's parameters that learn."""
-    architecture = DetectorArchitecture.on(network, classes, config.pyramid, config.channels, config.fc)
+    assert config.cut
+    assert config.train_from
+    architecture = DetectorArchitecture.on(network, classes, config.pyramid, config.channels, config.fc, config.cut)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = SppDetector(architecture)

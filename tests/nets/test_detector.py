@@ -19,14 +19,21 @@ def small(levels: tuple[int, ...] = (3, 2, 1)) -> SppDetector:
     plain = Normalisation((0.5,) * 3, (0.25,) * 3)
     layers = (Layer("conv", 5, 2, 0, 6), Layer("maxpool", 3, 2), Layer("conv", 3, 1, 1, 8))
     architecture = DetectorArchitecture(
-        backbone="", cut="", layers=layers, normalisation=plain, classes=("a", "b"), levels=levels, channels=5, fc=(16,)
+        backbone="",
+        cuts=("",),
+        layers=layers,
+        normalisation=plain,
+        classes=("a", "b"),
+        levels=levels,
+        channels=5,
+        fc=(16,),
     )
     return SppDetector(architecture).eval()
 
 
 def slowly(model: SppDetector, maps: torch.Tensor, roi: list[float]) -> torch.Tensor:
     """Pooled features of one RoI, sample by sample: bilinear at 2 x 2 places of each of 6 x 6 bins, then maxima."""
-    stride, centre = model.grid.stride, model.grid.centre + 0.5
+    stride, centre = model.grids[0].stride, model.grids[0].centre + 0.5
 
     def at(y: float, x: float) -> torch.Tensor:
         """The map at a pixel of the image; beyond its centres as at them, within one unit."""
@@ -62,10 +69,12 @@ def test_pooling_and_its_gradient_are_those_of_a_slow_version(levels: tuple[int,
     model = small(levels)
     rois = [[10.0, 12.0, 41.5, 37.0], [0.0, 0.0, 64.0, 48.0], [20.25, 3.0, 26.0, 9.0]]
     maps = torch.rand(1, 5, 10, 14, dtype=torch.float32, requires_grad=True)
-    fast = model.pooled(maps, torch.tensor(rois))
+    fast = model.pooled([maps], torch.tensor(rois))
     slow = torch.stack([slowly(model, maps, roi) for roi in rois])
     assert fast.shape == (3, 5 * sum(n * n for n in levels))
     assert torch.allclose(fast, slow, atol=1e-5)
+    # Without gradients, as in detection, the sums are made another way.
+    assert torch.allclose(model.pooled([maps.detach()], torch.tensor(rois)), slow, atol=1e-5)
     weight = torch.rand_like(fast)
     (mine,) = torch.autograd.grad((fast * weight).sum(), maps)
     (theirs,) = torch.autograd.grad((slow * weight).sum(), maps)

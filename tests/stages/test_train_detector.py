@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import sppcli
 from sppcli.artefacts.detections import read_detections
+from sppcli.artefacts.networks import recorded_training
 from sppcli.detection.labelling import match
 from sppcli.detection.rois import RoiSampling, draw_rois, regression_targets
 from sppcli.errors import UsageProblem
@@ -21,6 +24,7 @@ from sppcli.geometry.regression import decode
 from sppcli.learn.augment import colour_jittered
 from sppcli.learn.checkpoints import Checkpoints, Tensors
 from sppcli.learn.detector import DetectorTraining
+from sppcli.nets.backbones import torchvision_model
 from sppcli.nets.detector import TARGET_SCALE
 from sppcli.stages import train_detector
 from sppcli.structures import Annotations
@@ -126,6 +130,89 @@ def test_info_says_what_a_detector_is(folder: Voc, run: Run) -> None:
     code, out, _ = run("info", "detector.safetensors", "--verify")
     assert code == 0
     assert "disc, square, triangle" in out
+
+
+def test_curves_lie_beside_the_network(folder: Voc, run: Run) -> None:
+    lines = Path("detector.csv").read_text().splitlines()
+    assert lines[0] == "epoch,rate,class_loss,box_loss,seconds,map_11,map_area"
+    assert len(lines) == 1 + 16
+    epochs = json.loads(run("train-detector", *OPTIONS, "--validation", "test", "--json")[1])["epochs"]
+    assert float(lines[-1].split(",")[2]) == epochs[-1]["class_loss"]
+    assert Path("detector.png").read_bytes().startswith(b"\x89PNG")
+    # Files of others are not replaced.
+    Path("mine.csv").write_text("name,age\n")
+    code, _, err = run("train-detector", *SMALL, "-o", "mine.safetensors")
+    assert (code, "mine.csv" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "cut", "train_from"),
+    [
+        ((), ["features.10"], "features.7"),
+        (("--cut", "features.5,features.10", "--train-from", "all"), ["features.5", "features.10"], "all"),
+    ],
+)
+def test_each_backbone_has_its_own_defaults(
+    folder: Voc, run: Run, given: tuple[str, ...], cut: list[str], train_from: str
+) -> None:
+    torch.manual_seed(0)
+    save_file(torchvision_model("squeezenet1_0").state_dict(), "squeeze.safetensors")
+    arguments = ["--weights", "squeeze.safetensors", "--epochs", "1", "--scale", "64", "--split", "val", "--rois", "8"]
+    assert run("train-detector", *arguments, *given, "-o", "s.safetensors", "-q")[0] == 0
+    made = recorded_training(Path("s.safetensors"))["config"]
+    assert (made["cut"], made["train_from"]) == (cut, train_from)
+    tensors = load_file("s.safetensors")
+    # The pyramid's 14 bins of 128 channels on each map.
+    assert tensors["fc.0.weight"].shape == (512, len(cut) * 14 * 128)
+    before = load_file("squeeze.safetensors")
+    kept = {
+        name
+        for name in before
+        if (mine := tensors.get(f"trunk.{name}")) is not None and torch.equal(mine, before[name])
+    }
+    early = {name for name in before if name.startswith("features.") and int(name.split(".")[1]) < 7}
+    assert kept == (early if train_from == "features.7" else set())
+    assert run("detect", "--network", "s.safetensors", "-q", "-o", "d.h5")[0] == 0
+
+
+def test_maps_are_named_in_the_order_of_the_backbone(folder: Voc, run: Run) -> None:
+    save_file(torchvision_model("squeezenet1_0").state_dict(), "squeeze.safetensors")
+    code, _, err = run("train-detector", "--weights", "squeeze.safetensors", "--cut", "features.10,features.5")
+    assert (code, "--cut features.10,features.5: give the layers in the order" in " ".join(err.split())) == (2, True)
+
+
+def test_two_processes_train_as_one(folder: Voc, run: Run) -> None:
+    # 6 images, 5 in a step: one process has no image in the last step of an epoch.
+    options = [
+        *SMALL,
+        "--scale",
+        "96",
+        "--epochs",
+        "2",
+        "--split",
+        "val",
+        "--images-per-step",
+        "5",
+        "--validation",
+        "test",
+    ]
+    assert len(folder.splits["val"]) == 6
+    assert run("train-detector", *options, "-o", "one.safetensors")[0] == 0
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sppcli"]
+    command = [sys.executable, *launcher, "train-detector", *options, "-o", "two.safetensors"]
+    together = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.count("two.safetensors: 3 classes") == 1  # the first process speaks, the other is silent
+    one, two = (recorded_training(Path(f"{name}.safetensors"))["summary"]["epochs"] for name in ("one", "two"))
+    for mine, theirs in zip(one, two, strict=True):
+        assert theirs["class_loss"] == pytest.approx(mine["class_loss"], rel=1e-3)
+        assert theirs["map_area"] == pytest.approx(mine["map_area"], abs=0.02)
+    alone, both = load_file("one.safetensors"), load_file("two.safetensors")
+    assert all(torch.allclose(alone[name], both[name], atol=2e-3) for name in alone)
+    command[command.index("5")] = "1"
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert refused.returncode
+    assert "2 processes cannot share steps of 1 image; give --images-per-step 2" in " ".join(refused.stderr.split())
 
 
 # --- exact resume ---

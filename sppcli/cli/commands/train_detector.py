@@ -19,8 +19,8 @@ from sppcli.cli.types import IntList, PositiveFloat
 @click.option("--validation", metavar="SPLIT", help="Split whose mAP is reported after each epoch.")
 @click.option(
     "--train-from",
-    default="all",
     metavar="LAYER|all|none",
+    show_default="what suits the backbone",
     help="First layer of the backbone that is trained; those before it stay as they are.",
 )
 @click.option(
@@ -51,10 +51,18 @@ from sppcli.cli.types import IntList, PositiveFloat
     metavar="PIXELS",
     help="Shorter side that images are resized to; in training it varies by a factor of 0.78 to 1.28.",
 )
+@click.option(
+    "--images-per-step",
+    "images",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Number of images in each step. Processes that torchrun starts share them.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=6, metavar="N", help="Passes over the training images.")
 @click.option("--rate", type=PositiveFloat(0.0004), default=0.0004, help="Largest learning rate of the new layers.")
 @click.option("--rois", type=click.IntRange(min=4), default=64, metavar="N", help="Number of RoIs in each step.")
-@options.network
+@options.detector_network
 @options.seed
 @options.dataset
 @options.asking
@@ -68,6 +76,7 @@ def command(
     epochs: int,
     rate: float,
     rois: int,
+    images: int,
     dataset: Path | None,
     device: str,
     force: bool,
@@ -90,11 +99,15 @@ def command(
     from sppcli.stages import train_detector
 
     config = train_detector.TrainDetectorConfig(
-        sampling=RoiSampling(scale=scale, rois=rois), training=DetectorTraining(epochs=epochs, rate=rate), **given
+        sampling=RoiSampling(scale=scale, rois=rois),
+        training=DetectorTraining(epochs=epochs, rate=rate, images=images),
+        **given,
     )
     with console.progress("train-detector") as progress:
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
         summary = train_detector.run(proposals, output, config, dataset=dataset, options=run)
+    if summary is None:  # another process reports
+        return
     if as_json:
         console.print_json(asdict(summary))
         return

@@ -45,18 +45,15 @@ class BackboneSpec:
     url: Callable[[], str] | None = None
     installed: Callable[[], Path] | None = None
     other_names: tuple[Callable[[str], str], ...] = ()
-<<<<<<< HEAD
     leaves: Mapping[str, Any] | None = None
     finish: Callable[[fx.GraphModule], fx.GraphModule] | None = None
+    detector_cuts: tuple[str, ...] = ()
+    train_from: str = "all"
 
     @property
     def pixels(self) -> Normalisation:
         """How pixels are normalised for its weights."""
         return self.normalisation if isinstance(self.normalisation, Normalisation) else INPUTS[self.normalisation]
-=======
-    detector_cuts: tuple[str, ...] = ()
-    train_from: str = "all"
->>>>>>> 5d929bc (Detectors of one network read several conv maps, know their backbone's defaults, and train in several processes; RoI align by matrix products)
 
 
 class _Specs(Mapping[str, BackboneSpec]):
@@ -181,7 +178,6 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str, *more: str) -> fx.Graph
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-<<<<<<< HEAD
     spec = SPECS[backbone]
     leaves = dict(spec.leaves) if spec.leaves else None
     try:
@@ -189,32 +185,18 @@ def cut_trunk(model: nn.Module, backbone: str, cut: str, *more: str) -> fx.Graph
     except (AssertionError, TypeError, ValueError, RuntimeError, fx.proxy.TraceError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageProblem(f"{backbone} cannot be traced by torch.fx ({said}); take another network") from None
-    # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
-    if not any(node == cut or node.startswith(f"{cut}.") for node in nodes):
-        last_first = [node for node in nodes if "classifier" not in node and node not in ("x", "flatten")]
-        raise UsageProblem(
-            f"{backbone} has no layer {cut!r} to cut after; its default is {spec.cut!r}, "
-            f"its last ones are {', '.join(last_first[-6:])}"
-        )
-    trunk: fx.GraphModule = create_feature_extractor(
-        model, {cut: "map"}, tracer_kwargs=leaves, suppress_diff_warning=True
-    )
-    return spec.finish(trunk) if spec.finish else trunk
-=======
-    nodes = get_graph_node_names(model, suppress_diff_warning=True)[1]
     cuts = (cut, *more)
     for name in cuts:
         # A block's name stands for its last node, as 'layer3' for the last ReLU of its last block.
         if not any(node == name or node.startswith(f"{name}.") for node in nodes):
             last_first = [node for node in nodes if "classifier" not in node and node not in ("x", "flatten")]
             raise UsageProblem(
-                f"{backbone} has no layer {name!r} to cut after; its default is {SPECS[backbone].cut!r}, "
+                f"{backbone} has no layer {name!r} to cut after; its default is {spec.cut!r}, "
                 f"its last ones are {', '.join(last_first[-6:])}"
             )
     wanted = {name: map_name(i) for i, name in enumerate(cuts)}
-    trunk: fx.GraphModule = create_feature_extractor(model, wanted, suppress_diff_warning=True)
-    return trunk
->>>>>>> 5d929bc (Detectors of one network read several conv maps, know their backbone's defaults, and train in several processes; RoI align by matrix products)
+    trunk: fx.GraphModule = create_feature_extractor(model, wanted, tracer_kwargs=leaves, suppress_diff_warning=True)
+    return spec.finish(trunk) if spec.finish else trunk
 
 
 def map_name(number: int) -> str:

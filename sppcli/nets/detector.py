@@ -199,10 +199,10 @@ class SppDetector(nn.Module):
         modules = dict(self.trunk.named_modules())
         self.trunk.requires_grad_(False)
         for name in names[first:]:
-            layer = modules[name]
-            depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
-            if not isinstance(layer, nn.BatchNorm2d) and not depthwise:
-                layer.requires_grad_(True)
+            module = modules[name]
+            depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+            if not isinstance(module, nn.BatchNorm2d) and not depthwise:
+                module.requires_grad_(True)
         return [parameter for parameter in self.trunk.parameters() if parameter.requires_grad]
 
 

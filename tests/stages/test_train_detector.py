@@ -23,9 +23,13 @@ from sppcli.errors import UsageProblem
 from sppcli.geometry.regression import decode
 from sppcli.learn.augment import colour_jittered
 from sppcli.learn.checkpoints import Checkpoints, Tensors
-from sppcli.learn.detector import DetectorTraining
+from sppcli.learn.detector import DetectorTraining, Example
+from sppcli.learn.detector import train_detector as learn
+from sppcli.learn.multisize import Machinery
 from sppcli.nets.backbones import torchvision_model
-from sppcli.nets.detector import TARGET_SCALE
+from sppcli.nets.detector import TARGET_SCALE, load_detector
+from sppcli.runtime.distributed import World
+from sppcli.runtime.progress import NoProgress
 from sppcli.stages import train_detector
 from sppcli.structures import Annotations
 from tests.conftest import Run, Voc, build_voc
@@ -209,10 +213,13 @@ def test_two_processes_train_as_one(folder: Voc, run: Run) -> None:
         assert theirs["map_area"] == pytest.approx(mine["map_area"], abs=0.02)
     alone, both = load_file("one.safetensors"), load_file("two.safetensors")
     assert all(torch.allclose(alone[name], both[name], atol=2e-3) for name in alone)
-    command[command.index("5")] = "1"
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert refused.returncode
-    assert "2 processes cannot share steps of 1 image; give --images-per-step 2" in " ".join(refused.stderr.split())
+
+
+def test_more_processes_than_images_in_a_step_are_refused(folder: Voc) -> None:
+    model, *_ = load_detector(Path("detector.safetensors"))
+    on = Machinery(world=World(0, 2))
+    with pytest.raises(UsageProblem, match=r"2 processes cannot share steps of 1 image; give --images-per-step 2"):
+        learn(model, [], list[Example]().__getitem__, 6, DetectorTraining(), NoProgress(), on=on)
 
 
 # --- exact resume ---

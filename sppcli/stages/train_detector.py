@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,6 @@ def _run(
         keeper.discard()
     on.world.wait()
 
-    def look(now: SppDetector) -> tuple[float | None, float | None]:
-        assert held is not None
-        scorer = NetworkScorer(now, config.sampling.scale, on.autocast, NETWORK_SETTINGS, on.device)
-        return mean_ap(held, scorer, on.world)
-
     history = train_detector(
         model,
         trunk,
@@ -159,7 +155,7 @@ def _run(
         options.progress,
         on=on,
         keeper=keeper,
-        look=look if held else None,
+        look=partial(_look, held, config.sampling.scale, on) if held else None,
     )
     if not first:
         return None
@@ -184,6 +180,11 @@ def _network(config: TrainDetectorConfig) -> tuple[TrainDetectorConfig, Network]
     if cut[-1] != network.cut:
         network = load_network(config.weights, network.backbone, cut[-1], config.normalisation)
     return replace(config, cut=cut, train_from=train_from), network
+
+
+def _look(held: ImageSplit, scale: int, on: Machinery, model: SppDetector) -> tuple[float | None, float | None]:
+    """mAP of ``model`` on the validation images."""
+    return mean_ap(held, NetworkScorer(model, scale, on.autocast, NETWORK_SETTINGS, on.device), on.world)
 
 
 def _classes(data: ImageSplit) -> tuple[str, ...]:

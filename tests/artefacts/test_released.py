@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sppcli.artefacts.calibration import read_calibration
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.features import open_features
 from sppcli.artefacts.image_features import read_image_features
@@ -51,6 +52,11 @@ def test_values_of_version_1() -> None:
     assert svm.classes == bbox.classes == tuple(sorted(SHAPES))
     assert svm.weights.shape == (3, 4 * (2 * 2 + 1))
     assert svm.record.network.digest == bbox.record.network.digest == digest
+    known = read_calibration(FOLDER / "calibration-1.h5")
+    assert known.calibration.classes == svm.classes
+    assert known.aim == "f1"
+    assert np.isfinite(known.calibration.thresholds).any()
+    assert (np.diff(known.calibration.maps[0](np.linspace(-3, 3, 9))) >= 0).all()
     found = read_detections(FOLDER / "detections-1.h5")
     assert set(found.detections.image_ids) <= set(ids)
     assert len(found.detections.scores)

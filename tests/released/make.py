@@ -38,6 +38,7 @@ def make(folder: Path) -> None:
             ("extract", *network, "--scales", "64"),
             ("train-svm",),
             ("train-bbox",),
+            ("calibrate", "--folds", "2"),
             ("detect", "--max-per-image", "5"),
             ("features", "shapes", *network, "--side", "48"),
         ):

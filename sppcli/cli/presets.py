@@ -47,7 +47,7 @@ PRESETS = {
             stages=("propose", "train-detector", "detect", "evaluate", "report"),
             sections={
                 "propose": {"method": ["selective-search", "edge-boxes"], "edges": "gradient"},
-                "train-detector": {"backbone": "squeezenet1_0"},
+                "train-detector": {"backbone": "efficientnet_lite0"},
                 "detect": {"network": "detector.safetensors"},
             },
         ),

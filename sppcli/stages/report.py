@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sppcli import __version__
 from sppcli.artefacts.detections import DetectionsFile
+from sppcli.artefacts.option_text import flat_options
 from sppcli.artefacts.overwriting import PAGE, claim
 from sppcli.artefacts.store import open_artefact
 from sppcli.datasets.annotated import AnnotatedImage
@@ -19,8 +22,18 @@ from sppcli.datasets.records import record_of
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL
 from sppcli.datasets.statistics import Statistics, measure
 from sppcli.detection.against import coco_truth, data_of
+from sppcli.detection.calibrated import calibration_of_detections
 from sppcli.errors import BadInput, SppError
-from sppcli.report.page.compose import Figures, class_rows, error_rows, size_rows, threshold_content
+from sppcli.report.page.compose import (
+    Figures,
+    Scale,
+    calibration,
+    class_rows,
+    error_rows,
+    scores_of,
+    size_rows,
+    threshold_content,
+)
 from sppcli.report.page.content import Content, LabelRow, Labels
 from sppcli.report.page.panels import precision_recall_panels, threshold_panels
 from sppcli.report.page.pictures import Picture
@@ -28,7 +41,9 @@ from sppcli.report.page.render import render
 from sppcli.report.page.worst import Where, worst_pictures
 from sppcli.runtime.files import replacing
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.progress import Progress
 
+PROBABILITY = "probability"
 LARGEST = 5_000_000
 """Bytes of a page that still opens at once and goes through most mail."""
 _PAGE, _CLASS = 250_000, 14_000
@@ -57,13 +72,14 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """``size``: bytes of the page; ``threshold``: the score at which it opens, with ``f1`` over all classes there;
-    ``pictures`` of ``images`` images are on it.
+    """``size``: bytes of the page; ``threshold``: the score or probability (``what``) at which it opens, with ``f1`` of
+    all classes there; ``pictures`` of ``images`` images are on it.
     """
 
     output: Path
     size: int
     mAP: float | None  # noqa: N815 (the field's name)
+    what: str
     threshold: float
     f1: float
     pictures: int
@@ -101,10 +117,11 @@ def run(
         )
     written = {image_id: coco_truth(opened, image_id) for image_id in wanted}
     classes = tuple(sorted(set(opened.classes) | set(stored.detections.classes)))
-    figures = Figures.of(stored.detections, truth, written, classes, config.iou)
+    scale = _scale(stored, progress)
+    figures = Figures.of(stored.detections, truth, written, classes, config.iou, scale)
     sizes = dict(zip(stored.detections.image_ids, map(tuple, stored.sizes.tolist()), strict=True))
     pictures = worst_pictures(
-        figures.verdicts,
+        figures.shown.verdicts,
         figures.table.thresholds,
         figures.start,
         where=Where(paths={item.id: item.path for item in opened.images}, sizes=sizes),
@@ -129,7 +146,22 @@ def run(
     table, start = figures.table, figures.start
     best = float(table.thresholds[start]), float(table.overall().f1()[0, start])
     taken = time.monotonic() - started
-    return ReportSummary(output, len(data), figures.voc.mAP, *best, len(pictures), len(wanted), taken)
+    return ReportSummary(output, len(data), figures.voc.mAP, scale.what, *best, len(pictures), len(wanted), taken)
+
+
+def _scale(stored: DetectionsFile, progress: Progress) -> Scale:
+    """Thresholds on probabilities where the detector is calibrated, else on its scores."""
+    found = stored.detections
+    known = calibration_of_detections(stored, progress=progress)
+    if known is None or not set(found.classes) <= set(known.calibration.classes):
+        return scores_of(found)
+    place = np.array([known.calibration.classes.index(name) for name in found.classes], dtype=np.int64)
+    values = known.calibration.probabilities(found.scores, place[found.label])
+    overall = known.header.summary["overall"]
+    why = f"at the probability chosen for all classes together by spp calibrate ({known.aim}), on images held out"
+    if overall is None:
+        return replace(scores_of(found), what=PROBABILITY, values=values)
+    return Scale(what=PROBABILITY, values=values, start=float(overall), why=why)
 
 
 def _content(
@@ -164,11 +196,11 @@ def _content(
         not_found=int(figures.table.npos.sum() - figures.verdicts.tp.sum()),
         sizes=size_rows(figures),
         thresholds=threshold_content(figures),
-        by_threshold=threshold_panels(figures.table, verdicts.classes, "score"),
+        by_threshold=threshold_panels(figures.table, verdicts.classes, figures.scale.what),
         pictures=pictures,
         pictures_of=len(verdicts.image_ids),
         labels=labels,
-        calibration=None,
+        calibration=calibration(figures) if figures.scale.what == PROBABILITY else None,
         made=made,
         remarks=remarks,
     )
@@ -233,21 +265,7 @@ def _described(path: Path) -> list[tuple[str, str]]:
     changed = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     return [
         ("written", f"{changed:%Y-%m-%d %H:%M %Z}"),
-        *((f"{name}", text) for name, text in _flat(header.config)),
+        *((f"{name}", text) for name, text in flat_options(header.config).items()),
         *((f"{name} digest", value[:16]) for name, value in header.inputs.items()),
         ("fingerprint", header.fingerprint[:16]),
     ]
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Options by name, those of a table below it as ``table name``."""
-    found: list[tuple[str, str]] = []
-    for name, value in values.items():
-        full = f"{before}{name.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{full}: ")
-        elif isinstance(value, list | tuple):
-            found.append((full, ", ".join(map(str, value)) or "none"))
-        elif value is not None:
-            found.append((full, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)))
-    return found

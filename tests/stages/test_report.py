@@ -6,12 +6,19 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sppcli.artefacts.calibration import HeldOutScores, write_calibration
+from sppcli.artefacts.detections import read_detections
+from sppcli.artefacts.store import Header
+from sppcli.detection.scoring import DetectSettings
 from sppcli.evaluation.errors import KINDS
+from sppcli.structures import Calibration, ScoreMap
 from tests.conftest import Run, Voc
 from tests.small_artefacts import Found, write_detections
 
@@ -100,7 +107,7 @@ def test_summary_on_stdout_and_stderr(here: Path, voc: Voc, run: Run) -> None:
     write_detections(Path("detections.h5"), voc, some(voc))
     code, out, err = run("report", "-o", "page.html", "--images", "3", "--split", "all", "--title", "My cells")
     assert (code, out) == (0, "page.html\n")
-    assert re.search(r"mAP 0\.\d{4}, best F1 0\.\d{4} at score 0\.\d+; 3 of 8 images shown, 0\.\d MB", err)
+    assert re.search(r"mAP 0\.\d{4}, F1 0\.\d{4} at score 0\.\d+; 3 of 8 images shown, 0\.\d MB", err)
     assert "<h1>My cells</h1>" in Path("page.html").read_text(encoding="utf-8")
 
 
@@ -120,6 +127,36 @@ def test_the_page_needs_nothing_else(here: Path, voc: Voc, run: Run) -> None:
     assert "default-src 'none'" in reader.attribute("meta", "content")[1]
     # Nothing of where the files lie on this machine.
     assert str(voc.root.parent) not in page
+
+
+def calibrated(voc: Voc, found: dict[str, list[Found]], slope: float) -> None:
+    """detections.h5 as a detector with calibration.h5 beside it would have made it."""
+    classes = ("disc", "square", "triangle")
+    write_detections(Path("detections.h5"), voc, found, classes)
+    inputs = read_detections(Path("detections.h5")).header.inputs
+    config = {"at": "f1", "scores": "margin", "settings": asdict(DetectSettings())}
+    header = Header("calibration", config, {"svm": inputs["svm"]}, {}, {"overall": 0.4})
+    maps = tuple(ScoreMap("sigmoid", np.zeros((0, 2)), slope, -0.5 * slope) for _ in classes)
+    held = HeldOutScores(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool), np.zeros(3, np.int64))
+    write_calibration(Path("calibration.h5"), header, Calibration(classes, maps, np.zeros(3)), held)
+
+
+def test_a_calibrated_detector_is_shown_by_probability(here: Path, voc: Voc, run: Run) -> None:
+    calibrated(voc, some(voc), 4.0)
+    summary, page = made(run)
+    assert (summary["what"], summary["threshold"]) == ("probability", 0.4)
+    assert "at the probability chosen for all classes together by spp calibrate (f1)" in page
+    scores = sorted(row[2] for rows in some(voc).values() for row in rows)
+    step = re.search(r'<g class="right" data-step="(\d+)"[^>]*>.*?<text[^>]*>\w+ ([\d.]+)</text>', page)
+    assert step
+    assert float(step[2]) == pytest.approx(1 / (1 + np.exp(-4 * (scores[-1] - 0.5))), abs=0.06)
+    error = re.search(r"Expected calibration error: ([\d.]+)\.", page)
+    assert error
+    assert 0 < float(error[1]) < 0.5
+    Path("calibration.h5").unlink()
+    summary, page = made(run)
+    assert summary["what"] == "score"
+    assert "calibration error" not in page
 
 
 def test_worst_images_come_first(here: Path, voc: Voc, run: Run) -> None:

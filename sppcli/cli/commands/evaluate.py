@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,6 +97,12 @@ def _protocols(function: F) -> F:
         "under MATLAB or Octave."
     ),
 )
+@click.option(
+    "--log",
+    metavar="FILE|off",
+    show_default="runs.jsonl",
+    help="Add one line of JSON on this evaluation to FILE, which spp compare reads; off adds none.",
+)
 @options.as_json
 @options.verbosity
 def command(
@@ -111,6 +118,7 @@ def command(
     split: str,
     iou: float,
     points: Points,
+    log: str | None,
     as_json: bool,
 ) -> None:
     """Compute the average precision of each class, and mAP.
@@ -126,6 +134,7 @@ def command(
         raise click.UsageError("--calibration goes with --detections and VOC's protocols only.")
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
+    log_to = None if results or proposals or localization else _log_path(log)
     if proposals:
         _recall(proposals, results, dataset, split, plot, overwrite, as_json)
     elif plot:
@@ -133,11 +142,11 @@ def command(
     elif localization:
         _localisation(localization, dataset, split, as_json)
     elif protocol == "coco":
-        _coco(detections, results, dataset, split, as_json)
+        _coco(detections, results, dataset, split, log_to, as_json)
     elif protocol == "ilsvrc":
-        _ilsvrc(detections, results, dataset, split, as_json)
+        _ilsvrc(detections, results, dataset, split, log_to, as_json)
     else:
-        _voc(protocol, detections, results, dataset, calibration, split, iou, points, as_json)
+        _voc(protocol, detections, results, dataset, calibration, split, iou, points, log_to, as_json)
 
 
 def _voc(
@@ -149,12 +158,14 @@ def _voc(
     split: str,
     iou: float,
     points: Points,
+    log: Path | None,
     as_json: bool,
 ) -> None:
     from sppcli.cli import console, scores
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import evaluate
 
+    started, stored = time.monotonic(), None
     config = evaluate.EvaluateConfig(protocol=protocol, split=split, iou=iou, points=points)
     with console.progress("evaluate") as progress:
         run = RunOptions(progress=progress)
@@ -167,13 +178,20 @@ def _voc(
         console.print_json(scores.voc_json(summary))
     else:
         scores.print_voc(summary)
+    if stored:
+        result = summary.result
+        figures = (protocol, iou, result.mAP, result.ap)
+        _log(log, stored, split, summary.images, figures, time.monotonic() - started)
 
 
-def _coco(detections: Path, results: Path | None, dataset: Path | None, split: str, as_json: bool) -> None:
+def _coco(
+    detections: Path, results: Path | None, dataset: Path | None, split: str, log: Path | None, as_json: bool
+) -> None:
     from sppcli.cli import console, scores
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import evaluate
 
+    started, stored = time.monotonic(), None
     with console.progress("evaluate") as progress:
         run = RunOptions(progress=progress)
         if results and dataset:
@@ -182,19 +200,56 @@ def _coco(detections: Path, results: Path | None, dataset: Path | None, split: s
             stored = _stored(detections, split, dataset)
             summary = evaluate.run_coco(stored, split, dataset=dataset, options=run)
     scores.print_coco(summary, as_json)
+    if stored:
+        figures = ("coco", 0.5, summary.result.stats["AP"], summary.result.ap)
+        _log(log, stored, split, summary.images, figures, time.monotonic() - started)
 
 
-def _ilsvrc(detections: Path, results: Path | None, dataset: Path | None, split: str, as_json: bool) -> None:
+def _ilsvrc(
+    detections: Path, results: Path | None, dataset: Path | None, split: str, log: Path | None, as_json: bool
+) -> None:
     from sppcli.cli import console, scores
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import evaluate
 
     if results:
         raise click.UsageError("--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco.")
+    started = time.monotonic()
     with console.progress("evaluate") as progress:
         stored = _stored(detections, split, dataset)
         summary = evaluate.run_ilsvrc(stored, split, dataset=dataset, options=RunOptions(progress=progress))
     scores.print_ilsvrc(summary, as_json)
+    figures = ("ilsvrc", 0.5, summary.result.mAP, summary.result.ap)
+    _log(log, stored, split, summary.images, figures, time.monotonic() - started)
+
+
+def _log_path(given: str | None) -> Path | None:
+    from sppcli.stages.run_log import log_path
+
+    return log_path(given)
+
+
+def _log(
+    path: Path | None,
+    stored: DetectionsFile,
+    split: str,
+    images: int,
+    figures: tuple[str, float, float | None, Mapping[str, float | None]],
+    seconds: float,
+) -> None:
+    """Add the evaluation to the log; ``figures``: protocol, IoU, mean AP and AP of each class."""
+    if path is None:
+        return
+    from sppcli.artefacts.runs import record_of
+    from sppcli.cli import console
+    from sppcli.stages.run_log import log_run
+
+    protocol, iou, mean, ap = figures
+    record = record_of(
+        stored, split=split, images=images, protocol=protocol, iou=iou, mean=mean, ap=dict(ap), seconds=seconds
+    )
+    if problem := log_run(path, record):
+        console.detail(problem) if path == Path("runs.jsonl") else console.warn(problem)
 
 
 def _localisation(localisations: Path, dataset: Path | None, split: str, as_json: bool) -> None:

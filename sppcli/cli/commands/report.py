@@ -74,7 +74,7 @@ def command(
         return
     console.echo(summary.output)
     console.say(
-        f"mAP {'-' if summary.mAP is None else format(summary.mAP, '.4f')}, best F1 {summary.f1:.4f} at score "
-        f"{summary.threshold:g}; {summary.pictures} of {count_of(summary.images, 'image')} shown, "
+        f"mAP {'-' if summary.mAP is None else format(summary.mAP, '.4f')}, F1 {summary.f1:.4f} at {summary.what} "
+        f"{summary.threshold:.3g}; {summary.pictures} of {count_of(summary.images, 'image')} shown, "
         f"{summary.size / 1e6:.1f} MB"
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sppcli.evaluation.coco_ap import AREAS, CocoResult, CocoTruth, evaluate_coco
 from sppcli.evaluation.errors import KINDS, Errors, costs, find_errors
+from sppcli.evaluation.operating_point import BINS, calibration_error
 from sppcli.evaluation.thresholds import Tally, confusion, confusion_changes, grid, tally
 from sppcli.evaluation.verdicts import Verdicts, judge_all
 from sppcli.evaluation.voc_ap import VocResult, evaluate_voc
-from sppcli.report.page.content import ClassRow, ErrorRow, SizeRow, Thresholds
-from sppcli.structures import Annotations, Detections, IntArray
+from sppcli.report.page.content import Calibration, ClassRow, ErrorRow, SizeRow, Thresholds
+from sppcli.report.page.panels import reliability_panel
+from sppcli.structures import Annotations, Detections, FloatArray, IntArray
 
 STRICT_IOU = 0.75
 MOST_IN_MATRIX = 24
@@ -30,14 +32,38 @@ _MEANINGS = {
 _SIZES = {"small": "up to 32 x 32 pixels", "medium": "up to 96 x 96 pixels", "large": "above 96 x 96 pixels"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What thresholds are on. ``what``: score or probability; ``values`` (N,) float32 of each detection.
+
+    ``start``: the threshold at which the page opens, and ``why``; None: where F1 is best.
+    """
+
+    what: str
+    values: FloatArray
+    start: float | None
+    why: str
+
+
+def scores_of(found: Detections) -> Scale:
+    """Thresholds on the scores themselves, chosen on the images of the report."""
+    return Scale(what="score", values=found.scores, start=None, why="where F1 over all classes is best on these images")
+
+
 @dataclass(frozen=True)
 class Figures:
-    """All that is computed of a set of detections. ``start``: the step of ``table`` at which the page opens."""
+    """All that is computed of a set of detections.
+
+    ``errors``: by score; ``shown``: by what thresholds are on (``scale``), as is ``table``; ``start``: the step of
+    ``table`` at which the page opens.
+    """
 
     voc: VocResult
     coco: CocoResult
     strict: Verdicts
     errors: Errors
+    shown: Errors
+    scale: Scale
     table: Tally
     start: int
     truth: Mapping[str, CocoTruth]
@@ -54,22 +80,29 @@ class Figures:
         written: Mapping[str, CocoTruth],
         classes: Sequence[str],
         iou: float,
+        scale: Scale,
     ) -> Figures:
         """Compute them.
 
         Args:
             truth, written: image id -> ground truth, as VOC's and as COCO's rules take it.
             iou: from which on a detection finds an object.
+            scale: of the thresholds; within a class its values rise with the scores.
         """
         errors = find_errors(judge_all(found, truth, classes, iou))
-        table = tally(errors.verdicts, grid(errors.verdicts.scores))
+        shown = find_errors(judge_all(replace(found, scores=scale.values), truth, classes, iou))
+        also = [] if scale.start is None else [scale.start]
+        table = tally(shown.verdicts, grid(shown.verdicts.scores, *also))
+        start = table.best() if scale.start is None else int(np.searchsorted(table.thresholds, scale.start))
         return cls(
             evaluate_voc(found, truth, classes, iou=iou),
             evaluate_coco(found, written, classes),
             judge_all(found, truth, classes, max(STRICT_IOU, iou)),
             errors,
+            shown,
+            scale,
             table,
-            table.best(),
+            start,
             written,
         )
 
@@ -117,7 +150,7 @@ def size_rows(figures: Figures) -> list[SizeRow]:
 def threshold_content(figures: Figures) -> Thresholds:
     """Counts and confusions at every step of the slider."""
     table = figures.table
-    changes = confusion_changes(figures.errors, table.thresholds)
+    changes = confusion_changes(figures.shown, table.thresholds)
     matrix = confusion(changes, table.npos, figures.start)
     shown = _most_confused(matrix)
     cells = [
@@ -131,8 +164,8 @@ def threshold_content(figures: Figures) -> Thresholds:
     return Thresholds(
         values=table.thresholds.tolist(),
         start=figures.start,
-        why="where F1 over all classes is best on these images",
-        what="score",
+        why=figures.scale.why,
+        what=figures.scale.what,
         hits=table.hits,
         false=table.false,
         npos=table.npos,
@@ -141,6 +174,15 @@ def threshold_content(figures: Figures) -> Thresholds:
         hidden=hidden,
         matrix=matrix,
     )
+
+
+def calibration(figures: Figures) -> Calibration:
+    """How often detections of a probability are right, for a `Scale` of probabilities."""
+    verdicts = figures.shown.verdicts
+    judged = verdicts.tp | verdicts.fp
+    values, hits = verdicts.scores[judged], verdicts.tp[judged]
+    error = calibration_error(values, hits)
+    return Calibration(error=error or 0.0, panel=reliability_panel(values, hits, BINS))
 
 
 def _pairs(changes: IntArray) -> list[int]:

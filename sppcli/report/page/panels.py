@@ -12,6 +12,7 @@ from sppcli.evaluation.verdicts import Verdicts
 from sppcli.evaluation.voc_ap import grouped, precision_recall
 from sppcli.report.page.charts import Chart, Line
 from sppcli.report.page.content import Panel
+from sppcli.structures import BoolArray, FloatArray
 
 Float64 = npt.NDArray[np.float64]
 
@@ -70,3 +71,20 @@ def threshold_panels(table: Tally, names: Sequence[str], what: str) -> list[Pane
         )
         panels.append(Panel(name, note, chart.svg()))
     return panels
+
+
+def reliability_panel(values: FloatArray, hits: BoolArray, bins: int) -> Panel:
+    """The share of detections that are right against their probability, over ``bins`` of equal width."""
+    place = np.clip((np.asarray(values, dtype=np.float64) * bins).astype(np.int64), 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    right = np.bincount(place, weights=hits, minlength=bins)
+    bars = [(i / bins, (i + 1) / bins, float(right[i] / count[i])) for i in np.flatnonzero(count)]
+    chart = Chart(
+        x_title="probability",
+        y_title="share that is right",
+        alt="Share of detections that are right against their probability; on the diagonal both are equal",
+        lines=[],
+        bars=bars,
+        diagonal=True,
+    )
+    return Panel("Reliability", f"{len(values):,} detections", chart.svg())

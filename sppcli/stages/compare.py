@@ -68,7 +68,8 @@ def run(files: Sequence[Path], config: CompareConfig, *, options: RunOptions = U
             logged[path], odd = read_runs(path)
             if odd:
                 options.progress.warn(f"{path}: {count_of(odd, 'line is', 'lines are')} no runs, and left out")
-    newest = max((one for runs in logged.values() for one in runs), key=lambda one: one.date, default=None)
+    by_date = sorted((one for runs in logged.values() for one in runs), key=lambda one: one.date)
+    newest = by_date[-1] if by_date else None
     split = config.split or (newest.split if newest else "test")
     protocol = config.protocol or (newest.protocol if newest else VOC_PROTOCOLS[0])
     found: list[RunRecord] = []

@@ -147,6 +147,9 @@ def test_runs_of_another_split_are_left_out(here: Path, voc: Voc, run: Run) -> N
     write_detections(Path("detections.h5"), voc, found(voc))
     for split in ("test", "val"):
         assert run("evaluate", "-q", "--split", split)[0] == 0
+        # Whatever wrote the line before may not have ended it.
+        Path("runs.jsonl").write_bytes(Path("runs.jsonl").read_bytes().rstrip(b"\n"))
+    assert [line["split"] for line in logged()] == ["test", "val"]
     code, out, err = run("compare")
     assert (code, out.splitlines()[-1]) == (0, "voc2007, val")
     assert "1 run of other splits or protocols left out; --split and --protocol show them" in err

@@ -13,7 +13,7 @@ MACHINE = (
 )
 OUTPUT = (
     *("output", "force", "overwrite", "dry-run", "json", "quiet", "verbose", "strict", "format", "plot", "all"),
-    *("predictions", "top", "link"),
+    *("predictions", "top", "link", "log"),
 )
 
 EVERYDAY = {
@@ -32,6 +32,7 @@ EVERYDAY = {
     "evaluate": ("voc2007", "voc2010", "coco", "split", "proposals", "results", "json"),
     "train-net": ("output", "net", "sizes", "epochs", "init", "device", "seed", "force"),
     "classify": ("network", "views", "split", "predictions", "json"),
+    "compare": ("last", "split", "protocol", "dataset", "json"),
     "show": ("output", "what", "images", "count", "min-score", "split"),
     "features": ("output", "backbone", "weights", "layer", "side", "force"),
     "probe": ("features", "protocol", "train", "test", "json"),
@@ -103,6 +104,10 @@ EXAMPLES = {
     "classify": (
         ("spp classify photos/ --views multi", "98 views of each image"),
         ("spp classify photos/ --network a.safetensors --network b.safetensors", "two networks averaged"),
+    ),
+    "compare": (
+        ("spp compare", "the last runs of runs.jsonl"),
+        ("spp compare old.h5 new.h5 --split val", "detections files, evaluated for it"),
     ),
     "show": (
         ("spp show", "a contact sheet of detections beside the ground truth"),

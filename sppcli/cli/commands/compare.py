@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sppcli.cli import options
+from sppcli.cli import helpful, options
 from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _WIDTH = 80
 _NAME, _COLUMN = 20, 8
 
 
-@click.command("compare")
+@helpful.command("compare")
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=options.FilePath)
 @click.option(
     "--last", type=click.IntRange(min=1), default=6, metavar="N", help="Show at most so many runs of a log, the newest."

@@ -60,10 +60,12 @@ class Parts:
         marker = self.folder / "key"
         if self.folder.exists() and (discard or not marker.exists() or marker.read_text() != key):
             shutil.rmtree(self.folder)
-        self.folder.mkdir(exist_ok=True)
-        for leftover in self.folder.glob(".*.tmp"):
-            leftover.unlink()
-        marker.write_text(key)
+        with naming(target, marker, needed=len(key)):
+            self.folder.mkdir(exist_ok=True)
+            for leftover in self.folder.glob(".*.tmp"):
+                leftover.unlink()
+            if not marker.exists():
+                marker.write_text(key)
         self._put_back()
 
     @property

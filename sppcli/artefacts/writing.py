@@ -25,6 +25,7 @@ class Writer:
         self._target = target
         self._file = file
         self._sums: dict[str, bytes] = {}
+        self._given = 0
 
     def array(self, name: str, values: npt.ArrayLike, compress: bool = False) -> None:
         """Store an array; compressed means one chunk, Zstandard after bit-shuffling.
@@ -39,18 +40,27 @@ class Writer:
         else:
             self._file.create_dataset(name, data=data)
             self._sums[name] = _sum_of(data)
-        self._target.check()
+            self._given += data.nbytes
+        self.check()
 
     def strings(self, name: str, values: Sequence[str]) -> None:
         self._file.create_dataset(name, data=list(values), dtype=h5py.string_dtype(), shape=(len(values),))
-        self._target.check()
+        self.check()
 
     def copy_from(self, part: Reader, source: str, target: str) -> Extents:
         """Copy a data set as it is stored, without decompressing it; return where its values lie in this file."""
         self._file.require_group(str(Path(target).parent))
         part.copy_to(self._file, source, target)
-        self._target.check()
+        self.check()
         return extents(self._file[target])
+
+    def check(self) -> None:
+        """Raise the first write's failure, if there was one.
+
+        Raises:
+            OSError: says how many bytes the file has at least.
+        """
+        self._target.check(self._given)
 
     def sync(self) -> None:
         """Bring what has been copied so far to the disk.
@@ -103,9 +113,9 @@ def sealed(temporary: Path) -> Iterator[Writer]:
             writer = Writer(target, file)
             yield writer
             file.flush()
-            target.check()
+            writer.check()
             places = _all_extents(file)
-        target.check()
-    target.check()
+        writer.check()
+    writer.check()
     seal(temporary, places)
     writer.compare(temporary)

@@ -106,7 +106,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     sums = {name: checksum(value.reshape(-1).view(torch.uint8).numpy()) for name, value in plain.items()}
-    with replacing(path) as temporary:
+    with replacing(path, needed=sum(value.nbytes for value in plain.values())) as temporary:
         try:
             save_file(plain, temporary, metadata=with_checksums(metadata, sums))
         except SafetensorError as error:

@@ -22,6 +22,7 @@ from pathlib import Path
 import xxhash
 
 from sppcli.errors import BadArtefact
+from sppcli.runtime.files import NeedsRoom
 
 BLOCKS = (1 << 12, 1 << 18)
 """Fewest and most bytes of content that one checksum (8 bytes) covers."""
@@ -203,17 +204,19 @@ class WrittenFile(_Placed):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self._failure: OSError | None = None
+        self._failure: NeedsRoom | None = None
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         self.size = 0
 
-    def check(self) -> None:
-        """Raise the first failure, if there was one.
+    def check(self, least: int = 0) -> None:
+        """Raise the first failure, if there was one. ``least``: bytes that the file has in any case.
 
         Raises:
             OSError: as the system gave it, with the path.
         """
         if self._failure is not None:
+            # Writes that were dropped count: as far as the file has come, it would be so long.
+            self._failure.needed = max(self.size, least)
             raise self._failure
 
     def sync(self) -> None:
@@ -227,7 +230,7 @@ class WrittenFile(_Placed):
 
     def _keep(self, error: OSError) -> None:
         if self._failure is None:
-            self._failure = OSError(error.errno, error.strerror, str(self.path))
+            self._failure = NeedsRoom(error.errno, error.strerror, str(self.path))
 
     def writable(self) -> bool:
         return True

@@ -81,12 +81,13 @@ def check_room(path: Path, least: int, likely: int) -> str:
 
 
 @contextmanager
-def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
+def replacing(path: Path, kept: Path | None = None, needed: int = 0) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; when the block ends well, the file is synced and becomes
     ``path``.
 
     A symbolic link stays, and what it leads to is replaced. What killed processes have left behind here is removed
     first. ``kept``: another temporary name, in the same file system, of a file that stays when the block fails.
+    ``needed``: see `naming`.
 
     Raises:
         MissingInput: the folder does not exist.
@@ -97,7 +98,7 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
     usual = temporary_name(target)
     temporary = kept or usual
     try:
-        with naming(path, temporary):
+        with naming(path, temporary, needed):
             # Libraries that make the file themselves may deny others to read it; here it gets the usual permissions.
             temporary.touch()
             mode = temporary.stat().st_mode
@@ -109,17 +110,20 @@ def replacing(path: Path, kept: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path, temporary: Path) -> Iterator[None]:
-    """What goes wrong with ``temporary`` is told of ``path``, with the room that it needed where the disk is full."""
+def naming(path: Path, temporary: Path, needed: int = 0) -> Iterator[None]:
+    """What goes wrong with ``temporary`` is told of ``path``, with the room that it needed where the disk is full.
+
+    ``needed``: bytes of the file, as far as they are known; an error may know of more (`NeedsRoom`).
+    """
     try:
         yield
     except OSError as error:
         if (error.errno in _OF_THE_DISK and error.filename is None) or error.filename == str(temporary):
             error.filename = str(path)
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and not getattr(error, "__notes__", ()):
-                with suppress(OSError):
-                    room = temporary.stat().st_size + shutil.disk_usage(temporary.parent).free
-                    error.add_note(f"more than {room:,} bytes are needed")
+                error.add_note(
+                    _room_needed(temporary, max(needed, error.needed if isinstance(error, NeedsRoom) else 0))
+                )
         raise
 
 
@@ -133,6 +137,25 @@ def temporary_owner(path: Path) -> int | None:
 def _host() -> str:
     """This computer's name, as it stands in names of temporary files."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in socket.gethostname())
+
+
+class NeedsRoom(OSError):
+    """A write that failed, by a writer that knows how many bytes, at least, the file ``needed`` in all."""
+
+    needed = 0
+
+
+def _room_needed(temporary: Path, needed: int) -> str:
+    """What a full disk lacks for a file of at least ``needed`` bytes; 0 if that is not known."""
+    room = 0
+    with suppress(OSError):
+        # What has been written of it is free again when it is removed.
+        room = shutil.disk_usage(temporary.parent).free + temporary.stat().st_size
+    if needed:
+        # Of a quota, and of what only root may use, the file system does not tell.
+        free = f"{room:,} bytes are free, " if room < needed else ""
+        return f"{free}at least {needed:,} bytes are needed"
+    return f"more than {room:,} bytes are needed" if room else "no bytes are free"
 
 
 def temporary_name(path: Path) -> Path:

@@ -63,7 +63,9 @@ def held(output: Path, options: RunOptions = USUAL) -> Iterator[None]:
         yield
         return
     try:
-        path.write_text(json.dumps(_this_process()), encoding="utf-8")
+        # Who holds it is for people only: on a full disk there is no room even for that.
+        with suppress(OSError):
+            path.write_text(json.dumps(_this_process()), encoding="utf-8")
         yield
     finally:
         # Removed while it is held: a process that opened it meanwhile sees that its name is gone, and makes a new one.

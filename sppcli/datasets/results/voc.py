@@ -125,8 +125,9 @@ def write_results(folder: Path, detections: Detections, split: str, *, competiti
     paths = [inside(folder, _file_name(competition, split, name)) for name in detections.classes]
     with ExitStack() as stack:
         for path, rows in zip(paths, lines, strict=True):
-            temporary = stack.enter_context(replacing(path))
-            temporary.write_text("".join(rows), encoding="utf-8", newline="\n")
+            text = "".join(rows)
+            temporary = stack.enter_context(replacing(path, needed=len(text)))
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     return paths
 
 

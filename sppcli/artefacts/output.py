@@ -71,7 +71,7 @@ class Output:
         if isinstance(self.header, NetworkHeader):
             return recorded_training(self.path).get("fingerprint") == self.header.fingerprint
         try:
-            with open_artefact(self.path, self.header.kind) as found:
+            with open_artefact(self.path, self.header.kind, lazily=True) as found:
                 if not self._fits(found.header):
                     return False
                 found.verify()

@@ -96,7 +96,7 @@ def _kind(path: Path, wanted: str) -> str | None:
     if not path.stat().st_size:
         return wanted
     try:
-        with open_artefact(path) as artefact:
+        with open_artefact(path, lazily=True) as artefact:
             return artefact.schema.kind
     except BadArtefact:
         pass

@@ -97,8 +97,10 @@ class Reader:
 
 
 @contextmanager
-def open_checked(path: Path, again: str) -> Iterator[tuple[CheckedFile, h5py.File]]:
+def open_checked(path: Path, again: str, lazily: bool = False) -> Iterator[tuple[CheckedFile, h5py.File]]:
     """The sealed file and HDF5's view of it; ``again`` ends the sentence of an error.
+
+    A file of up to `WHOLE` bytes is checked now, all of it; a larger one, or ``lazily``, what is read as it is read.
 
     Raises:
         BadArtefact: not a whole file of spp, or not HDF5.
@@ -109,7 +111,7 @@ def open_checked(path: Path, again: str) -> Iterator[tuple[CheckedFile, h5py.Fil
         raise BadArtefact(f"{path}: not a readable HDF5 file of spp ({_brief(error)}){again}") from None
     with checked:
         try:
-            if checked.size <= WHOLE:
+            if checked.size <= WHOLE and not lazily:
                 checked.verify()
             file = h5py.File(checked, "r")
         except (OSError, RuntimeError) as error:

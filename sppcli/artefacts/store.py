@@ -104,8 +104,8 @@ class Artefact(Reader):
 
 
 @contextmanager
-def open_artefact(path: Path, kind: str | None = None) -> Iterator[Artefact]:
-    """Open a file for reading and check that it is what it should be.
+def open_artefact(path: Path, kind: str | None = None, lazily: bool = False) -> Iterator[Artefact]:
+    """Open a file for reading and check that it is what it should be; for ``lazily`` see `open_checked`.
 
     Raises:
         MissingInput: not there; says which command makes it.
@@ -115,7 +115,7 @@ def open_artefact(path: Path, kind: str | None = None) -> Iterator[Artefact]:
         remedy = f"; run {SCHEMAS[kind].made_by} first" if kind else ""
         raise MissingInput(f"{path}: there is no such file{remedy}")
     again = f"; run {SCHEMAS[kind].made_by} --force to make it again" if kind else "; make it again"
-    with open_checked(path, again) as (checked, file):
+    with open_checked(path, again, lazily) as (checked, file):
         try:
             artefact = Artefact(path, checked, file, _check(path, file, kind))
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:

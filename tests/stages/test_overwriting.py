@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sppcli.artefacts.overwriting import claim
 from sppcli.runtime.checksums import seal
 from tests.stages.conftest import SCALES, Run, Work, write_network
 
@@ -182,3 +183,22 @@ def test_an_artefact_without_its_seal_is_still_known(here: Path, run: Run) -> No
         del file.attrs["kind"]
     seal(Path("bbox.h5"))
     assert run("train-bbox", "-q")[0] == 0
+
+
+def test_what_a_file_is_is_told_without_reading_all_of_it(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kind stands at its start: a file of many gigabytes is claimed in no time."""
+    read = []
+    pread = os.pread
+
+    def counted(descriptor: int, count: int, offset: int) -> bytes:
+        data = pread(descriptor, count, offset)
+        read.append(len(data))
+        return data
+
+    size = Path("features.h5").stat().st_size
+    assert size > 200_000
+    monkeypatch.setattr(os, "pread", counted)
+    claim(Path("features.h5"), "features")
+    assert 0 < sum(read) < size / 4

@@ -13,6 +13,7 @@ from pathlib import Path
 from sppcli.datasets.remarks import Problem as Problem
 from sppcli.datasets.remarks import counted, grouped
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, asked_for, division, parts_of, role_of
+from sppcli.datasets.walking import Walk
 from sppcli.errors import MissingInput
 from sppcli.runtime.inputs import read_regular
 from sppcli.structures import Annotations, ImageItem
@@ -242,10 +243,13 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
 
     Hidden files and folders are passed over. Links to folders are followed, each real folder is entered once
     (and by its own name rather than by a link where both lead to it), so loops end.
+
+    Raises:
+        BadInput: it leads to the root of the file system, or there is no end of folders; see `Walk`.
     """
     found: list[Path] = []
     warnings: list[str] = []
-    entered: set[str] = set()
+    walk = Walk(folder)
     folders: list[Path] = [folder]
     links: list[Path] = []
     others: list[str] = []
@@ -253,10 +257,8 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
     irregular: list[str] = []
     while folders or links:
         here = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(here)
-        if real in entered:
+        if not walk.enters(here):
             continue
-        entered.add(real)
         try:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sppcli.datasets.annotated import read_text
 from sppcli.datasets.base import Dataset
+from sppcli.datasets.walking import Walk
 from sppcli.errors import BadInput
 from sppcli.runtime.inputs import open_regular
 
@@ -45,13 +46,11 @@ class Place:
         if not self.is_folder:
             return (self.path,)
         found: list[Path] = []
-        entered: set[str] = set()
+        walk = Walk(self.path)
         for here, folders, names in os.walk(self.path, followlinks=True):
-            real = os.path.realpath(here)
-            if real in entered:
+            if not walk.enters(here):
                 folders.clear()
                 continue
-            entered.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             found += [Path(here, name) for name in names if not name.startswith(".")]
         return tuple(sorted(found))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sppcli.datasets import walking
 from tests.conftest import Run, Voc
 from tests.datasets.annotated_sets import image_file, write_coco_file
 
@@ -123,6 +124,32 @@ def test_a_file_elsewhere_that_is_no_image_is_not_copied(here: Path, run: Run) -
     assert list((here / "work").rglob("key*")) == []
     assert "Traceback" not in err
     assert code in (0, 3)
+
+
+def test_the_whole_file_system_is_no_data_set(here: Path, run: Run) -> None:
+    """Neither by its name, nor by a key of a .yaml (where "\\" is a slash), nor behind a link."""
+    image_file(here / "set" / "images" / "a.png")
+    for arguments in (("check", "/"), ("propose", "/", "-o", "p.h5"), ("convert", "/", "out", "--to", "coco")):
+        code, _, err = run(*arguments)
+        assert code == 3, err
+        assert "not all of the file system is looked into" in err
+    (here / "set" / "labels").mkdir()
+    (here / "set" / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
+    for value in ("/", "'\\'", "//", "/.."):
+        (here / "set" / "data.yaml").write_text(f"names: [cat]\nval: {value}\n")
+        assert "not all of the file system is looked into" in refused(run, here, "voc")
+    (here / "set" / "data.yaml").unlink()
+    (here / "set" / "images" / "all").symlink_to("/")
+    assert "set/images/all leads; name the images' folder" in " ".join(refused(run, here, "voc").split())
+
+
+def test_folders_without_end(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    image_file(here / "set" / "a.png")
+    for number in range(12):
+        (here / "set" / str(number)).mkdir()
+    assert run("check", "set")[0] == 0
+    monkeypatch.setattr(walking, "MOST_FOLDERS", 12)
+    assert "set: has more than 12 folders in it; name the images' folder" in refused(run, here, "voc")
 
 
 def test_show_writes_into_its_folder_only(voc: Voc, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

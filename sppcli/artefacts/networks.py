@@ -14,6 +14,8 @@ from sppcli.runtime.tensor_files import read_metadata
 NETWORK_KEY = "spp_network"
 """Where `nets.weights` keeps its description in the metadata of a safetensors file."""
 
+_TIMES = ("seconds", "waited")
+
 
 @dataclass(frozen=True)
 class NetworkHeader:
@@ -25,6 +27,13 @@ class NetworkHeader:
     @property
     def fingerprint(self) -> str:
         return digest_of(self.facts)
+
+
+def timeless(value: Any) -> Any:
+    """A record without its times: equal trainings make equal files, however long they took."""
+    if isinstance(value, dict):
+        return {name: timeless(item) for name, item in value.items() if name not in _TIMES}
+    return [timeless(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def describes_itself(path: Path) -> bool:

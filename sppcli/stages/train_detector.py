@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sppcli.artefacts.networks import NetworkHeader, recorded_training
+from sppcli.artefacts.networks import NetworkHeader, recorded_training, timeless
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import CURVES, NETWORK, PICTURE, claim
 from sppcli.artefacts.proposals import propose_settings
@@ -64,7 +64,7 @@ class TrainDetectorConfig:
 
 @dataclass(frozen=True)
 class TrainDetectorSummary:
-    """``seconds``: of training, validation left out."""
+    """``seconds``: of training in this run, validation left out; 0 where nothing was to do."""
 
     path: Path
     classes: tuple[str, ...]
@@ -162,7 +162,7 @@ def _run(
     facts = _facts(model, data, held, config, history)
     curves.write_detector_png(picture, facts["epochs"], f"{network.backbone}, {len(classes)} classes")
     settings = {"scale": config.sampling.scale, "precision": precision, "proposals": propose_settings(data.proposals)}
-    record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts}
+    record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": timeless(facts)}
     save_detector(output, model, settings, record)
     keeper.discard()
     return _summary(output, facts)
@@ -272,7 +272,7 @@ def _new_model(
 
 
 def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> TrainDetectorSummary:
-    epochs = tuple(DetectorEpoch(**epoch) for epoch in facts["epochs"])
-    return TrainDetectorSummary(
-        output, **{**facts, "classes": tuple(facts["classes"]), "epochs": epochs}, up_to_date=up_to_date
-    )
+    # A file has no times in it.
+    epochs = tuple(DetectorEpoch(**{"seconds": 0.0, **epoch}) for epoch in facts["epochs"])
+    lists = {"classes": tuple(facts["classes"]), "epochs": epochs}
+    return TrainDetectorSummary(output, **{"seconds": 0.0, **facts, **lists}, up_to_date=up_to_date)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sppcli.artefacts.networks import NetworkHeader, recorded_training
+from sppcli.artefacts.networks import NetworkHeader, recorded_training, timeless
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import CURVES, NETWORK, PICTURE, claim
 from sppcli.artefacts.store import digest_of
@@ -75,7 +75,10 @@ class TrainNetConfig:
 
 @dataclass(frozen=True)
 class TrainNetSummary:
-    """``taken``: tensors taken over from ``init``; ``waited``: of ``seconds``, those spent waiting for images."""
+    """``taken``: tensors taken over from ``init``; ``waited``: of ``seconds``, those spent waiting for images.
+
+    Times are those of this run: 0 where nothing was to do.
+    """
 
     path: Path
     net: str
@@ -86,8 +89,8 @@ class TrainNetSummary:
     epochs: int
     loss: float
     validation_error: float | None
-    seconds: float
-    waited: float
+    seconds: float = 0.0
+    waited: float = 0.0
     taken: int = 0
     skipped: tuple[str, ...] = ()
     curves: tuple[Path, ...] = ()
@@ -239,7 +242,7 @@ def _run(
     curves.write_png(picture, epochs, f"{plan.design.name}, {_sizes(config.training)}, seed {config.training.seed}")
     facts = plan.facts(model, history, [table, picture])
     record = {"fingerprint": header.fingerprint, "config": asdict(config), "side": config.resized}
-    save_network(output, model, {**record, "history": epochs, "summary": facts})
+    save_network(output, model, {**record, "history": timeless(epochs), "summary": timeless(facts)})
     keeper.discard()
     return _summary(output, facts)
 

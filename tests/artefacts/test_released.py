@@ -15,6 +15,7 @@ from sppcli.artefacts.image_features import read_image_features
 from sppcli.artefacts.models import read_bbox, read_svm
 from sppcli.artefacts.proposals import read_proposals
 from sppcli.artefacts.schema import SCHEMAS
+from sppcli.nets.detector import load_detector
 from sppcli.nets.weights import load_network, read_classifier
 from tests.conftest import SHAPES, Run
 
@@ -63,6 +64,9 @@ def test_values_of_version_1() -> None:
     vectors = read_image_features(FOLDER / "image-features-1.h5")
     assert vectors.images.ids == ids
     assert vectors.vectors.shape == (8, 20)
+    detector, settings, _ = load_detector(FOLDER / "detector-1.safetensors")
+    assert detector.architecture.classes == tuple(sorted(SHAPES))
+    assert settings["scale"] == 64
     path = FOLDER / "network-1.safetensors"
     assert load_network(str(path)).digest == digest
     torch.manual_seed(0)

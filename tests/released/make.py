@@ -21,6 +21,8 @@ from sppcli.nets.classifier import Architecture, Layer, SppClassifier
 from sppcli.nets.weights import save_network
 from tests.conftest import SHAPES, build_voc
 
+DETECTOR = ("--channels", "4", "--fc", "8", "--scale", "64", "--pyramid", "2,1")
+
 
 def make(folder: Path) -> None:
     torch.manual_seed(0)
@@ -43,10 +45,12 @@ def make(folder: Path) -> None:
             ("features", "shapes", *network, "--side", "48"),
         ):
             assert main([*command, "-q"]) == 0
+        assert main(["train-detector", *network, *DETECTOR, "--epochs", "1", "-q"]) == 0
         os.chdir(here)
         for kind, schema in SCHEMAS.items():
             shutil.copy(Path(name) / f"{kind}.h5", folder / f"{kind}-{schema.version}.h5")
-        shutil.copy(Path(name) / "network.safetensors", folder / "network-1.safetensors")
+        for network in ("network", "detector"):
+            shutil.copy(Path(name) / f"{network}.safetensors", folder / f"{network}-1.safetensors")
 
 
 if __name__ == "__main__":

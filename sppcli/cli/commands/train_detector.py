@@ -111,11 +111,10 @@ def command(
     if as_json:
         console.print_json(asdict(summary))
         return
-    state = " (up to date)" if summary.up_to_date else ""
+    state = " (up to date)" if summary.up_to_date else f" in {summary.seconds:,.0f} s"
     console.echo(
         f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
-        f"{count_of(summary.steps, 'step')} in "
-        f"{summary.seconds:,.0f} s{state}"
+        f"{count_of(summary.steps, 'step')}{state}"
     )
     console.table(
         ("epoch", "rate", "class loss", "box loss", "mAP 11 points", "mAP area"),

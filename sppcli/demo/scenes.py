@@ -22,6 +22,7 @@ from PIL import Image
 
 from sppcli.demo import ink
 from sppcli.demo.digits import Digits, Part, digits, photographs
+from sppcli.runtime.files import naming
 from sppcli.structures import ByteImage, FloatArray
 
 WIDTH, HEIGHT = 320, 240
@@ -100,6 +101,12 @@ def compose(root: Path, scenes: int, seed: int, step: Callable[[], None] = lambd
     temporary = root.with_name(f".{root.name}.tmp")
     if temporary.exists():
         shutil.rmtree(temporary)
+    with naming(root, temporary):
+        _compose(temporary, scenes, seed, step)
+        temporary.replace(root)
+
+
+def _compose(temporary: Path, scenes: int, seed: int, step: Callable[[], None]) -> None:
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (temporary / folder).mkdir(parents=True)
     lists: dict[str, list[str]] = {"trainval": []}
@@ -120,7 +127,6 @@ def compose(root: Path, scenes: int, seed: int, step: Callable[[], None] = lambd
     for name, members in lists.items():
         text = "".join(f"{member}\n" for member in members)
         (temporary / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")
-    temporary.replace(root)
 
 
 def add_clutter(image: FloatArray, source: Digits, size: int, rng: np.random.Generator) -> None:

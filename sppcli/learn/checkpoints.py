@@ -12,6 +12,8 @@ import torch
 
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.nets.weight_files import read_tensors, save_tensors
+from sppcli.runtime.files import check_room
+from sppcli.runtime.options import RunOptions
 
 Tensors = dict[str, torch.Tensor]
 
@@ -50,6 +52,31 @@ class Checkpoints:
         self.path, self.fingerprint, self.seconds, self.writes = path, fingerprint, seconds, writes
         self.on_milestone = on_milestone
         self._written = time.monotonic()
+
+    @classmethod
+    def beside(
+        cls,
+        output: Path,
+        fingerprint: str,
+        seconds: float,
+        model: torch.nn.Module,
+        options: RunOptions,
+        writes: bool = True,
+        on_milestone: Callable[[dict[str, Any]], None] = lambda position: None,
+    ) -> Checkpoints:
+        """The checkpoints of the training that is to write ``model`` to ``output``; with --force it begins anew.
+
+        Raises:
+            NoRoom: the disk has no room for the network.
+        """
+        keeper = cls(output.with_name(f"{output.name}.checkpoint"), fingerprint, seconds, writes, on_milestone)
+        if options.force:
+            keeper.discard()
+        size = sum(value.nbytes for value in model.state_dict().values())
+        # A checkpoint has the momentum too, and is there until the network is.
+        if warning := check_room(output, size, 3 * size):
+            options.progress.warn(warning)
+        return keeper
 
     def load(self) -> tuple[dict[str, Any], Tensors] | None:
         """Return the checkpoint of an interrupted training, if there is one.

@@ -111,15 +111,16 @@ def replacing(path: Path, kept: Path | None = None, needed: int = 0) -> Iterator
 
 @contextmanager
 def naming(path: Path, temporary: Path, needed: int = 0) -> Iterator[None]:
-    """What goes wrong with ``temporary`` is told of ``path``, with the room that it needed where the disk is full.
+    """What goes wrong with ``temporary``, a file or a folder, is told of ``path``, with the room that it needed where
+    the disk is full.
 
-    ``needed``: bytes of the file, as far as they are known; an error may know of more (`NeedsRoom`).
+    ``needed``: bytes of it, as far as they are known; an error may know of more (`NeedsRoom`).
     """
     try:
         yield
     except OSError as error:
-        if (error.errno in _OF_THE_DISK and error.filename is None) or error.filename == str(temporary):
-            error.filename = str(path)
+        if (error.errno in _OF_THE_DISK and error.filename is None) or _is_within(temporary, error):
+            error.filename, error.filename2 = str(path), None
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and not getattr(error, "__notes__", ()):
                 error.add_note(
                     _room_needed(temporary, max(needed, error.needed if isinstance(error, NeedsRoom) else 0))
@@ -137,6 +138,12 @@ def temporary_owner(path: Path) -> int | None:
 def _host() -> str:
     """This computer's name, as it stands in names of temporary files."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in socket.gethostname())
+
+
+def _is_within(temporary: Path, error: OSError) -> bool:
+    """Whether ``error`` is of ``temporary`` or of a file in it, be it one that was to be copied there."""
+    names = (name for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike))
+    return any(Path(name).is_relative_to(temporary) for name in names)
 
 
 class NeedsRoom(OSError):

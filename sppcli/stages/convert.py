@@ -12,7 +12,7 @@ from sppcli.datasets.formats import WANTED
 from sppcli.datasets.records import IMAGE_FOLDERS, WRITERS, Format, collect, losses
 from sppcli.datasets.writable import check_writable
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from sppcli.runtime.files import check_room, inside, temporary_name
+from sppcli.runtime.files import check_room, inside, naming, temporary_name
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 
@@ -64,25 +64,26 @@ def run(source: Path, destination: Path, config: ConvertConfig, *, options: RunO
     for text in lost:
         progress.warn(f"{text} ({config.to})")
     names = {image.id: f"{image.id}{image.path.suffix}" for image in data.images}
+    size = 0 if config.link else sum(image.path.stat().st_size for image in data.images)
     temporary = temporary_name(destination)
     try:
         check_writable(config.to, data, names)
         if not config.link:
             _check_sources(dataset.root, [image.path for image in data.images])
-        temporary.mkdir()
-        size = 0 if config.link else sum(image.path.stat().st_size for image in data.images)
-        check_room(destination, size, size)
-        WRITERS[config.to](temporary, data, names)
-        progress.start(len(data.images), "images")
-        for image in data.images:
-            place = inside(temporary / IMAGE_FOLDERS[config.to], names[image.id])
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if config.link:
-                place.symlink_to(image.path.resolve())
-            else:
-                shutil.copyfile(image.path, place)
-            progress.advance()
-        temporary.rename(destination)
+        with naming(destination, temporary, size):
+            temporary.mkdir()
+            check_room(destination, size, size)
+            WRITERS[config.to](temporary, data, names)
+            progress.start(len(data.images), "images")
+            for image in data.images:
+                place = inside(temporary / IMAGE_FOLDERS[config.to], names[image.id])
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if config.link:
+                    place.symlink_to(image.path.resolve())
+                else:
+                    shutil.copyfile(image.path, place)
+                progress.advance()
+            temporary.rename(destination)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     objects = sum(len(image.objects or ()) for image in data.images)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from sppcli.errors import BadInput, MissingInput
 from sppcli.nets.registry import BACKBONES
+from sppcli.runtime.files import naming
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 
@@ -135,7 +136,7 @@ def _unpack(path: Path, folder: Path) -> None:
     import tarfile
 
     try:
-        with tarfile.open(path) as archive:
+        with naming(folder, folder), tarfile.open(path) as archive:
             # Nothing that an archive names lands outside the folder: neither members nor what links lead to.
             archive.extractall(folder, filter="data")
     except (tarfile.TarError, EOFError) as error:

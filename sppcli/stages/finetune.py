@@ -152,9 +152,7 @@ def run(
         source.find([*images, *(image.mirror for image in images)] if config.flip else images)
         validation = source.validation(held, is_unit=not fc)
         method = _method(config, len(source.foreground.labels), "sgd" if fc else "adamw")
-        keeper = Checkpoints(output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds)
-        if options.force:
-            keeper.discard()
+        keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, model, options)
         device = choose_device(options.device)
         checks, best = finetune(
             model, source, validation, method, device=device, keeper=keeper, progress=options.progress

@@ -139,11 +139,7 @@ def _run(
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])
 
-    keeper = Checkpoints(
-        output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds, first, tabulate
-    )
-    if options.force:
-        keeper.discard()
+    keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, model, options, first, tabulate)
     on.world.wait()
 
     history = train_detector(

@@ -218,11 +218,9 @@ def _run(
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])
 
-    keeper = Checkpoints(
-        output.with_name(f"{output.name}.checkpoint"), header.fingerprint, checkpoint_seconds, place.first, tabulate
-    )
-    if options.force:
-        keeper.discard()
+    with torch.device("meta"):
+        like = SppClassifier(plan.design)
+    keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, like, options, place.first, tabulate)
     place.wait()
     torch.set_num_threads(max(1, cpu_threads() // place.size) if device.type == "cpu" else cpu_threads())
     images, validation = plan.files(config)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 from safetensors import SafetensorError
 
 from sppcli.artefacts.store import open_artefact
@@ -36,18 +37,23 @@ COMMANDS = {
     "extract --method rcnn": ("extract", "--method", "rcnn", "--weights", "net.safetensors", "-o", "new.h5"),
     "features": ("features", "shapes", "--weights", "net.safetensors", "--side", "48", "-o", "new.h5"),
     "convert": ("convert", "shapes", "new", "--to", "coco"),
+    "finetune": ("finetune", "--iterations", "2", "-o", "new.safetensors"),
+    "train-detector": ("train-detector", "--weights", "net.safetensors", "--fc", "16", "-o", "new.safetensors"),
+    "train-net": ("train-net", "crops", "--net", "tiny", "--sizes", "24", "--epochs", "1", "-o", "new.safetensors"),
 }
 
 
 @pytest.mark.parametrize("stage", COMMANDS)
 def test_what_cannot_fit_is_not_begun(work: Work, run: Run, free: Callable[[int], None], stage: str) -> None:
+    for name in ("a/1", "a/2", "b/1", "b/2"):
+        Path("crops", name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 30), (0, 0, 60 * int(name[2]))).save(f"crops/{name}.png")
     free(1000)
     code, _, err = run(*COMMANDS[stage])
     assert code == 3
     assert "new" in err
     assert "bytes are needed and 1,000 are free; free some space or name another place" in " ".join(err.split())
-    assert not Path("new.h5").exists()
-    assert not Path("new").exists()
+    assert not any(Path(name).exists() for name in ("new", "new.h5", "new.safetensors", "new.csv"))
 
 
 def test_what_may_not_fit_is_said(work: Work, run: Run, free: Callable[[int], None]) -> None:
@@ -134,10 +140,10 @@ def test_a_full_disk_says_how_much_is_needed(
 
 def test_a_network_says_how_much_it_needs(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(tensors: object, path: Path, **named: object) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, 0))
         raise SafetensorError(f"I/O error: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})")
 
     monkeypatch.setattr(weight_files, "save_file", full)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, 0))
     code, _, err = run("finetune", "--iterations", "2", "-o", "new.safetensors", "-q")
     assert code == 3
     found = re.search(r"(\d+) bytes are free, at least ([\d,]+) bytes are needed", " ".join(err.split()))
@@ -159,6 +165,27 @@ def test_a_full_disk_has_no_room_for_notes(work: Work, run: Run, monkeypatch: py
         code, _, err = run("propose", "shapes", "-j", "1", "-o", "new.h5", "-q")
     assert code == 3
     assert "error: new.h5: the disk is full (0 bytes are free, at least 64 bytes are needed); free some" in err
+
+
+@pytest.mark.parametrize("link", [(), ("--link",)])
+def test_a_folder_for_which_there_is_no_room(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch, link: tuple[str, ...]
+) -> None:
+    """What the system names is the image that was to be copied, or nothing."""
+
+    def full(source: object, target: object = None, *more: object) -> None:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not link:
+            error.filename, error.filename2 = str(source), str(target)
+        raise error
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    code, _, err = run("convert", "shapes", "new", "--to", "yolo", *link, "-q")
+    assert code == 3
+    assert "error: new: the disk is full" in " ".join(err.split())
+    assert ".jpg" not in err
+    assert not list(Path().glob("*new*"))
 
 
 def test_voc_results_are_replaced_together(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

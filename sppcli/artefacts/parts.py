@@ -11,13 +11,14 @@ from pathlib import Path
 from sppcli.artefacts.moved_parts import Moved, read_moved, write_moved
 from sppcli.artefacts.reading import Reader, open_checked
 from sppcli.artefacts.writing import Writer, sealed
-from sppcli.errors import BadArtefact
+from sppcli.errors import BadArtefact, BadInput
 from sppcli.runtime.checksums import CheckedFile
 from sppcli.runtime.files import commit, ensure_folder, naming, sync_folder
 
 PARTS = ".parts"
 """What the name of the folder of a file's parts ends with."""
 
+_WHOLE = "whole"
 _MOVED_AT_ONCE = 1 << 24
 """Bytes of parts that are in the whole file before they are removed; each time, it is synced to the disk."""
 
@@ -37,9 +38,33 @@ def unfinished_parts(target: Path) -> int | None:
 def discard_finished(target: Path, key: str, has: Callable[[str], bool]) -> None:
     """Remove what a run that was killed in its last moment has left: ``target``, which is whole, ``has`` each part."""
     folder = parts_folder(target)
-    marker = folder / "key"
-    if marker.exists() and marker.read_text() == key and all(map(has, _names(folder))):
+    if _belongs(folder, key) and all(map(has, _names(folder))):
         shutil.rmtree(folder)
+
+
+def _belongs(folder: Path, key: str) -> bool:
+    """Whether the parts in ``folder`` are of the options of ``key``; of a damaged key nobody knows."""
+    try:
+        return (folder / "key").read_bytes() == key.encode()
+    except OSError:
+        return False
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse to remove what no run has left here.
+
+    Raises:
+        BadInput: a file or a link, or a folder with something in it that is called as nothing of a run is.
+    """
+    if folder.is_symlink() or not folder.is_dir() or not all(map(_is_called_so, folder.iterdir())):
+        raise BadInput(
+            f"{folder} is in the way: spp keeps the parts of an unfinished run under this name, and did not make this; "
+            "move it, or name another -o"
+        )
+
+
+def _is_called_so(path: Path) -> bool:
+    return path.name in ("key", _WHOLE) or path.suffix in (".h5", ".moved", ".tmp")
 
 
 def _names(folder: Path) -> set[str]:
@@ -58,8 +83,10 @@ class Parts:
         self._target = target
         self.folder = parts_folder(target)
         marker = self.folder / "key"
-        if self.folder.exists() and (discard or not marker.exists() or marker.read_text() != key):
-            shutil.rmtree(self.folder)
+        if os.path.lexists(self.folder):
+            _check_ours(self.folder)
+            if discard or not _belongs(self.folder, key):
+                shutil.rmtree(self.folder)
         with naming(target, marker, needed=len(key)):
             self.folder.mkdir(exist_ok=True)
             for leftover in self.folder.glob(".*.tmp"):
@@ -71,7 +98,7 @@ class Parts:
     @property
     def whole(self) -> Path:
         """The file that parts are moved into, until it has its own name; see `Moving`."""
-        return self.folder / "whole"
+        return self.folder / _WHOLE
 
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.h5"

@@ -13,7 +13,7 @@ import pytest
 
 from sppcli.artefacts.parts import Parts
 from sppcli.artefacts.store import create, open_artefact
-from sppcli.errors import BadArtefact, MissingInput
+from sppcli.errors import BadArtefact, BadInput, MissingInput
 from tests.artefacts.written import fill, header, names_in, stop, write
 
 # --- a file ---
@@ -170,6 +170,34 @@ def test_parts_without_their_key_are_thrown_away(tmp_path: Path):
     make_part(parts, "000000", 1)
     (parts.folder / "key").unlink()
     assert not Parts(target, "options").has("000000")
+
+
+@pytest.mark.parametrize("key", [b"", b"options\xff", b"\xb0ptions"])
+def test_parts_whose_key_is_damaged_are_made_again(tmp_path: Path, key: bytes):
+    parts = Parts(tmp_path / "features.h5", "options")
+    make_part(parts, "000000", 1)
+    (parts.folder / "key").write_bytes(key)
+    assert Parts(tmp_path / "features.h5", "options").names() == []
+    assert names_in(parts.folder) == ["key"]
+
+
+@pytest.mark.parametrize("discard", [False, True])
+def test_what_is_in_the_place_of_parts_is_not_removed(tmp_path: Path, discard: bool):
+    """A folder, a file or a link of that name that no run has made."""
+    folder, target = tmp_path / "features.h5.parts", tmp_path / "features.h5"
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "key.txt").write_text("of somebody")
+    for put in (
+        lambda: folder.symlink_to(precious),
+        lambda: folder.write_text("text"),
+        lambda: precious.rename(folder),
+    ):
+        folder.unlink(missing_ok=True)
+        put()
+        with pytest.raises(BadInput, match=r"features.h5.parts is in the way.*; move it, or name another -o"):
+            Parts(target, "options", discard)
+    assert (folder / "key.txt").read_text() == "of somebody"
 
 
 def test_parts_become_the_whole(tmp_path: Path):

@@ -72,7 +72,7 @@ def _of(path: Path) -> Iterator[Clutter]:
 
 def _of_artefact(path: Path) -> Iterator[Clutter]:
     try:
-        with open_artefact(path, MAPS):
+        with open_artefact(path, MAPS, lazily=True):
             pass
     except SppError:
         return

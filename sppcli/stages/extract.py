@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.parts import Moving, Parts, discard_finished
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.artefacts.store import Header, create, digest_of
+from sppcli.artefacts.writing import Writer
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.detection.networks import head_of, record_of
 from sppcli.detection.per_image import PerImage
@@ -150,17 +151,10 @@ def run(
         good = work.good()
         table = work.table(proposals.images, good, proposals.images.sizes[good], before=proposals.images.skipped)
         options.progress.note("writing")
-        last = {work.keys[row]: row for row in good}
+        keys = [work.keys[row] for row in good]
         with create(output, header, parts.whole) as writer:
             table.write(writer)
-            moving = Moving(parts, writer)
-            for index, row in enumerate(good):
-                key, names = work.keys[row], method.names(index)
-                if key in known and earlier is not None:
-                    for name, target in names.items():
-                        earlier.copy(writer, method.names(known[key])[name], target)
-                else:
-                    moving.take(key, names, last=last[key] == row)
+            _fill(writer, keys, method, parts, earlier, known)
     parts.discard()
     return summarise(
         images=len(good),
@@ -169,6 +163,26 @@ def run(
         stored_bytes=output.stat().st_size,
         skipped=work.skipped(),
     )
+
+
+def _fill(
+    writer: Writer,
+    keys: Sequence[str],
+    method: Extraction,
+    parts: Parts,
+    earlier: Features | None,
+    known: Mapping[str, int],
+) -> None:
+    """Arrays of the images with ``keys``: those ``known`` by their row in ``earlier`` from there, others from parts."""
+    last = {key: index for index, key in enumerate(keys)}
+    moving = Moving(parts, writer)
+    for index, key in enumerate(keys):
+        names = method.names(index)
+        if key in known and earlier is not None:
+            for name, target in names.items():
+                earlier.copy(writer, method.names(known[key])[name], target)
+        else:
+            moving.take(key, names, last=last[key] == index)
 
 
 def _claim(output: Path, config: ExtractConfig, proposals: Proposals, options: RunOptions) -> None:

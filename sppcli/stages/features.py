@@ -38,6 +38,7 @@ from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
+from sppcli.runtime.progress import Progress
 from sppcli.structures import FloatArray, Skipped
 
 Int64 = npt.NDArray[np.int64]
@@ -139,9 +140,7 @@ def run(
     for row, problem in images.unreadable.items():
         work.skip(row, problem)
     todo = work.todo(table.has)
-    size = 4 * len(todo) * reader.check_side(config.side)
-    if warning := check_room(output, size, 2 * size):
-        progress.warn(warning)
+    _check_room(output, 4 * len(todo) * reader.check_side(config.side), progress)
     progress.start(len(todo), "images")
     load = _loader(data, config, network.normalisation, images.digests)
     loaded = (item for _, item in work.readable(todo, load, ahead=2 * config.batch))
@@ -163,6 +162,12 @@ def run(
     write_image_features(result)
     parts.discard()
     return summarise(result, computed=len(good) - kept, kept=kept)
+
+
+def _check_room(output: Path, size: int, progress: Progress) -> None:
+    """The vectors take ``size`` bytes; their parts are kept until the file is whole."""
+    if warning := check_room(output, size, 2 * size):
+        progress.warn(warning)
 
 
 def _is_known(output: Path, part: str, images: ListedImages) -> bool:

@@ -91,10 +91,7 @@ def run(
     header = Header("proposals", config.settings(), {"images": images.fingerprint()}, _source(dataset, config, files))
     made_with = digest_of({"config": header.config})
     if Output(output, header, [item.path for item in dataset.images], same_source=True).is_current(options.force):
-        if not options.dry_run:
-            discard_finished(output, made_with, set(images.digests).__contains__)
-        old = read_proposals(output)
-        return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
+        return _as_it_is(output, made_with, images, options)
     work = PerImage(images.paths, images.digests, options)
     _leave_out_without_windows(work, config, files)
     # An earlier file that proposals were imported into does not say which ones a search found.
@@ -122,6 +119,14 @@ def run(
         table.skipped,
         imported={str(file.path): file.windows for file in files},
     )
+
+
+def _as_it_is(output: Path, made_with: str, images: ListedImages, options: RunOptions) -> ProposeSummary:
+    """What ``output``, which has all of ``images``, holds."""
+    if not options.dry_run:
+        discard_finished(output, made_with, set(images.digests).__contains__)
+    old = read_proposals(output)
+    return ProposeSummary(output, len(old.images), len(old.boxes), 0, len(old.images), old.images.skipped, True)
 
 
 def _source(dataset: Dataset, config: ProposeConfig, files: Sequence[Imported]) -> dict[str, Any]:

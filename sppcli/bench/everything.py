@@ -12,7 +12,7 @@ from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.progress import NoProgress, Progress
 
 # In the order in which they are measured and printed; each is imported when it is measured.
-PARTS: tuple[str, ...] = ("start", "search", "conv", "pool", "fc", "svm", "evaluation")
+PARTS: tuple[str, ...] = ("start", "search", "conv", "pool", "fc", "svm", "joint", "evaluation")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ and box regression of each class.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from sppcli.images import Normalisation
 from sppcli.nets.backbones import SPECS, Network, cut_trunk, map_name, torchvision_model
 from sppcli.nets.classifier import Layer, build_trunk
 from sppcli.nets.folding import folded
-from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
+from sppcli.nets.pyramid import SpatialPyramidPool, bins_in, pool_bins
 from sppcli.nets.receptive_field import grid_of
 from sppcli.nets.roi_align import align
 from sppcli.nets.weight_files import read_weights, save_tensors
@@ -107,6 +107,7 @@ class SppDetector(nn.Module):
             widths = [int(maps.shape[1]) for maps in self._outputs(torch.zeros(1, 3, 128, 128))]
         self.reduce = nn.ModuleList(nn.Conv2d(width, architecture.channels, 1) for width in widths)
         self.pool = SpatialPyramidPool(architecture.levels)
+        self.align: Callable[[torch.Tensor, torch.Tensor, int, int], torch.Tensor] = align
         width = len(widths) * bins_in(architecture.levels) * architecture.channels
         self.fc = nn.ModuleList()
         for units in architecture.fc:
@@ -164,11 +165,10 @@ class SppDetector(nn.Module):
         cells = (rois.float() - (grid.centre + 0.5)) / grid.stride + 1.5
         maps = nn.functional.pad(maps.float(), (1, 1, 1, 1), mode="replicate")
         if maps.requires_grad:
-            bins = align(maps, cells, BINS, SAMPLES)
-        else:
-            bins = roi_align(maps.contiguous(), [cells], BINS, 1.0, SAMPLES, aligned=True)
-        pooled: torch.Tensor = self.pool(bins)
-        return pooled
+            pooled: torch.Tensor = self.pool(self.align(maps, cells, BINS, SAMPLES))
+            return pooled
+        bins = roi_align(maps.contiguous(), [cells], BINS, 1.0, SAMPLES, aligned=True)
+        return pool_bins(bins, self.architecture.levels)
 
     def classify(self, maps: list[torch.Tensor], rois: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (N, 1 + classes) and scaled regression targets (N, classes, 4) of ``rois`` (N, 4), see `pooled`."""

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sppcli.nets.pyramid import SpatialPyramidPool, bins_in
+from sppcli.nets.pyramid import SpatialPyramidPool, bins_in, pool_bins
 from tests.devices import DEVICES
 
 
@@ -26,6 +26,13 @@ def slow(maps: np.ndarray, levels: tuple[int, ...]) -> np.ndarray:
                 left, right = int(np.floor(j * width / n)), int(np.ceil((j + 1) * width / n))
                 out.append(maps[:, :, top:bottom, left:right].max(axis=(2, 3)))
     return np.concatenate(out, axis=1).reshape(count, -1)
+
+
+@pytest.mark.parametrize("levels", [(3, 2, 1), (6,), (1, 6, 2)])
+def test_bins_of_many_regions_are_pooled_alike(levels: tuple[int, ...]) -> None:
+    bins = torch.randn(5, 7, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pool_bins(bins, levels), SpatialPyramidPool(levels)(bins))
+    assert torch.equal(pool_bins(bins[:0], levels), SpatialPyramidPool(levels)(bins)[:0])
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -65,7 +65,7 @@ def pool_bins(bins: torch.Tensor, levels: Sequence[int]) -> torch.Tensor:
     for n in levels:
         rows = last.reshape(number, n, side // n, side, channels).unbind(2)
         strips = functools.reduce(torch.maximum, rows).reshape(number, n, n, side // n, channels)
-        pooled.append(functools.reduce(torch.maximum, strips.unbind(3)).reshape(number, -1))
+        pooled.append(functools.reduce(torch.maximum, strips.unbind(3)).reshape(number, n * n * channels))
     return torch.cat(pooled, dim=1)
 
 

@@ -45,7 +45,7 @@ ALEXNET = _spec("alexnet", "features.11", (("fc6", "classifier.1"), ("fc7", "cla
 VGG16 = _spec("vgg16", "features.29", (("fc6", "classifier.0"), ("fc7", "classifier.3")), 7)
 # A map of stride 8, which small objects need, trained from the first fire module of that stride on.
 SQUEEZENET1_0 = _spec("squeezenet1_0", "features.12", detector_cuts=("features.10",), train_from="features.7")
-SQUEEZENET1_1 = _spec("squeezenet1_1", "features.12", detector_cuts=("features.7",), train_from="features.5")
+SQUEEZENET1_1 = _spec("squeezenet1_1", "features.12")
 RESNET18 = _spec("resnet18", "layer3")
 RESNET50 = _spec("resnet50", "layer3")
 GOOGLENET = _spec("googlenet", "inception4e", normalisation="inception")

@@ -1,4 +1,4 @@
-"""Seconds of a detector of one network: a training step and the detection in an image, against their multiply-adds."""
+"""Seconds of a detector of one network: a training step and an image's detection, against their multiply-adds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torchvision.ops import roi_align
 
 from sppcli.bench.measure import Machine, Row, alternated
 from sppcli.bench.pictures import draw_windows
-from sppcli.detection.network_scoring import NETWORK_SETTINGS, NetworkScorer
 from sppcli.learn.detector import Example, losses
 from sppcli.nets.backbones import SPECS
 from sppcli.nets.detector import DetectorArchitecture, SppDetector
@@ -32,16 +31,16 @@ def rows(
 ) -> list[Row]:
     """A step on ``rois`` RoIs and detection among ``windows`` region proposals of an image of ``size`` (height, width).
 
-    ``backbone`` with the maps and the trained layers that are its defaults, and random weights, by which every RoI is
-    background: suppression has nothing to do. The floor counts convolutions and fc layers, in a step forwards, for the
+    ``backbone`` with the maps and the trained layers that are its defaults, and random weights. Detection is the maps and
+    the scores and boxes of all proposals, without suppression. The floor counts convolutions and fc layers, in a step forwards, for the
     gradients of what they read and of the weights that learn. The peer of a step: torchvision's RoI align.
     """
     model = _drawn(backbone)
     peer = _with_torchvisions(model)
     random = np.random.default_rng(0)
     example = _example(random, size, rois)
-    image = random.integers(0, 256, (*size, 3), np.uint8)
-    boxes = draw_windows(random, image, windows)
+    pixels = example.image
+    regions = torch.from_numpy(draw_windows(random, np.zeros((*size, 3), np.uint8), windows))
     table = []
     for precision in machine.products:
         autocast = precision == "bf16"
@@ -63,14 +62,13 @@ def rows(
                 seconds["torchvision"],
             )
         )
-        scorer = NetworkScorer(model.eval(), min(size), autocast, NETWORK_SETTINGS, torch.device("cpu"))
-        found = partial(scorer.score, image, boxes)
+        found = partial(_detect, model, pixels, regions, autocast)
         took = alternated({"found": found}, repeat)["found"]
         operations = _operations(model, found)
         table.append(
             Row(
                 "detect",
-                f"{where}, {len(boxes)} region proposals, {precision}",
+                f"{where}, {len(regions)} region proposals, {precision}",
                 took,
                 machine.floor(operations, precision=precision),
                 f"{operations / 1e9:.1f} G multiply-adds of an image's detection",
@@ -80,7 +78,7 @@ def rows(
 
 
 def _drawn(backbone: str) -> SppDetector:
-    """A detector on random weights that finds nothing."""
+    """A detector on random weights."""
     spec = SPECS[backbone]
     architecture = DetectorArchitecture(
         backbone=backbone,
@@ -93,9 +91,6 @@ def _drawn(backbone: str) -> SppDetector:
         torch.manual_seed(0)
         model = SppDetector(architecture)
     model.train_from(spec.train_from)
-    with torch.no_grad():
-        model.scores.weight.zero_()
-        model.scores.bias.copy_(torch.tensor([20.0] + [0.0] * CLASSES))
     model.to(memory_format=torch.channels_last)
     return model
 
@@ -114,6 +109,15 @@ def _step(model: SppDetector, example: Example, autocast: bool) -> None:
     model.zero_grad()
     class_loss, box_loss = losses(model, example, autocast)
     (class_loss + box_loss).backward()  # type: ignore[no-untyped-call]
+
+
+@torch.inference_mode()
+def _detect(model: SppDetector, pixels: torch.Tensor, regions: torch.Tensor, autocast: bool) -> None:
+    model.eval()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        maps = model.maps(pixels)
+    for some in regions.split(1024):  # type: ignore[no-untyped-call]
+        model.classify(maps, some)
 
 
 def _with_torchvisions(model: SppDetector) -> SppDetector:

@@ -31,9 +31,10 @@ def rows(
 ) -> list[Row]:
     """A step on ``rois`` RoIs and detection among ``windows`` region proposals of an image of ``size`` (height, width).
 
-    ``backbone`` with the maps and the trained layers that are its defaults, and random weights. Detection is the maps and
-    the scores and boxes of all proposals, without suppression. The floor counts convolutions and fc layers, in a step forwards, for the
-    gradients of what they read and of the weights that learn. The peer of a step: torchvision's RoI align.
+    ``backbone`` with the maps and the trained layers that are its defaults, and random weights. Detection is the maps,
+    and the scores and boxes of all proposals, without suppression. The floor counts convolutions and fc layers, in a
+    step forwards, for the gradients of what they read and of the weights that learn. The peer of a step: torchvision's
+    RoI align.
     """
     model = _drawn(backbone)
     peer = _with_torchvisions(model)

@@ -112,7 +112,7 @@ def foretell(context: click.Context, share: float = 1.0) -> None:
     except SppError:
         return
     rates = Rates()
-    kind, units = _work(step, size)
+    kind, units = _work(step, size, _network(context.find_root()))
     units *= share
     found = rates.forecast(step.name, kind, units) or _usual(step, units)
     disk = f", {size_text(found.disk)} of disk" if found.disk else ""
@@ -166,6 +166,7 @@ def _unfinished(path: Path | None) -> bool:
 def plan(root: click.Context, chain: Sequence[Step], size: DataSize, rates: Rates, ask: bool = False) -> list[Row]:
     """What is to do, as the times of the files say; with ``ask`` each stage whose output is there is asked too."""
     rows: list[Row] = []
+    network = _network(root)
     redone: set[Path] = set()
     for step in chain:
         stale = any(path in redone or not path.exists() for path in step.inputs if path not in _OPTIONAL)
@@ -177,7 +178,7 @@ def plan(root: click.Context, chain: Sequence[Step], size: DataSize, rates: Rate
             redone.add(step.output)
         else:
             state = "up to date" if ask else "there"
-        kind, units = _work(step, size)
+        kind, units = _work(step, size, network)
         rows.append(Row(step, state, kind, units, rates.forecast(step.name, kind, units) or _usual(step, units)))
     return rows
 
@@ -200,10 +201,14 @@ def _would_work(root: click.Context, step: Step) -> bool:
 
 def quietly(root: click.Context, name: str, arguments: Sequence[str]) -> str:
     """Run a command with ``arguments`` and return what it printed; messages and warnings are dropped."""
+    from sppcli.cli import console
+
     group = root.command
     assert isinstance(group, click.Group)
     command = group.get_command(root, name)
     assert command is not None
+    # It gives standard output back when it ends, and that must not be in the midst of what is caught here.
+    console.end_waiting()
     before = root.meta.get(VERBOSITY)
     root.meta[STAGE], root.meta[VERBOSITY] = name, -1
     printed = io.StringIO()
@@ -241,8 +246,17 @@ def total(rows: Sequence[Row]) -> Forecast:
     )
 
 
-def _work(step: Step, size: DataSize) -> tuple[str, float]:
-    """Kind of work, and units of it: megapixels where images are read, images x classes where models are trained."""
+def _network(root: click.Context) -> str:
+    """The network whose maps are learnt from, as far as the options of spp extract name it."""
+    values = steps(root, ["extract"])[0].values
+    return str(values["backbone"] or Path(str(values["weights"])).stem)
+
+
+def _work(step: Step, size: DataSize, network: str) -> tuple[str, float]:
+    """Kind of work, and units of it: megapixels where images are read, images x classes where models are trained.
+
+    ``network``: that of the maps; how long their vectors are decides what SVMs cost.
+    """
     values = step.values
     backbone = values.get("backbone") or Path(str(values.get("weights"))).stem
     learning = size.of_split(str(values.get("split", "")))
@@ -255,17 +269,23 @@ def _work(step: Step, size: DataSize) -> tuple[str, float]:
             f"{backbone}, {values['precision']}",
             size.images * sum(map(size.megapixels_at, _scales(values))) * (1 + values["flip"]),
         ),
-        "train-svm": lambda: (f"{values['pyramid']}, {values['layer']}", learning * size.classes),
-        "train-bbox": lambda: (f"{values['pyramid']}, {values['layer']}", learning * size.classes),
+        "train-svm": lambda: (
+            f"{network}, {values['pyramid']}, {values['layer']}",
+            learning * size.classes,
+        ),
+        "train-bbox": lambda: (
+            f"{network}, {values['pyramid']}, {values['layer']}",
+            learning * size.classes,
+        ),
         "train-detector": lambda: (
             f"{backbone}, from {values['train_from']}",
             learning * values["epochs"] * size.megapixels_at(values["scale"]),
         ),
         "calibrate": lambda: (
-            "network" if values["network"] else f"{values['folds']} folds",
+            "network" if values["network"] else f"{network}, {values['folds']} folds",
             size.of_split("trainval") * size.classes * (1 if values["network"] else values["folds"] - 1),
         ),
-        "detect": lambda: ("network" if values["network"] else "SVMs", learning),
+        "detect": lambda: ("network" if values["network"] else network, learning),
     }
     return ways.get(step.name, lambda: ("", max(1, learning)))()
 
@@ -314,7 +334,7 @@ def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:
     """What to try with what the stages have made."""
     names = [step.name for step in chain]
     if "report" in names:
-        yield "xdg-open report.html", "the page that shows what it finds and where it fails"
+        yield "report.html", "open it in a browser: what is found, and where it fails"
     if "detect" in names:
         yield "spp show", "detections beside the ground truth -> detections.png"
         yield "spp evaluate --coco", "the figures of COCO"

@@ -46,7 +46,7 @@ def table_for_terminal(
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=bool(footer))
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_footer=bool(footer))
     for i, header in enumerate(headers):
         last = Text(footer[0][i]) if footer else ""
         grid.add_column(Text(header), last, justify="right" if right[i] else "left", overflow="fold")

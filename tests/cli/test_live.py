@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import sppcli
 
 NESTED = """
@@ -108,3 +110,20 @@ def test_lines_are_broken_between_words() -> None:
     assert len(last) > 1
     assert all(len(line) <= 60 for line in last)
     assert " ".join(" ".join(last).split()) == "warning: at the end: " + " ".join(["some words"] * 12)
+
+
+CAUGHT = """
+import click
+from sppcli.cli import chain, console
+from sppcli.cli.main import spp
+
+with spp.make_context("spp", ["config"]) as root, console.waiting("working"):
+    caught = chain.quietly(root, "config", ["extract", "--all"])
+    console.echo(f"caught {'scales' in caught}")
+"""
+
+
+def test_what_is_caught_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although something is shown while it is waited for."""
+    monkeypatch.chdir(tmp_path)
+    assert [line for line in screen(on_terminal(CAUGHT, 80)) if line] == ["caught True"]

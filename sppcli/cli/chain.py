@@ -70,8 +70,9 @@ def steps(root: click.Context, stages: Sequence[str]) -> list[Step]:
     found = []
     for name in stages:
         command = group.get_command(root, name)
-        if command is None:
-            raise click.UsageError(f"No such command {name!r} in the stages to run.", root)
+        if command is None or name == "run":
+            wrong = "spp run cannot be" if command else f"No such command {name!r}"
+            raise click.UsageError(f"{wrong} in the stages to run.", root)
         with command.make_context(name, [], parent=root) as inner:
             found.append(_step(name, inner.params))
     return found

@@ -91,6 +91,7 @@ def test_a_flag_names_other_stages(folder: Path, run: Run) -> None:
     code, out, _ = run("run", "--stages", "detect,evaluate")
     assert (code, list(states(out))) == (0, ["detect", "evaluate"])
     assert run("run", "--stages", "detct")[0] == 2
+    assert run("run", "--stages", "run")[0] == 2
 
 
 def test_dry_run_says_what_is_to_do_and_how_long(folder: Path, run: Run) -> None:

@@ -339,6 +339,7 @@ def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:
     if "detect" in names:
         yield "spp show", "detections beside the ground truth -> detections.png"
         yield "spp evaluate --coco", "the figures of COCO"
+        yield "spp compare", "this run beside earlier ones"
     if any(name.startswith("train-") for name in names):
         yield "spp detect photo.jpg", "objects in new images"
     yield "spp config", "the options of spp.toml that made this"

@@ -56,7 +56,16 @@ class Tuner:
         chain.quietly(self.root, "train-bbox", [*train, "-o", str(bbox)])
         models = ("--svm", str(svm), "--bbox", str(bbox), "--nms", values["nms"])
         chain.quietly(self.root, "detect", [*models, "--split", self.validation, "-o", str(found)])
-        arguments = ["--detections", str(found), "--split", self.validation, f"--{self.protocol}", "--json"]
+        arguments = [
+            "--detections",
+            str(found),
+            "--split",
+            self.validation,
+            f"--{self.protocol}",
+            "--json",
+            "--log",
+            "off",
+        ]
         return float(json.loads(chain.quietly(self.root, "evaluate", arguments))["mAP"])
 
 

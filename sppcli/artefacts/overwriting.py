@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sppcli.artefacts.networks import NETWORK_KEY
+from sppcli.artefacts.packs import PACK_KEY
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import open_artefact
 from sppcli.errors import BadArtefact, UsageProblem
@@ -22,6 +23,7 @@ _LOOKED_AT = 1 << 20
 
 NETWORK, PICTURE, CURVES, COCO, JSONL = "network", "picture", "learning curves", "COCO's results", "JSON lines"
 PAGE = "a report"
+PACK = "a packed detector"
 """Kinds of outputs besides those of `schema`."""
 
 
@@ -105,6 +107,8 @@ def _kind(path: Path, wanted: str) -> str | None:
     # Root attributes come first in the file: one that is cut or damaged still says what it is.
     if b"schema_version" in start and b"fingerprint" in start and b"tool_version" in start:
         return wanted if wanted in SCHEMAS else "an artefact of spp"
+    if PACK_KEY.encode() in start and HEADER_CHECKSUM.encode() in start:
+        return PACK
     if NETWORK_KEY.encode() in start and HEADER_CHECKSUM.encode() in start:
         return NETWORK
     try:

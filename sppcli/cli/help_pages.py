@@ -27,6 +27,7 @@ EVERYDAY = {
     "train-bbox": ("output", "split", "pyramid", "ridge", "seed", "force"),
     "train-detector": ("output", "split", "validation", "epochs", "scale", "backbone", "weights", "force"),
     "calibrate": ("output", "at", "split", "folds", "network", "force"),
+    "pack": ("output", "licence", "calibration", "bbox", "network", "model", "overwrite", "json"),
     "report": ("output", "split", "images", "iou", "title", "overwrite", "json"),
     "detect": ("output", "format", "network", "model", "min-score", "split", "force"),
     "evaluate": ("voc2007", "voc2010", "coco", "split", "proposals", "results", "json"),
@@ -84,6 +85,10 @@ EXAMPLES = {
     "calibrate": (
         ("spp calibrate --at precision=0.95", "thresholds at which 95 % of the detections are right"),
         ("spp calibrate --network detector.safetensors --split val", "a network that was trained without val"),
+    ),
+    "pack": (
+        ("spp pack -o raccoon.spp --licence 'CC BY 4.0'", "the detector of this folder in one file"),
+        ("spp pack --network detector.safetensors -o joint.spp", "a network of spp train-detector"),
     ),
     "report": (
         ("spp report", "the test split -> report.html"),

@@ -14,16 +14,19 @@ import torch
 from PIL import Image
 
 from sppcli.artefacts.calibration import CalibrationFile
+from sppcli.artefacts.packs import PACK_SUFFIX
 from sppcli.detection.calibrated import calibration_folder, calibration_of_models
 from sppcli.detection.models import DetectPaths, Model, ModelPaths, model_inputs, read_models, same_proposals
 from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE, NetworkScorer
 from sppcli.detection.new_images import ImageReader
+from sppcli.detection.packing import PackedDetector, load_pack
 from sppcli.detection.scoring import DetectSettings, UnionScorer
-from sppcli.detection.svd_cache import SvdCache
+from sppcli.detection.svd_cache import SvdCache, truncated
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device
 from sppcli.images import decode, digest, from_pillow, read_bytes
-from sppcli.nets.detector import load_detector
+from sppcli.nets.backbones import Network
+from sppcli.nets.detector import SppDetector, load_detector
 from sppcli.paper import DEFAULT
 from sppcli.proposals.propose import ProposeConfig, search
 from sppcli.runtime.progress import NoProgress, Progress
@@ -72,6 +75,7 @@ class Detector:
         svd: tuple[int, ...] = (),
         calibration: Calibration | None = None,
         thresholds: bool = True,
+        networks: Sequence[Network] = (),
         progress: Progress | None = None,
     ) -> None:
         """Load what ``models`` were trained on; several detect together (see `scoring.UnionScorer`).
@@ -81,6 +85,7 @@ class Detector:
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             svd: ranks to truncate the fc layers to, if the training did not.
             calibration: gives probabilities, and with ``thresholds`` decides what counts as an object.
+            networks: those of the models in turn, where they have been loaded.
             progress: is told of what is slow, and of what new images do without.
 
         Raises:
@@ -94,9 +99,18 @@ class Detector:
         self.corrects = any(pair.bbox for pair in models)
         self.device = choose_device(device)
         self._readers = [
-            ImageReader(pair, self.device, weights=weights, svd=svd, truncate=SvdCache(pair.svm.path, progress))
-            for pair in models
+            ImageReader(
+                pair,
+                self.device,
+                weights=weights,
+                svd=svd,
+                # Beside a file that somebody handed over nothing is kept.
+                truncate=truncated if networks else SvdCache(pair.svm.path, progress),
+                network=networks[number] if networks else None,
+            )
+            for number, pair in enumerate(models)
         ]
+        self.networks = tuple(reader.network for reader in self._readers)
         self._score = UnionScorer([reader.scorer() for reader in self._readers], settings)
         self._calibration, self._thresholds = calibration, thresholds
 
@@ -119,7 +133,7 @@ class Detector:
         Args:
             places: a folder with svm.h5 (and bbox.h5), or the file of the SVMs itself; of several networks one each.
                 Or one file of `spp train-detector`, which takes only device, min_score, nms, max_per_image and
-                calibration.
+                calibration; or one of `spp pack`, which ends in .spp.
             bbox: the file of the box regressors, by default bbox.h5 beside the SVMs if it is there; False for none.
             weights, device, svd: see the class.
             min_score: objects that score at or below it are left out; None: the thresholds of the calibration, without
@@ -135,32 +149,37 @@ class Detector:
         """
         if not places:
             raise UsageProblem("Detector.load needs a folder with svm.h5, or such a file")
+        if any(Path(place).suffix == PACK_SUFFIX for place in places):
+            if len(places) > 1 or bbox or weights or calibration:
+                raise UsageProblem("a file of spp pack holds all that detects; give nothing but it")
+            packed = load_pack(Path(places[0]))
+            wanted = DetectSettings(nms_again=nms_again)
+            if packed.joint:
+                wanted = NETWORK_SETTINGS
+            return cls.of_pack(
+                packed,
+                _chosen(wanted, nms, min_score, max_per_image, NEW_IMAGE_SCORE if packed.joint else 0.0),
+                device=device,
+                calibrated=calibration is not False,
+                thresholds=min_score is None,
+                svd=svd,
+            )
         if any(Path(place).suffix == ".safetensors" for place in places):
             if len(places) > 1 or bbox or weights or svd:
                 raise UsageProblem(
                     "a network of spp train-detector detects alone, with its own weights and box regression; give "
                     "nothing but its file"
                 )
-            chosen = replace(
-                NETWORK_SETTINGS,
-                nms=NETWORK_SETTINGS.nms if nms is None else nms,
-                min_score=NEW_IMAGE_SCORE if min_score is None else min_score,
-                max_per_image=max_per_image,
-            )
+            chosen = _chosen(NETWORK_SETTINGS, nms, min_score, max_per_image, NEW_IMAGE_SCORE)
             network = NetworkDetector(Path(places[0]), chosen, device=device)
-            known = _calibration({"network": network.fingerprint}, network.path.parent, calibration)
-            return network.calibrated(known, thresholds=min_score is None).prepare()
+            made_for = _calibration({"network": network.fingerprint}, network.path.parent, calibration)
+            return network.calibrated(made_for, thresholds=min_score is None).prepare()
         if len(places) > 1 and (bbox or weights):
             raise UsageProblem("bbox and weights cannot stand for several networks; leave them out")
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
         ranks = tuple(svd)
         models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
-        settings = DetectSettings(
-            nms=DEFAULT.nms if nms is None else nms,
-            nms_again=nms_again,
-            max_per_image=max_per_image,
-            min_score=0.0 if min_score is None else min_score,
-        )
+        settings = _chosen(DetectSettings(nms_again=nms_again), nms, min_score, max_per_image, 0.0)
         folder = calibration_folder(DetectPaths(models=tuple(paths)))
         found = _calibration(model_inputs(models), folder, calibration)
         if found and min_score is None:
@@ -173,6 +192,43 @@ class Detector:
             svd=ranks,
             calibration=found.calibration if found else None,
             thresholds=min_score is None,
+        )
+
+    @classmethod
+    def of_pack(
+        cls,
+        packed: PackedDetector,
+        settings: DetectSettings,
+        *,
+        device: str = "auto",
+        calibrated: bool = True,
+        thresholds: bool = True,
+        svd: Sequence[int] = (),
+        progress: Progress | None = None,
+    ) -> Detector:
+        """The detector in a file of `spp pack`.
+
+        Args:
+            calibrated: take its calibration, if it has one; ``thresholds``: and what that says counts as an object, in
+                place of ``settings.min_score``.
+            device, svd, progress: see the class.
+
+        Raises:
+            UsageProblem: ranks that do not fit, or a device that is not there.
+        """
+        known = packed.calibration if calibrated else None
+        if packed.joint:
+            joint = NetworkDetector(packed.path, settings, device=device, progress=progress, loaded=packed.joint)
+            return joint.calibrated(known, thresholds=thresholds).prepare()
+        return cls(
+            packed.models,
+            replace(settings, min_score=known.min_score) if known and thresholds else settings,
+            device=device,
+            svd=tuple(svd),
+            calibration=known.calibration if known else None,
+            thresholds=thresholds,
+            networks=packed.networks,
+            progress=progress,
         )
 
     def detect(self, image: str | os.PathLike[str] | Image.Image | ByteImage) -> DetectedObjects:
@@ -210,15 +266,21 @@ class NetworkDetector(Detector):
     """
 
     def __init__(
-        self, path: Path, settings: DetectSettings, *, device: str = "auto", progress: Progress | None = None
+        self,
+        path: Path,
+        settings: DetectSettings,
+        *,
+        device: str = "auto",
+        progress: Progress | None = None,
+        loaded: tuple[SppDetector, dict[str, Any], dict[str, Any]] | None = None,
     ) -> None:
-        """Load ``path``.
+        """Load ``path``, or take what has been ``loaded`` from it.
 
         Raises:
             MissingInput, BadInput: no such file, or not a detector.
             UsageProblem: a device that is not there.
         """
-        model, made, training = load_detector(path)
+        model, made, training = loaded or load_detector(path)
         self.path, self.made, self.fingerprint = path, made, str(training["fingerprint"])
         self.trained_on = str(training["config"]["split"])
         self.validated_on: str | None = training["config"]["validation"]
@@ -257,6 +319,18 @@ class _Warnings(NoProgress):
 
     def warn(self, text: str) -> None:
         warnings.warn(text, stacklevel=2)
+
+
+def _chosen(
+    usual: DetectSettings, nms: float | None, min_score: float | None, max_per_image: int, least: float
+) -> DetectSettings:
+    """``usual`` with what was given to `Detector.load`; ``least``: the score that new images are shown above."""
+    return replace(
+        usual,
+        nms=usual.nms if nms is None else nms,
+        min_score=least if min_score is None else min_score,
+        max_per_image=max_per_image,
+    )
 
 
 def _calibration(

@@ -40,12 +40,14 @@ class ModelPaths:
 class DetectPaths:
     """Where the inputs are. Several models detect together: see `detection.scoring.UnionScorer`.
 
-    ``network``: a file of `spp train-detector`, which detects in place of ``models``.
+    ``network``: a file of `spp train-detector`, which detects in place of ``models``; ``pack``: one of `spp pack`, for
+    new images only.
     """
 
     proposals: Path = Path("proposals.h5")
     models: tuple[ModelPaths, ...] = (ModelPaths(),)
     network: Path | None = None
+    pack: Path | None = None
 
     def files(self) -> list[Path]:
         """Every input, of which box regressors need not be there."""

@@ -13,14 +13,15 @@ from sppcli.errors import StaleArtefact
 from sppcli.features.conv_maps import Extractor, gpu
 from sppcli.features.rcnn import RcnnReader, RcnnVectors
 from sppcli.features.windows import HeldMaps, Maps, Vectors
+from sppcli.nets.backbones import Network
 from sppcli.structures import ByteImage
 
 
 class ImageReader:
     """The network that a model was trained on, run the way it was run for the training.
 
-    ``weights``: where the network is now, if not where the training found it; ``svd``: ranks to truncate its fc layers
-    to, if the training did not; ``truncate``: see `networks.head_of`.
+    ``network``: it, where it has been loaded; ``weights``: where it is now, if not where the training found it;
+    ``svd``: ranks to truncate its fc layers to, if the training did not; ``truncate``: see `networks.head_of`.
 
     Raises:
         StaleArtefact: weights that are not those the model was trained on, or box regressors of other features.
@@ -34,9 +35,12 @@ class ImageReader:
         weights: str | None = None,
         svd: tuple[int, ...] = (),
         truncate: Truncate = truncated,
+        network: Network | None = None,
     ) -> None:
         self.svm, self.bbox = svm, bbox = pair
-        self.network = open_network(svm.header.source["network"], weights or svm.header.source["head_weights"])
+        self.network = network or open_network(
+            svm.header.source["network"], weights or svm.header.source["head_weights"]
+        )
         for model in (svm, bbox):
             if model is not None and model.record.network.digest != self.network.digest:
                 raise StaleArtefact(

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from sppcli.datasets import Dataset
+from sppcli.datasets.folder import PlainImages
 from sppcli.detection.detector import Detector
 from sppcli.detection.per_image import name_in
 from sppcli.errors import BadInput, SppError
 from sppcli.images import decode, digest, read_bytes
 from sppcli.proposals.propose import Windows, propose_image
+from sppcli.runtime.arriving import as_they_come
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.processes import run_many
 from sppcli.structures import Found, ImageItem
 
+Outcome = tuple[ImageItem, "tuple[Found, str] | SppError"]
+"""An image with what was found in it and the digest of its file, or with what is wrong with it."""
 
-def over_images(
-    images: Dataset, detector: Detector, jobs: int
-) -> Iterator[tuple[ImageItem, tuple[Found, str] | SppError]]:
-    """Each image with what was found in it and the digest of its file, or with what is wrong with it."""
+
+def over_images(images: Dataset, detector: Detector, jobs: int) -> Iterator[Outcome]:
+    """Each image of a data set."""
+    yield from _over(images.images, images.root, detector, jobs)
+
+
+def over_stream(paths: Iterator[Path], detector: Detector, jobs: int) -> Iterator[Outcome]:
+    """Each image of ``paths``, of files and of folders, as they come: what is there is done before more is waited for.
+
+    Ids and names are the paths. Processes are started only for many images at once, so that one has no wait for them.
+    """
+    for waiting in as_they_come(paths):
+        items = [item for path in waiting for item in _images_at(path)]
+        yield from _over(items, None, detector, jobs if len(items) >= 4 * jobs else 1)
+
+
+def _images_at(path: Path) -> list[ImageItem]:
+    found = [item.path for item in PlainImages([path.absolute()]).images] if path.is_dir() else [path]
+    return [ImageItem(one.with_suffix("").as_posix(), one) for one in found]
+
+
+def _over(items: Sequence[ImageItem], root: Path | None, detector: Detector, jobs: int) -> Iterator[Outcome]:
     # On a CPU one process has work enough for it; beside a GPU the CPU searches the following images.
     apart = detector.device.type != "cpu"
     propose = partial(propose_image, config=detector.proposing)
-    for index, windows in _in_order(propose, images.images, jobs, apart):
-        item = images.images[index]
+    for index, windows in _in_order(propose, items, jobs, apart and len(items) > 1):
+        item = items[index]
         try:
             if windows.problem:
                 raise BadInput(windows.problem)
@@ -33,7 +56,8 @@ def over_images(
         except SppError as error:
             yield item, error
         else:
-            yield item, (Found(item.id, name_in(images.root, item.path), windows.size, detections), digest(data))
+            name = name_in(root, item.path) if root else str(item.path)
+            yield item, (Found(item.id, name, windows.size, detections), digest(data))
 
 
 def _in_order(

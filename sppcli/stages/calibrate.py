@@ -204,7 +204,7 @@ def _made(
     if Output(output, header, paths.files()).is_current(options.force):
         return _summary(read_calibration(output), up_to_date=True)
     known = None if options.force else _kept(output, header)
-    if known:
+    if known and known.held_out:
         held, images = known.held_out, int(known.header.summary["images"])
     else:
         found = detect()
@@ -247,6 +247,7 @@ def _scores(found: HeldOut, classes: tuple[str, ...]) -> HeldOutScores:
 
 def _summary(stored: CalibrationFile, up_to_date: bool = False) -> CalibrateSummary:
     calibration, held, config = stored.calibration, stored.held_out, stored.header.config
+    assert held is not None
     rows = []
     for k, (name, score_map) in enumerate(zip(calibration.classes, calibration.maps, strict=True)):
         scores, hits = held.of_class(k)

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sppcli.artefacts.networks import NETWORK_KEY
+from sppcli.artefacts.packs import PACK_SUFFIX, described, read_description
 from sppcli.artefacts.parts import PARTS, parts_folder, unfinished_parts
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Artefact, open_artefact
@@ -44,7 +45,7 @@ class Description:
 
     | field | meaning |
     |---|---|
-    | kind | proposals, features, image-features, svm, bbox, detections, calibration, network, or unfinished |
+    | kind | a kind of `schema`, network, packed detector, or unfinished |
     | bytes | size on disk |
     | made_by | command and version, as far as the file says |
     | fingerprint | of what decides the content; "" for networks |
@@ -75,7 +76,7 @@ def default_files() -> list[Path]:
         MissingInput: there is none.
     """
     found = [Path(name) for name in DEFAULT_FILES if Path(name).exists() or parts_folder(Path(name)).is_dir()]
-    found += sorted(Path().glob("*.safetensors"))
+    found += sorted([*Path().glob("*.safetensors"), *Path().glob(f"*{PACK_SUFFIX}")])
     if not found:
         raise MissingInput("there is no file of spp's in this folder; run spp propose, or name a file")
     return found
@@ -98,6 +99,8 @@ def describe(path: Path, verify: bool = False) -> Description:
         return Description(path, "unfinished", size, "", unfinished=unfinished)
     if path.suffix == ".safetensors":
         return _network(path, verify)
+    if path.suffix == PACK_SUFFIX:
+        return _pack(path, verify)
     if path.is_file() and not _is_hdf5(path):
         raise BadArtefact(f"{path}: not a file that spp made; its files are HDF5 (.h5) and safetensors")
     with open_artefact(path) as artefact:
@@ -276,6 +279,14 @@ def _network(path: Path, verify: bool) -> Description:
     return Description(path, "network", size, "spp", facts=facts, config=architecture, summary=training)
 
 
+def _pack(path: Path, verify: bool) -> Description:
+    if not path.exists():
+        raise MissingInput(f"{path}: there is no such file; make it with spp pack")
+    said = read_description(path, verify)
+    made_by, facts, config, inputs = described(path, said)
+    return Description(path, "packed detector", path.stat().st_size, made_by, "", facts, config, inputs)
+
+
 def lines(description: Description) -> list[tuple[str, str]]:
     """A description for people: (name, text) in the order of reading."""
     rows = [("holds", _holds(description))]
@@ -322,6 +333,8 @@ def size_text(count: int) -> str:
 def _holds(description: Description) -> str:
     if description.kind == "unfinished":
         return "nothing yet: a run that has not ended; run the same command again and it goes on from its parts"
+    if description.kind == "packed detector":
+        return "a detector to hand over"
     if description.kind == "network":
         return "a network that spp made" if description.made_by else "weights of a network"
     return f"{description.kind}, format {SCHEMAS[description.kind].version}"

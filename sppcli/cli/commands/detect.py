@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from sppcli.artefacts.packs import PACK_SUFFIX
 from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, Number
@@ -43,11 +44,11 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     "models",
     type=options.FilePath,
     multiple=True,
-    metavar="FOLDER",
+    metavar="FOLDER|FILE.spp",
     help=(
         "A folder with features.h5, svm.h5 and perhaps bbox.h5, used in place of those in the current "
         "folder. Given several times, the networks detect together: non-maximum suppression is applied "
-        "to the union of their scored region proposals."
+        "to the union of their scored region proposals. Or, for IMAGEs, one file of spp pack."
     ),
 )
 @click.option(
@@ -144,23 +145,28 @@ def command(
     """Detect objects in the images of a split, or in new images.
 
     Without an IMAGE, the images of a split are read from features.h5. New IMAGEs (files, folders, or - for paths on
-    standard input) go from file to detections in one command, with the settings of the training.
+    standard input, which are done as they come) go from file to detections in one command, with the settings of the
+    training.
     """
+    from sppcli.artefacts.packs import read_description
     from sppcli.cli import console
-    from sppcli.cli.commands.propose import expand
-    from sppcli.datasets.results.writers import result_writer
+    from sppcli.cli.commands.propose import expand, lines_of
+    from sppcli.datasets.results.writers import JsonLinesWriter, result_writer
     from sppcli.detection.models import DetectPaths
     from sppcli.runtime.cpus import cpu_threads
     from sppcli.runtime.options import RunOptions
-    from sppcli.stages import detect
+    from sppcli.stages import detect, detect_new
 
     models, bbox, no_bbox, network = overruled(models, bbox, no_bbox, network)
     check_inputs(models, bbox, no_bbox, weights)
+    pack = _pack(models, bool(images))
+    if pack:
+        models, bbox, no_bbox, network, weights, calibration = (), None, False, None, None, None
     calibration, no_calibration = _for_images(calibration, no_calibration, bool(images))
     _check_calibration(calibration, no_calibration, bool(images))
     by_threshold = min_score is None
-    if network:
-        given = _of_network(given, bool(images), min_score)
+    if network or (pack and "detector" in read_description(pack)):
+        given = _of_network(given, bool(images), min_score, packed=pack is not None)
         min_score = given.pop("min_score")
     kind, output = _destination(kind, output, bool(images))
     if click.get_current_context().meta.get(options.ASKING) and (images or kind != "h5"):
@@ -171,22 +177,19 @@ def command(
         min_score = 0.0
     how = "file" if bbox else "none" if no_bbox else "auto"
     config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
-    paths = DetectPaths(proposals, model_paths(features, svm, bbox, models), network)
+    paths = DetectPaths(proposals, model_paths(features, svm, bbox, models), network, pack)
     target = output if kind == "h5" else None
     file = detect.ResultsFile(output, kind) if output and kind != "h5" else None
     results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
     with console.progress("detect") as progress, results as sink:
-        run = RunOptions(
-            force=force,
-            wait=wait,
-            overwrite=overwrite,
-            strict=strict,
-            jobs=jobs or cpu_threads(),
-            device=device,
-            progress=progress,
-        )
-        if images:
-            summary = detect.run_on_images(
+        how_run: dict[str, Any] = {"force": force, "wait": wait, "overwrite": overwrite, "strict": strict, "device": device}
+        run = RunOptions(**how_run, jobs=jobs or cpu_threads(), progress=progress)
+        shown = detect_new.Shown(False if no_calibration else calibration, by_threshold)
+        if list(map(str, images)) == ["-"] and output is None and isinstance(sink, JsonLinesWriter):
+            lines = lines_of(sys.stdin)
+            summary = detect_new.run_on_stream(lines, paths, config, sink, weights=weights, shown=shown, options=run)
+        elif images:
+            summary = detect_new.run(
                 expand(images),
                 paths,
                 config,
@@ -194,8 +197,7 @@ def command(
                 sink=sink,
                 results=file,
                 weights=weights,
-                calibration=False if no_calibration else calibration,
-                thresholds=by_threshold,
+                shown=shown,
                 options=run,
             )
         else:
@@ -251,6 +253,22 @@ def _for_images(calibration: Path | None, none: bool, new_images: bool) -> tuple
     return calibration, none
 
 
+def _pack(models: tuple[Path, ...], new_images: bool) -> Path | None:
+    """The file of spp pack among ``models``, which is alone; None if there is none."""
+    files = [model for model in models if model.suffix == PACK_SUFFIX and not model.is_dir()]
+    if not files:
+        return None
+    if len(models) > 1:
+        raise click.UsageError(f"{files[0]} detects alone; give it as the only --model.")
+    context = click.get_current_context()
+    for name in ("no_bbox", "network", "weights", "calibration"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{files[0]} holds all that detects; leave out --{name.replace('_', '-')}.")
+    if not new_images:
+        raise click.UsageError(f"{files[0]} detects in new images; name some, or folders of them.")
+    return files[0]
+
+
 def _check_calibration(calibration: Path | None, no_calibration: bool, new_images: bool) -> None:
     if calibration and no_calibration:
         raise click.UsageError("--calibration and --no-calibration exclude each other.")
@@ -258,13 +276,15 @@ def _check_calibration(calibration: Path | None, no_calibration: bool, new_image
         raise click.UsageError("--calibration is for IMAGEs: the detections of a split are all kept, for spp evaluate.")
 
 
-def _of_network(given: dict[str, Any], new_images: bool, min_score: float | None) -> dict[str, Any]:
+def _of_network(
+    given: dict[str, Any], new_images: bool, min_score: float | None, packed: bool = False
+) -> dict[str, Any]:
     """``given`` and the least score with a network's defaults; refuse options that are others' than its own."""
     from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE
 
     for parameter in click.get_current_context().command.params:
         source = click.get_current_context().get_parameter_source(parameter.name or "")
-        if parameter.name in _OF_MODELS and source is ParameterSource.COMMANDLINE:
+        if parameter.name in _OF_MODELS and not packed and source is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--network and {parameter.opts[0]} exclude each other.")
     usual = asdict(NETWORK_SETTINGS) | ({"min_score": NEW_IMAGE_SCORE} if new_images else {})
     return {name: usual[name] if value is None else value for name, value in {**given, "min_score": min_score}.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import click
 
@@ -221,12 +222,17 @@ def _edge_model(edges: str | None, model: Path | None, used: bool) -> str:
     return str(model) if model else ""
 
 
+def lines_of(stream: TextIO) -> Iterator[Path]:
+    """The paths in ``stream``, one per line, as they come."""
+    return (Path(line.rstrip("\r\n")) for line in stream if line.strip())
+
+
 def expand(sources: tuple[Path, ...]) -> list[Path]:
     """Replace ``-`` by the paths on standard input, one per line."""
     found: list[Path] = []
     for source in sources:
         if str(source) == "-":
-            found.extend(Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip())
+            found.extend(lines_of(sys.stdin))
         else:
             found.append(source)
     if not found:

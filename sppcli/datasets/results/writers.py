@@ -51,6 +51,10 @@ class JsonLinesWriter:
         self._classes: tuple[str, ...] = ()
 
     def begin(self, dataset: Dataset, split: str, classes: tuple[str, ...]) -> None:
+        self.begin_stream(classes)
+
+    def begin_stream(self, classes: tuple[str, ...]) -> None:
+        """As `begin`, of images that nobody knows yet."""
         self._classes = classes
 
     def add(self, found: Found) -> None:

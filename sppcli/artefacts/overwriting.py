@@ -23,7 +23,7 @@ _LOOKED_AT = 1 << 20
 
 NETWORK, PICTURE, CURVES, COCO, JSONL = "network", "picture", "learning curves", "COCO's results", "JSON lines"
 PAGE = "a report"
-PACK = "a packed detector"
+PACK, TABLE, VIDEO = "a packed detector", "a table of detections", "a video"
 """Kinds of outputs besides those of `schema`."""
 
 
@@ -145,4 +145,5 @@ _SIGNS: dict[str, Callable[[bytes], bool]] = {
     COCO: _is_coco,
     PAGE: lambda start: b'<meta name="generator" content="spp report' in start[:4096],
     JSONL: _is_jsonl,
+    TABLE: lambda start: start.startswith(b"image,path,class,score,probability,x0,y0,x1,y1\n"),
 }

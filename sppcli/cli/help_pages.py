@@ -29,7 +29,7 @@ EVERYDAY = {
     "calibrate": ("output", "at", "split", "folds", "network", "force"),
     "pack": ("output", "licence", "calibration", "bbox", "network", "model", "overwrite", "json"),
     "report": ("output", "split", "images", "iou", "title", "overwrite", "json"),
-    "detect": ("output", "format", "network", "model", "min-score", "split", "force"),
+    "detect": ("output", "format", "network", "model", "min-score", "split", "video", "watch"),
     "evaluate": ("voc2007", "voc2010", "coco", "split", "proposals", "results", "json"),
     "train-net": ("output", "net", "sizes", "epochs", "init", "device", "seed", "force"),
     "classify": ("network", "views", "split", "predictions", "json"),
@@ -96,7 +96,8 @@ EXAMPLES = {
     ),
     "detect": (
         ("spp detect", "the test split -> detections.h5"),
-        ("spp detect photo.jpg --format jsonl", "a new image, to standard output"),
+        ("spp detect photo.jpg -o found.png", "a new image with its boxes drawn; without -o JSON lines"),
+        ("spp detect clip.mp4 --every 5 -o found.mp4", "a video with its boxes drawn"),
     ),
     "evaluate": (
         ("spp evaluate --voc2007", "11-point average precision"),

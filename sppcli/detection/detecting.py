@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from sppcli.artefacts.detections import write_detections
-from sppcli.artefacts.overwriting import COCO, JSONL, claim
+from sppcli.artefacts.overwriting import COCO, JSONL, TABLE, claim
 from sppcli.artefacts.store import Header
 from sppcli.datasets import Dataset
 from sppcli.detection.scoring import DetectSettings
@@ -47,13 +47,25 @@ class DetectConfig:
 
 @dataclass(frozen=True)
 class ResultsFile:
-    """What a `Sink` writes, and its ``format``: jsonl, coco or voc."""
+    """What a `Sink` writes, and its ``format``: jsonl, coco, csv, voc, yolo or pictures."""
 
     path: Path
     format: str
 
 
-_KINDS = {"coco": COCO, "jsonl": JSONL}
+@dataclass(frozen=True)
+class Shown:
+    """What counts as an object in a new image.
+
+    ``calibration``: the file of `spp calibrate`; None: calibration.h5 beside the models if it is there; False: none.
+    ``thresholds``: whether those of the calibration decide, where there is one, in place of the least score asked for.
+    """
+
+    calibration: Path | Literal[False] | None = None
+    thresholds: bool = True
+
+
+_KINDS = {"coco": COCO, "jsonl": JSONL, "csv": TABLE}
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,15 @@ class DetectSummary:
 def claim_outputs(
     output: Path | None, results: ResultsFile | None, dataset: Dataset, inputs: Sequence[Path], options: RunOptions
 ) -> None:
-    """Refuse to write over what is not to be lost: see `overwriting.claim`; VOC's results are a folder."""
-    if results and results.format == "voc":
+    """Refuse to write over what is not to be lost: see `overwriting.claim`; VOC's and YOLO's results are folders."""
+    if results and results.format == "pictures":
+        return  # see `report.annotate.PictureWriter`
+    if results and results.format in ("voc", "yolo"):
         if results.path.exists() and not results.path.is_dir():
-            raise UsageProblem(f"-o {results.path} is a file; --format voc writes a folder of files, so name a folder")
+            kind = results.format
+            raise UsageProblem(
+                f"-o {results.path} is a file; --format {kind} writes a folder of files, so name a folder"
+            )
         return
     targets = [(output, "detections"), (results.path, _KINDS[results.format])] if results else [(output, "detections")]
     for path, kind in targets:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +11,14 @@ from click.core import ParameterSource
 
 from sppcli.artefacts.packs import PACK_SUFFIX
 from sppcli.cli import helpful, options
+from sppcli.cli.media import FORMATS
 from sppcli.cli.options import of_recipe
 from sppcli.cli.types import Fraction, Number
 from sppcli.paper import DEFAULT
-from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.detection.models import ModelPaths
-    from sppcli.stages.detect import DetectConfig, DetectSummary
-
-FORMATS = ("h5", "jsonl", "voc", "coco")
-SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
+    from sppcli.stages.detect import DetectConfig
 
 
 @helpful.command("detect")
@@ -67,17 +62,39 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".jsonl": "jsonl", ".json": "coco"}
     type=click.Choice(FORMATS),
     show_default="by the name of -o; else h5, and jsonl for IMAGEs",
     help=(
-        "Format to write: h5, a detections.h5; jsonl, one JSON object per line; voc, a folder of VOC "
-        "result files; coco, COCO's list of results."
+        "Format to write: h5, a detections.h5; jsonl, one JSON object per line; csv, a table; coco, COCO's list of "
+        "results; voc, a folder of VOC result files; yolo, a folder of a text file for each image; pictures, the "
+        "images with their boxes drawn."
     ),
 )
 @click.option(
     "-o",
     "--output",
+    metavar="FILE|FOLDER/",
+    show_default="detections.h5; for new images standard output",
+    help=(
+        "The file to write, or the folder of --format voc, yolo and pictures. Its ending says the format: .h5, .jsonl, "
+        ".csv, .json (COCO), .png for one picture, FOLDER/ for pictures, .mp4 or .avi for an annotated video."
+    ),
+)
+@click.option(
+    "--video",
+    metavar="FILE|N|ADDRESS",
+    help="Detect in a video file, the webcam of number N, or a stream (rtsp://, http://). A video may be an IMAGE too.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Look at every N-th frame of the video; between, the boxes stay where they were.",
+)
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="End the video after N frames.")
+@click.option(
+    "--watch",
     type=options.FilePath,
-    metavar="FILE",
-    show_default="detections.h5; results/ for voc; standard output for jsonl and coco",
-    help="The file to write, or with --format voc the folder.",
+    metavar="FOLDER",
+    help="Detect in the images of a folder, then in each that comes, until Ctrl-C.",
 )
 @click.option(
     "--min-score",
@@ -125,7 +142,11 @@ def command(
     network: Path | None,
     split: str,
     kind: str | None,
-    output: Path | None,
+    output: str | None,
+    video: str | None,
+    every: int,
+    frames: int | None,
+    watch: Path | None,
     min_score: float | None,
     calibration: Path | None,
     no_calibration: bool,
@@ -146,63 +167,52 @@ def command(
 
     Without an IMAGE, the images of a split are read from features.h5. New IMAGEs (files, folders, or - for paths on
     standard input, which are done as they come) go from file to detections in one command, with the settings of the
-    training.
+    training; so do videos, webcams, streams (--video) and a folder that fills (--watch).
     """
     from sppcli.artefacts.packs import read_description
     from sppcli.cli import console
-    from sppcli.cli.commands.propose import expand, lines_of
-    from sppcli.datasets.results.writers import JsonLinesWriter, result_writer
+    from sppcli.cli.media import Media, Place, detect_media, say
+    from sppcli.detection.detecting import ResultsFile, Shown
     from sppcli.detection.models import DetectPaths
     from sppcli.runtime.cpus import cpu_threads
     from sppcli.runtime.options import RunOptions
-    from sppcli.stages import detect, detect_new
+    from sppcli.stages import detect
 
+    media = Media.of(images, video, every, frames, watch)
     models, bbox, no_bbox, network = overruled(models, bbox, no_bbox, network)
     check_inputs(models, bbox, no_bbox, weights)
-    pack = _pack(models, bool(images))
+    pack = _pack(models, bool(media))
     if pack:
         models, bbox, no_bbox, network, weights, calibration = (), None, False, None, None, None
-    calibration, no_calibration = _for_images(calibration, no_calibration, bool(images))
-    _check_calibration(calibration, no_calibration, bool(images))
+    calibration, no_calibration = _for_images(calibration, no_calibration, bool(media))
+    _check_calibration(calibration, no_calibration, bool(media))
     by_threshold = min_score is None
     if network or (pack and "detector" in read_description(pack)):
-        given = _of_network(given, bool(images), min_score, packed=pack is not None)
+        given = _of_network(given, bool(media), min_score, packed=pack is not None)
         min_score = given.pop("min_score")
-    kind, output = _destination(kind, output, bool(images))
-    if click.get_current_context().meta.get(options.ASKING) and (images or kind != "h5"):
+    place = Place.of(kind, output, media)
+    if click.get_current_context().meta.get(options.ASKING) and (media or place.kind != "h5"):
         raise click.UsageError("--dry-run is of a split's detections.h5: leave out the IMAGEs and --format.")
-    if as_json and output is None:
-        raise click.UsageError(f"--json and {kind} both go to standard output: give -o FILE.")
-    if images and min_score is None:
+    if as_json and place.path is None:
+        raise click.UsageError(f"--json and {place.kind} both go to standard output: give -o FILE.")
+    if media and min_score is None:
         min_score = 0.0
     how = "file" if bbox else "none" if no_bbox else "auto"
     config = _config(recipe, split, how, svd or (), {**given, "min_score": min_score})
     paths = DetectPaths(proposals, model_paths(features, svm, bbox, models), network, pack)
-    target = output if kind == "h5" else None
-    file = detect.ResultsFile(output, kind) if output and kind != "h5" else None
-    results = nullcontext() if kind == "h5" else result_writer(kind, output, split, sys.stdout)
-    with console.progress("detect") as progress, results as sink:
-        how_run: dict[str, Any] = {"force": force, "wait": wait, "overwrite": overwrite, "strict": strict, "device": device}
-        run = RunOptions(**how_run, jobs=jobs or cpu_threads(), progress=progress)
-        shown = detect_new.Shown(False if no_calibration else calibration, by_threshold)
-        if list(map(str, images)) == ["-"] and output is None and isinstance(sink, JsonLinesWriter):
-            lines = lines_of(sys.stdin)
-            summary = detect_new.run_on_stream(lines, paths, config, sink, weights=weights, shown=shown, options=run)
-        elif images:
-            summary = detect_new.run(
-                expand(images),
-                paths,
-                config,
-                output=target,
-                sink=sink,
-                results=file,
-                weights=weights,
-                shown=shown,
-                options=run,
-            )
-        else:
+    with console.progress("detect") as progress:
+        run = RunOptions(force=force, wait=wait, overwrite=overwrite, strict=strict, device=device, progress=progress)
+        run = replace(run, jobs=jobs or cpu_threads())
+        if media:
+            shown = Shown(False if no_calibration else calibration, by_threshold)
+            say(detect_media(media, place, paths, config, weights, shown, run), place.path, as_json)
+            return
+        with place.sink(split, overwrite) as sink:
+            named = place.path if place.kind != "h5" else None
+            file = ResultsFile(named, place.kind) if named else None
+            target = place.path if place.kind == "h5" else None
             summary = detect.run(paths, config, output=target, sink=sink, results=file, dataset=dataset, options=run)
-    _say(summary, output, as_json)
+    say(summary, place.path, as_json)
 
 
 _OF_MODELS = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "recipe")
@@ -304,35 +314,3 @@ def model_paths(features: Path, svm: Path, bbox: Path | None, folders: tuple[Pat
 
     chosen = tuple(ModelPaths.in_folder(folder) for folder in folders)
     return chosen or (ModelPaths(features, svm, bbox or Path("bbox.h5")),)
-
-
-def _say(summary: DetectSummary, output: Path | None, as_json: bool) -> None:
-    from sppcli.cli import console
-
-    if as_json:
-        console.print_json(asdict(summary))
-    elif output is not None:
-        state = " (up to date)" if summary.up_to_date else ""
-        corrected = "boxes corrected" if summary.corrected else "boxes as proposed"
-        skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
-        console.echo(
-            f"{output}: {count_of(summary.detections, 'detection')} of "
-            f"{count_of(len(summary.classes), 'class', 'classes')} in {count_of(summary.images, 'image')}, "
-            f"{corrected}{skipped}{state}"
-        )
-
-
-def _destination(kind: str | None, output: Path | None, new_images: bool) -> tuple[str, Path | None]:
-    """Format and file; None for standard output."""
-    if kind is None:
-        suffix = output.suffix.lower() if output else ""
-        if output and suffix not in SUFFIXES:
-            raise click.UsageError(f"-o {output}: say which --format: {', '.join(FORMATS)}.")
-        kind = SUFFIXES[suffix] if output else "jsonl" if new_images else "h5"
-    if output is not None and str(output) == "-":
-        if kind not in ("jsonl", "coco"):
-            raise click.UsageError(f"--format {kind} cannot go to standard output; give -o a name.")
-        return kind, None
-    if output is None:
-        output = {"h5": Path("detections.h5"), "voc": Path("results")}.get(kind)
-    return kind, output

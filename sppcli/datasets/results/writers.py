@@ -16,6 +16,7 @@ import numpy as np
 
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.coco import CocoDataset
+from sppcli.datasets.results.tables import CsvResultsWriter, YoloResultsWriter
 from sppcli.datasets.results.voc import check_names, write_results
 from sppcli.errors import BadInput
 from sppcli.runtime.files import replacing
@@ -139,19 +140,26 @@ class VocResultsWriter:
         write_results(self._folder, Detections.of_images(self._found, self._classes), self._split)
 
 
+_OF_STREAMS: dict[str, Callable[[IO[str]], ResultWriter]] = {
+    "jsonl": JsonLinesWriter,
+    "coco": CocoResultsWriter,
+    "csv": CsvResultsWriter,
+}
+
+
 @contextmanager
 def result_writer(kind: str, output: Path | None, split: str, stdout: IO[str]) -> Iterator[ResultWriter]:
-    """A writer of format ``kind``: "jsonl", "coco" or "voc". A file appears under its name when it is complete.
+    """A writer of format ``kind``: jsonl, coco, csv, voc or yolo. A file appears under its name when it is complete.
 
     Args:
-        output: the file, for VOC the folder; None for ``stdout``, which VOC's results cannot go to.
+        output: the file, for VOC and YOLO the folder; None for ``stdout``, which theirs cannot go to.
         split: the part of VOC's file names.
     """
-    if kind == "voc":
+    if kind in ("voc", "yolo"):
         assert output is not None
-        yield from _ended(VocResultsWriter(output, split))
+        yield from _ended(VocResultsWriter(output, split) if kind == "voc" else YoloResultsWriter(output))
         return
-    make: Callable[[IO[str]], ResultWriter] = JsonLinesWriter if kind == "jsonl" else CocoResultsWriter
+    make: Callable[[IO[str]], ResultWriter] = _OF_STREAMS[kind]
     if output is None:
         yield from _ended(make(stdout))
         return

@@ -34,7 +34,7 @@ def test_new_detections_are_as_likely_as_the_map_says(count: int, method: str) -
     assert error < calibration_error(np.clip(scores, 0, 1), hits) / 3  # type: ignore[operator]
 
 
-@given(st.integers(0, 200), st.sampled_from([40, 300, 3000]))
+@given(st.integers(0, 200), st.sampled_from([40, 300, 5000]))
 def test_a_higher_score_is_never_less_likely(seed: int, count: int) -> None:
     scores, hits = drawn(count, seed)
     score_map = fit_score_map(scores, hits)
@@ -70,7 +70,7 @@ def test_probabilities_as_scores_are_fitted_by_their_log_odds() -> None:
 
 
 def test_a_class_with_few_detections_takes_that_of_all() -> None:
-    scores, hits = drawn(2000, 5)
+    scores, hits = drawn(5000, 5)
     rare = Matched(np.array([2.0, 1.0, -2.0], dtype=np.float32), np.array([True, True, False]), 2)
     never = Matched(np.zeros(0, np.float32), np.zeros(0, np.bool_), 0)
     result = calibrate({"often": Matched(scores, hits, int(hits.sum())), "rare": rare, "never": never}, Aim())

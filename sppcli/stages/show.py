@@ -208,6 +208,8 @@ def _shown(stored: DetectionsFile, config: ShowConfig, progress: Progress) -> tu
     """Which detections are drawn: those that count as objects by the detector's calibration, or by ``min_score``."""
     found = stored.detections
     if config.min_score is None:
+        if "calibration" in stored.header.inputs:  # of new images only what counts as an object was kept
+            return np.ones(len(found.scores), np.bool_), "above the thresholds of the detector"
         known = calibration_of_detections(stored, progress=progress)
         if known:
             return known.calibration.shown(found.scores, found.label), f"above the thresholds of {known.path.name}"

@@ -126,6 +126,8 @@ def test_new_images_show_what_counts_as_an_object(there: Voc, run: Run) -> None:
     )
     assert run("detect", *images, "-o", "new.h5", "-q")[0] == 0
     assert len(read_detections(Path("new.h5")).detections.scores) == len(rows)
+    pictures = json.loads(run("show", "new.h5", "--json", "-q")[1])["pictures"]
+    assert sum(picture["drawn"] for picture in pictures) == len(rows)
 
 
 def test_without_calibration_a_line_names_the_command(work: Work, run: Run) -> None:

@@ -77,7 +77,7 @@ class Place:
             UsageError: a format that cannot be told, or that the source or the place cannot have.
         """
         path = Path(output) if output else None
-        is_folder = bool(output) and (str(output).endswith("/") or (path is not None and path.is_dir()))
+        is_folder = path is not None and (str(output).endswith("/") or (path.is_dir() and path.suffix not in SUFFIXES))
         if kind is None and path is not None and output != "-":
             suffix = path.suffix.lower()
             if not is_folder and suffix not in SUFFIXES:

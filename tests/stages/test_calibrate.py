@@ -96,8 +96,8 @@ def test_another_aim_costs_no_detection(there: Voc, run: Run, monkeypatch: pytes
 
 def test_new_images_show_what_counts_as_an_object(there: Voc, run: Run) -> None:
     images = [str(there.image(name)) for name in there.splits["test"]]
-    _, everything, _ = run("detect", *images, "--no-calibration", "--min-score", "-1.5")
-    code, shown, err = run("detect", *images)
+    _, everything, _ = run("detect", "-j", "1", *images, "--no-calibration", "--min-score", "-1.5")
+    code, shown, err = run("detect", "-j", "1", *images)
     assert code == 0
     assert "calibration.h5: probabilities, and the threshold of each class for f1" in err
     calibration = stored().calibration
@@ -110,7 +110,7 @@ def test_new_images_show_what_counts_as_an_object(there: Voc, run: Run) -> None:
         score_map = calibration.maps[calibration.classes.index(row["class"])]
         assert row["probability"] == pytest.approx(score_map(np.array([row["score"]]))[0], abs=1e-3)
     # A least score takes the place of the thresholds, not of the probabilities.
-    _, above, err = run("detect", *images, "--min-score", "-0.5")
+    _, above, err = run("detect", "-j", "1", *images, "--min-score", "-0.5")
     assert "threshold" not in err
     assert len(above.splitlines()) > len(rows)
     assert all("probability" in json.loads(line) and json.loads(line)["score"] > -0.5 for line in above.splitlines())
@@ -120,11 +120,11 @@ def test_new_images_show_what_counts_as_an_object(there: Voc, run: Run) -> None:
     assert [round(float(p), 4) for one in found for p in one.probabilities] == [row["probability"] for row in rows]  # type: ignore[union-attr]
     assert sppcli.Detector.load(".", calibration=False).detect(images[0]).probabilities is None
     # Other formats hold the probability too, and a file of detections the same ones.
-    assert run("detect", *images, "-o", "new.json", "-q")[0] == 0
+    assert run("detect", "-j", "1", *images, "-o", "new.json", "-q")[0] == 0
     assert sorted(row["probability"] for row in json.loads(Path("new.json").read_text())) == sorted(
         row["probability"] for row in rows
     )
-    assert run("detect", *images, "-o", "new.h5", "-q")[0] == 0
+    assert run("detect", "-j", "1", *images, "-o", "new.h5", "-q")[0] == 0
     assert len(read_detections(Path("new.h5")).detections.scores) == len(rows)
     pictures = json.loads(run("show", "new.h5", "--json", "-q")[1])["pictures"]
     assert sum(picture["drawn"] for picture in pictures) == len(rows)

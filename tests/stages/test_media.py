@@ -110,15 +110,15 @@ def test_one_picture_and_a_folder_of_them(work: Work, run: Run) -> None:
     plain = np.asarray(Image.fromarray(read_image(Path(PHOTOS[0]))).resize((640, 480), Image.Resampling.BILINEAR))
     assert marked.shape == plain.shape  # small images are enlarged
     assert 0.02 < (np.abs(marked.astype(int) - plain).max(axis=2) > 60).mean() < 0.5
-    assert run("detect", *PHOTOS, "-o", "pictures/", "-q")[0] == 0
+    assert run("detect", "-j", "1", *PHOTOS, "-o", "pictures/", "-q")[0] == 0
     assert sorted(path.name for path in Path("pictures").iterdir()) == ["000004.png", "000008.png"]
     assert Path("pictures/000004.png").read_bytes() == Path("one.png").read_bytes()
-    assert run("detect", *PHOTOS, "-o", "pictures", "-q")[0] == 0  # its own, in a folder that is there
+    assert run("detect", "-j", "1", *PHOTOS, "-o", "pictures", "-q")[0] == 0  # its own, in a folder that is there
     Path("pictures/000008.png").write_bytes(b"a letter")
-    code, _, err = run("detect", *PHOTOS, "-o", "pictures/", "-q")
+    code, _, err = run("detect", "-j", "1", *PHOTOS, "-o", "pictures/", "-q")
     assert code == 2
     assert "000008.png is there already and was not made by spp" in " ".join(err.split())
-    code, _, err = run("detect", *PHOTOS, "-o", "two.png", "-q")
+    code, _, err = run("detect", "-j", "1", *PHOTOS, "-o", "two.png", "-q")
     assert code == 2
     assert "-o two.png is one picture, for 2 images; name a folder" in " ".join(err.split())
     # Of a split too.
@@ -127,21 +127,23 @@ def test_one_picture_and_a_folder_of_them(work: Work, run: Run) -> None:
 
 
 def test_a_table_is_read_back(work: Work, run: Run) -> None:
-    lines = rows_of(run("detect", *PHOTOS, "-q")[1])
-    assert run("detect", *PHOTOS, "-o", "shapes/JPEGImages/found.csv", "-q")[0] == 0
+    lines = rows_of(run("detect", "-j", "1", *PHOTOS, "-q")[1])
+    assert run("detect", "-j", "1", *PHOTOS, "-o", "shapes/JPEGImages/found.csv", "-q")[0] == 0
     rows = list(csv.DictReader(Path("shapes/JPEGImages/found.csv").read_text().splitlines()))
     assert [row["class"] for row in rows] == [line["class"] for line in lines]
     assert [[float(row[key]) for key in ("x0", "y0", "x1", "y1")] for row in rows] == [line["box"] for line in lines]
     assert {row["probability"] for row in rows} == {""}  # not calibrated
-    assert run("detect", *PHOTOS, "--format", "csv", "-q")[1] == Path("shapes/JPEGImages/found.csv").read_text()
-    assert run("detect", *PHOTOS, "-o", "shapes/JPEGImages/found.csv", "-q")[0] == 0  # its own file
+    assert (
+        run("detect", "-j", "1", *PHOTOS, "--format", "csv", "-q")[1] == Path("shapes/JPEGImages/found.csv").read_text()
+    )
+    assert run("detect", "-j", "1", *PHOTOS, "-o", "shapes/JPEGImages/found.csv", "-q")[0] == 0  # its own file
     data = open_dataset([Path("shapes/JPEGImages/found.csv").absolute()])
     assert set(data.classes) == {line["class"] for line in lines}
 
 
 def test_yolo_text_files(work: Work, run: Run) -> None:
-    lines = rows_of(run("detect", *PHOTOS, "-q")[1])
-    code, out, err = run("detect", *PHOTOS, "--format", "yolo", "-q")
+    lines = rows_of(run("detect", "-j", "1", *PHOTOS, "-q")[1])
+    code, out, err = run("detect", "-j", "1", *PHOTOS, "--format", "yolo", "-q")
     assert code == 0, err
     assert out.startswith("labels: ")
     classes = Path("labels/classes.txt").read_text().split()

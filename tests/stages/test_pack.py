@@ -69,7 +69,7 @@ def test_the_file_detects_what_the_folder_detects(
     images = sorted(away.glob("*.jpg"))
     detector = sppcli.Detector.load(".", bbox=False if plain else None, min_score=-1)
     expected = [detector.detect(image) for image in images]
-    code, lines, _ = run("detect", *map(str, images), *plain, "-q")
+    code, lines, _ = run("detect", "-j", "1", *map(str, images), *plain, "-q")
     assert code == 0
     code, out, err = run("pack", "--licence", "CC BY 4.0", *plain)
     assert code == 0
@@ -81,7 +81,7 @@ def test_the_file_detects_what_the_folder_detects(
     found = [packed.detect(image) for image in images]
     assert all(len(one.labels) > 3 for one in found)
     assert all(map(same, found, expected))
-    assert run("detect", "--model", "detector.spp", *(image.name for image in images), "-q")[1] == lines
+    assert run("detect", "-j", "1", "--model", "detector.spp", *(image.name for image in images), "-q")[1] == lines
     content = Path("detector.spp").read_bytes()
     assert where.encode() not in content
     assert str(work.voc.root).encode() not in content
@@ -120,11 +120,11 @@ def test_a_network_of_train_detector(work: Work, run: Run, away: Path, monkeypat
     images = sorted(away.glob("*.jpg"))
     expected = [sppcli.Detector.load("detector.safetensors").detect(image) for image in images]
     assert all(one.probabilities is not None for one in expected)
-    lines = run("detect", *network, *map(str, images), "-q")[1]
+    lines = run("detect", "-j", "1", *network, *map(str, images), "-q")[1]
     assert run("pack", *network, "-q")[0] == 0
     go(away, monkeypatch)
     assert all(map(same, (sppcli.Detector.load("detector.spp").detect(image) for image in images), expected))
-    assert run("detect", "--model", "detector.spp", *(image.name for image in images), "-q")[1] == lines
+    assert run("detect", "-j", "1", "--model", "detector.spp", *(image.name for image in images), "-q")[1] == lines
     assert "its own trunk" in run("info", "detector.spp")[1]
 
 
@@ -212,7 +212,7 @@ def test_paths_are_done_as_they_come(work: Work) -> None:
 def test_paths_on_standard_input(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def given(text: str, *options: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        return run("detect", "-", *options)
+        return run("detect", "-j", "1", "-", *options)
 
     Path("bad.jpg").write_text("no image")
     code, out, err = given("shapes/JPEGImages/000001.jpg\nbad.jpg\n\nshapes/JPEGImages/000002.jpg\n", "-q")
@@ -223,7 +223,7 @@ def test_paths_on_standard_input(work: Work, run: Run, monkeypatch: pytest.Monke
         "shapes/JPEGImages/000001.jpg",
         "shapes/JPEGImages/000002.jpg",
     ]
-    listed = run("detect", "shapes/JPEGImages/000001.jpg", "shapes/JPEGImages/000002.jpg", "-q")[1]
+    listed = run("detect", "-j", "1", "shapes/JPEGImages/000001.jpg", "shapes/JPEGImages/000002.jpg", "-q")[1]
     assert [row["box"] for row in rows] == [json.loads(line)["box"] for line in listed.splitlines()]
     assert given("bad.jpg\n", "--strict", "-q")[0] == 3
     assert given("bad.jpg\n", "-q")[0] == 3

@@ -88,6 +88,8 @@ class Recipe:
     nms: float = 0.3
     # Whether that is done once more on the regressed boxes.
     nms_again: bool = False
+    # Whether the regressed boxes are pooled, scored and regressed again, and suppressed with those of the first pass.
+    second_pass: bool = False
     max_per_image: int = 100
     # Proposals that score at or below this are dropped before suppression.
     min_score: float = -1.5

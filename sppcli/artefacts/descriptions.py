@@ -122,7 +122,13 @@ _MODEL: Forms = {
 _OPTIONAL = ("crops",)
 """Tables that may be null."""
 
-_DETECTION: Forms = {"nms": NUMBER, "nms_again": FLAG, "max_per_image": NATURAL, "min_score": SCORE}
+_DETECTION: Forms = {
+    "nms": NUMBER,
+    "nms_again": FLAG,
+    "second_pass": FLAG,
+    "max_per_image": NATURAL,
+    "min_score": SCORE,
+}
 _CONFIG: Mapping[str, Forms] = {
     "proposals": {"method": TEXT},
     "features": {"scales": COUNTS, "precision": TEXT, "flip": FLAG, "network": _NETWORK, "crops": _CROPS},

@@ -124,6 +124,7 @@ class Detector:
         min_score: float | None = None,
         nms: float | None = None,
         nms_again: bool = DEFAULT.nms_again,
+        second_pass: bool = DEFAULT.second_pass,
         max_per_image: int = DEFAULT.max_per_image,
         svd: Sequence[int] = (),
         calibration: str | os.PathLike[str] | Literal[False] | None = None,
@@ -141,7 +142,7 @@ class Detector:
             calibration: the file of spp calibrate, by default calibration.h5 beside the SVMs or the network if it is
                 there; False for none.
             nms: None: the default of `spp detect`.
-            nms, nms_again, max_per_image: see `scoring.DetectSettings`.
+            nms, nms_again, second_pass, max_per_image: see `scoring.DetectSettings`.
 
         Raises:
             MissingInput: a file is not there; the text says which command makes it.
@@ -179,7 +180,7 @@ class Detector:
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
         ranks = tuple(svd)
         models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
-        settings = _chosen(DetectSettings(nms_again=nms_again), nms, min_score, max_per_image, 0.0)
+        settings = _chosen(DetectSettings(nms_again=nms_again, second_pass=second_pass), nms, min_score, max_per_image, 0.0)
         folder = calibration_folder(DetectPaths(models=tuple(paths)))
         found = _calibration(model_inputs(models), folder, calibration)
         if found and min_score is None:

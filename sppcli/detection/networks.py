@@ -44,6 +44,8 @@ def open_network(source: Mapping[str, Any], weights: str | None = None) -> Netwo
         return load_network(weights)
     names = {"reads": "normalisation"}
     arguments = {names.get(name, name): value for name, value in source.items()}
+    if arguments["weights"] == "imagenet" and arguments["backbone"] is None:
+        arguments["backbone"] = "alexnet"  # the default when such files were made
     return load_network(**{**arguments, **({"weights": weights} if weights else {})})
 
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from sppcli.artefacts.models import BoxModel, FeatureRecord, SvmModel
 from sppcli.detection.networks import window_reader
+from sppcli.errors import UsageProblem
 from sppcli.features.normalise import Normaliser
 from sppcli.features.windows import Maps, UniqueWindows, Vectors, WindowReader
 from sppcli.geometry.boxes import clip
 from sppcli.geometry.regression import decode, narrowed, widened
 from sppcli.paper import DEFAULT
-from sppcli.structures import Boxes, FloatArray, ImageDetections
+from sppcli.structures import Boxes, FloatArray, ImageDetections, IntArray
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class DetectSettings:
     """``min_score``: proposals that score at or below it are dropped; ``nms``: IoU above which the worse box is
-    dropped; ``nms_again``: whether this is done once more on the corrected boxes.
+    dropped; ``nms_again``: whether this is done once more on the corrected boxes; ``second_pass``: whether those are
+    then pooled, scored and corrected once more, and suppression goes over both passes.
     """
 
     nms: float = DEFAULT.nms
     nms_again: bool = DEFAULT.nms_again
+    second_pass: bool = DEFAULT.second_pass
     max_per_image: int = DEFAULT.max_per_image
     min_score: float = DEFAULT.min_score
 
@@ -70,6 +73,18 @@ class Scorer:
         assert self.bbox is not None
         mine = self._bbox_reader.read(maps, boxes) if self._bbox_reader else features
         return self._correct(boxes, self.bbox.targets(mine, regressor), maps.size, self.bbox.box_width)
+
+    def again(self, maps: Maps | Vectors, boxes: Boxes, label: int) -> tuple[Boxes, FloatArray]:
+        """Pool corrected ``boxes`` (N, 4) of class ``label``: what the regressor makes of them, and their scores (N,).
+
+        Raises:
+            UsageProblem: R-CNN's features, which exist of the region proposals alone.
+        """
+        if isinstance(maps, Vectors):
+            raise UsageProblem("a second pass needs conv maps, and R-CNN's features have none; give --no-second-pass")
+        features = self._svm_reader.unique(maps, boxes)
+        scores = features.spread(features.values @ self.svm.weights[label] + self.svm.biases[label])
+        return self.corrected(maps, boxes, features.spread(features.values), label), scores
 
     def corrects(self, label: int) -> bool:
         """Whether there is a regressor of class ``label``."""
@@ -120,15 +135,34 @@ class UnionScorer:
             for k, (scorer, mine) in enumerate(zip(self.scorers, maps, strict=True)):
                 own = np.flatnonzero(kept // len(windows) == k)
                 boxes[own] = scorer.corrected(mine, boxes[own], scored[k][0].of(kept[own] % len(windows)), label)
-            if self.settings.nms_again and any(scorer.corrects(label) for scorer in self.scorers):
+            corrects = any(scorer.corrects(label) for scorer in self.scorers)
+            if self.settings.nms_again and corrects:
                 again = nms(boxes, kept_scores, self.settings.nms)
-                boxes, kept_scores = boxes[again], kept_scores[again]
+                boxes, kept_scores, kept = boxes[again], kept_scores[again], kept[again]
+            if self.settings.second_pass and corrects:
+                boxes, kept_scores = self._second_pass(maps, boxes, kept_scores, kept // len(windows), label)
             found.append((boxes, kept_scores, label))
         return ImageDetections(
             np.concatenate([np.zeros((0, 4), np.float32), *(boxes for boxes, _, _ in found)]),
             np.concatenate([np.zeros(0, np.float32), *(values for _, values, _ in found)]),
             np.concatenate([np.full(len(values), label, dtype=np.int64) for _, values, label in found]),
         )
+
+    def _second_pass(
+        self, maps: Sequence[Maps | Vectors], boxes: Boxes, scores: FloatArray, of: IntArray, label: int
+    ) -> tuple[Boxes, FloatArray]:
+        """``boxes`` of class ``label``, pooled and scored by scorer ``of`` each once more; the best of both passes."""
+        from sppcli.geometry.nms import nms
+
+        both = [(boxes, scores)]
+        for k, (scorer, mine) in enumerate(zip(self.scorers, maps, strict=True)):
+            own = boxes[of == k]
+            if len(own):
+                both.append(scorer.again(mine, own, label))
+        boxes, scores = (np.concatenate(values) for values in zip(*both, strict=True))
+        above = np.flatnonzero(scores > self.settings.min_score)
+        kept = above[nms(boxes[above], scores[above], self.settings.nms)][: self.settings.max_per_image]
+        return boxes[kept], scores[kept]
 
 
 @dataclass(frozen=True)

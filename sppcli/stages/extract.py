@@ -229,7 +229,8 @@ def _header(
     settings = {"network": record_of(network).to_json(), "precision": precision, **method.settings}
     place = {
         "weights": network.weights,
-        "backbone": config.backbone,
+        # A file of weights says which it is; ImageNet's have no other name.
+        "backbone": network.backbone if config.weights == "imagenet" else config.backbone,
         "cut": config.cut,
         "reads": _normalisation(config),
     }

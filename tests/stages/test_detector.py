@@ -112,6 +112,7 @@ def test_options_are_those_of_the_command(work: Work, run: Run) -> None:
         ({"bbox": False}, ("--no-bbox",)),
         ({"max_per_image": 1, "min_score": -1.0}, ("--max-per-image", "1", "--min-score", "-1")),
         ({"nms": 0.05, "nms_again": False}, ("--nms", "0.05", "--no-nms-again")),
+        ({"second_pass": True, "min_score": -1.5}, ("--second-pass", "--min-score", "-1.5")),
         ({"bbox": "bbox.h5", "weights": "net.safetensors"}, ("--bbox", "bbox.h5", "--weights", "net.safetensors")),
     ):
         found = as_lines(sppcli.Detector.load(".", **options).detect(path))  # type: ignore[arg-type]

@@ -116,6 +116,7 @@ def command(
         settings = DetectSettings(
             nms=values.nms,
             nms_again=values.nms_again,
+            second_pass=values.second_pass,
             max_per_image=values.max_per_image,
             min_score=values.min_score,
         )

@@ -119,6 +119,11 @@ if TYPE_CHECKING:
 )
 @of_recipe("--nms-again/--no-nms-again", None, "Apply non-maximum suppression once more, to the corrected boxes.")
 @of_recipe(
+    "--second-pass/--no-second-pass",
+    None,
+    "Pool, score and correct the corrected boxes once more, and apply non-maximum suppression to both passes.",
+)
+@of_recipe(
     "--max-per-image", click.IntRange(min=1), "Largest number of detections of each class in an image.", metavar="N"
 )
 @options.svd
@@ -215,7 +220,7 @@ def command(
     say(summary, place.path, as_json)
 
 
-_OF_MODELS = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "recipe")
+_OF_MODELS = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "second_pass", "recipe")
 """Options that a network of spp train-detector has no use for."""
 
 

@@ -154,7 +154,7 @@ class Detector:
             if len(places) > 1 or bbox or weights or calibration:
                 raise UsageProblem("a file of spp pack holds all that detects; give nothing but it")
             packed = load_pack(Path(places[0]))
-            wanted = DetectSettings(nms_again=nms_again)
+            wanted = DetectSettings(nms_again=nms_again, second_pass=second_pass)
             if packed.joint:
                 wanted = NETWORK_SETTINGS
             return cls.of_pack(
@@ -180,7 +180,9 @@ class Detector:
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
         ranks = tuple(svd)
         models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
-        settings = _chosen(DetectSettings(nms_again=nms_again, second_pass=second_pass), nms, min_score, max_per_image, 0.0)
+        settings = _chosen(
+            DetectSettings(nms_again=nms_again, second_pass=second_pass), nms, min_score, max_per_image, 0.0
+        )
         folder = calibration_folder(DetectPaths(models=tuple(paths)))
         found = _calibration(model_inputs(models), folder, calibration)
         if found and min_score is None:

@@ -342,4 +342,5 @@ def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:
         yield "spp compare", "this run beside earlier ones"
     if any(name.startswith("train-") for name in names):
         yield "spp detect photo.jpg", "objects in new images"
+        yield "spp pack -o model.spp", "the detector as one file to hand over"
     yield "spp config", "the options of spp.toml that made this"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from sppcli.runtime.counts import count_of
 
@@ -28,6 +29,11 @@ _VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".w
 _TEXT = ("jsonl", "coco", "csv")
 
 
+def on_line(name: str) -> bool:
+    """Whether the parameter ``name`` was given on the command line, rather than by a file or the environment."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
 @dataclass(frozen=True)
 class Media:
     """Where new images come from: ``images``, or a ``video`` of which every ``every``-th frame is looked at up to
@@ -41,7 +47,7 @@ class Media:
 
     @classmethod
     def of(cls, images: tuple[Path, ...], video: str | None, every: int, most: int | None, watch: Path | None) -> Media:
-        """Take a single IMAGE that is a video by its name as the video.
+        """Take a single IMAGE that is a video by its name as the video; a source that no flag names is none.
 
         Raises:
             UsageError: sources that exclude each other, or options of videos without one.
@@ -49,11 +55,14 @@ class Media:
         films = [path for path in images if path.suffix.lower() in _VIDEOS]
         if films and len(images) > 1:
             raise click.UsageError(f"{films[0]} is a video: give one video at a time, without other IMAGEs.")
+        # What is looked at is said with the command: a file of options would change what spp detect is for.
+        video = video if on_line("video") else None
+        watch = watch if on_line("watch") else None
         if sum((bool(images), video is not None, watch is not None)) > 1:
             raise click.UsageError("IMAGEs, --video and --watch exclude each other.")
         if films:
             images, video = (), str(films[0])
-        if video is None and (every != 1 or most is not None):
+        if video is None and (on_line("every") or on_line("frames")):
             raise click.UsageError("--every and --frames are for videos: give one, or --video.")
         return cls(images, video, every, most, watch)
 

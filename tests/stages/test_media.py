@@ -196,6 +196,14 @@ def test_a_folder_is_really_watched(work: Work) -> None:
     assert next(coming) == Path("in/b.jpg")
 
 
+def test_what_no_flag_names_gives_way(work: Work, run: Run) -> None:
+    """A file of options says what is usual; it forbids nothing."""
+    Path("spp.toml").write_text("[detect]\nevery = 5\nwatch = 'inbox'\n[evaluate]\ncalibration = 'gone.h5'\n")
+    assert run("detect", PHOTOS[0], "-q")[0] == 0
+    assert run("detect", "--no-calibration", "-q", PHOTOS[0], "-o", "one.png")[0] == 0
+    assert run("evaluate", "--coco", "-q")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sppcli.cli import helpful, options
+from sppcli.cli.media import on_line
 from sppcli.cli.types import Fraction
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.runtime.counts import count_of
@@ -130,7 +131,11 @@ def command(
     first N proposals of their image is at least 0.5 to 0.9, and average recall (AR), which is twice the area
     under recall from IoU 0.5 to 1.
     """
-    if calibration and (results or proposals or localization or protocol in ("coco", "ilsvrc")):
+    if (
+        calibration
+        and (results or proposals or localization or protocol in ("coco", "ilsvrc"))
+        and on_line("calibration")
+    ):
         raise click.UsageError("--calibration goes with --detections and VOC's protocols only.")
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")

@@ -150,13 +150,12 @@ class Detector:
         """
         if not places:
             raise UsageProblem("Detector.load needs a folder with svm.h5, or such a file")
+        usual = DetectSettings(nms_again=nms_again, second_pass=second_pass)
         if any(Path(place).suffix == PACK_SUFFIX for place in places):
             if len(places) > 1 or bbox or weights or calibration:
                 raise UsageProblem("a file of spp pack holds all that detects; give nothing but it")
             packed = load_pack(Path(places[0]))
-            wanted = DetectSettings(nms_again=nms_again, second_pass=second_pass)
-            if packed.joint:
-                wanted = NETWORK_SETTINGS
+            wanted = NETWORK_SETTINGS if packed.joint else usual
             return cls.of_pack(
                 packed,
                 _chosen(wanted, nms, min_score, max_per_image, NEW_IMAGE_SCORE if packed.joint else 0.0),
@@ -180,9 +179,7 @@ class Detector:
         paths = [_paths(Path(place), Path(bbox) if bbox else None) for place in places]
         ranks = tuple(svd)
         models = read_models(paths, "file" if bbox else "none" if bbox is False else "auto", ranks)
-        settings = _chosen(
-            DetectSettings(nms_again=nms_again, second_pass=second_pass), nms, min_score, max_per_image, 0.0
-        )
+        settings = _chosen(usual, nms, min_score, max_per_image, 0.0)
         folder = calibration_folder(DetectPaths(models=tuple(paths)))
         found = _calibration(model_inputs(models), folder, calibration)
         if found and min_score is None:

@@ -38,6 +38,10 @@ class Busy(SppError):
     """Another process works on the same output."""
 
 
+class WorkerKilled(SppError):
+    """A process that worked for this one was killed, most often because memory ran out."""
+
+
 class StaleArtefact(SppError):
     """Artefacts that do not belong together."""
 

@@ -12,6 +12,8 @@ from sppcli.cli.main import COMMANDS
 HEAVY = {
     "PIL",
     "cv2",
+    "dask",
+    "distributed",
     "h5py",
     "hdf5plugin",
     "matplotlib",

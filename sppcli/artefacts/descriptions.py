@@ -149,6 +149,7 @@ _CONFIG: Mapping[str, Forms] = {
         "settings": _DETECTION,
     },
 }
+_SHARD: Forms = {"number": COUNT, "of": COUNT}
 _CALIBRATED: Forms = {
     "images": NATURAL,
     "overall": _or_none(NUMBER),
@@ -160,7 +161,7 @@ _SUMMARY: Mapping[str, Forms] = {"svm": _MODEL, "bbox": _MODEL, "calibration": _
 def fault(kind: str, config: Any, inputs: Any, source: Any, summary: Any) -> str:
     """What is wrong with the description of a file of ``kind``, as the end of a sentence; "" if nothing is."""
     tables = (
-        ("config", config, _CONFIG.get(kind, {})),
+        ("config", config, {"shard": _SHARD, **_CONFIG.get(kind, {})}),
         ("inputs", inputs, dict.fromkeys(inputs, TEXT)),
         ("source", source, _SOURCE),
         ("summary", summary, _SUMMARY.get(kind, {})),

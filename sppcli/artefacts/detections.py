@@ -35,6 +35,14 @@ def read_detections(path: Path) -> DetectionsFile:
         return DetectionsFile(path, artefact.header, found, of["paths"], of["sizes"])
 
 
+def count_detections(path: Path, known: DetectionsFile | None = None) -> int:
+    """How many detections the file holds; ``known``: what it holds, if it has been read."""
+    if known:
+        return len(known.detections.scores)
+    with open_artefact(path, "detections") as artefact:
+        return artefact.shape("scores")[0]
+
+
 def write_detections(
     path: Path, header: Header, found: Detections, paths: tuple[str, ...], sizes: npt.NDArray[np.int64]
 ) -> None:

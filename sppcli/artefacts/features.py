@@ -213,6 +213,10 @@ class Features:
         """Regions (N, 4) of image ``index`` that have R-CNN's features."""
         return checked_regions(self._artefact, boxes_name(index))
 
+    def check_shards(self) -> None:
+        """See `Linking.check_shards`."""
+        self._artefact.check_shards()
+
     def copy(self, writer: Writer, source: str, target: str) -> None:
         """Copy what is stored of an image into another file, as it is."""
         writer.copy_from(self._artefact, source, target)

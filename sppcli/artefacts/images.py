@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from sppcli.artefacts.store import digest_of
 from sppcli.artefacts.validity import Values
 from sppcli.artefacts.writing import Writer
 from sppcli.structures import Skipped
+
+
+def images_fingerprint(images: Iterable[tuple[str, str, str]]) -> str:
+    """Digest of the ids, paths and digests of images, in order of id."""
+    return digest_of([list(row) for row in images])
 
 
 @dataclass(frozen=True)

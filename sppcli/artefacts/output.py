@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sppcli.artefacts.networks import NetworkHeader, recorded_training
 from sppcli.artefacts.store import Header, open_artefact
-from sppcli.errors import BadArtefact
+from sppcli.errors import BadArtefact, MissingInput, StaleArtefact
 
 _ASKING: ContextVar[bool] = ContextVar("asking", default=False)
 
@@ -31,6 +31,11 @@ def only_asking() -> Iterator[None]:
         yield
     finally:
         _ASKING.reset(token)
+
+
+def is_asking() -> bool:
+    """Whether this is inside `only_asking`."""
+    return _ASKING.get()
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class Output:
                     return False
                 found.verify()
                 return True
-        except BadArtefact:
-            # What is there is no whole file of this kind: it is about to be replaced by one.
+        except (BadArtefact, MissingInput, StaleArtefact):
+            # What is there is no whole file of this kind, or leads to shards that are not: it is about to be replaced.
             return False
 
     def _fits(self, found: Header) -> bool:

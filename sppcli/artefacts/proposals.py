@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.images import ImageTable
+from sppcli.artefacts.shards import SHARD
 from sppcli.artefacts.store import Header, Json, create, open_artefact
 from sppcli.artefacts.validity import checked_values
 from sppcli.structures import Boxes, FloatArray
@@ -70,6 +71,6 @@ def source_json(kind: str, paths: list[str], root: str) -> Json:
 def propose_settings(proposals: Proposals) -> Json:
     """The options of `spp propose` that made these proposals, except the name of the method."""
     header = proposals.header
-    options = {name: value for name, value in header.config.items() if name not in ("method", "engine")}
+    options = {name: value for name, value in header.config.items() if name not in ("method", "engine", SHARD)}
     # Where the model lies does not decide the proposals, and so is no part of the configuration.
     return options | {name: header.source[name] for name in ("edge_model",) if name in header.source}

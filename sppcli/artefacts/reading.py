@@ -30,8 +30,8 @@ class Reader:
         self._file = file
 
     def __contains__(self, name: str) -> bool:
-        with self._reading(name):
-            return is_own(self._file, name)
+        with self._holder(name) as (held, name):
+            return is_own(held._file, name)
 
     def array(self, name: str) -> Array:
         """A whole data set.
@@ -39,16 +39,16 @@ class Reader:
         Raises:
             BadArtefact: its bytes are not those that were written, or cannot be decoded.
         """
-        with self._reading(name):
-            return np.asarray(self._data(name)[()])
+        with self._holder(name) as (held, name):
+            return np.asarray(own_data(held._file, name)[()])
 
     def strings(self, name: str) -> tuple[str, ...]:
-        with self._reading(name):
-            return tuple(str(text) for text in self._data(name).asstr()[()])
+        with self._holder(name) as (held, name):
+            return tuple(str(text) for text in own_data(held._file, name).asstr()[()])
 
     def shape(self, name: str) -> tuple[int, ...]:
-        with self._reading(name):
-            return tuple(self._data(name).shape)
+        with self._holder(name) as (held, name):
+            return tuple(own_data(held._file, name).shape)
 
     def names(self) -> list[str]:
         """Every data set's full name."""
@@ -65,13 +65,13 @@ class Reader:
 
     def copy_to(self, target: h5py.File, source: str, name: str) -> None:
         """Copy a data set into another file as it is stored."""
-        with self._reading(source):
-            target.copy(self._data(source), target, name=name)
+        with self._holder(source) as (held, source):
+            target.copy(own_data(held._file, source), target, name=name)
 
     def extents(self, name: str) -> Extents:
         """Where in the file the data set's values lie."""
-        with self._reading(name):
-            return extents(self._data(name))
+        with self._holder(name) as (held, name):
+            return extents(own_data(held._file, name))
 
     def verify(self) -> None:
         """Check every byte of the file.
@@ -82,8 +82,16 @@ class Reader:
         with self._reading("the file"):
             self._checked.verify()
 
-    def _data(self, name: str) -> h5py.Dataset:
-        return own_data(self._file, name)
+    @property
+    def seal(self) -> str:
+        """What tells the file's content from any other: see `CheckedFile`."""
+        return self._checked.seal
+
+    @contextmanager
+    def _holder(self, name: str) -> Iterator[tuple[Reader, str]]:
+        """The open file that holds the data set ``name``, and its name there, while it is read."""
+        with self._reading(name):
+            yield self, name
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:

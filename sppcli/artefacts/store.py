@@ -19,7 +19,8 @@ import numpy as np
 
 from sppcli import __version__
 from sppcli.artefacts.descriptions import fault
-from sppcli.artefacts.reading import Reader, damage, is_own, open_checked
+from sppcli.artefacts.linking import Linking
+from sppcli.artefacts.reading import damage, is_own, open_checked
 from sppcli.artefacts.schema import SCHEMAS, Field, Schema
 from sppcli.artefacts.writing import Writer, sealed
 from sppcli.errors import BadArtefact, MissingInput
@@ -79,7 +80,7 @@ class _Described(dict[str, Any]):
         return dict, (dict(self),)
 
 
-class Artefact(Reader):
+class Artefact(Linking):
     """An open file of a known kind: its data sets and what made them."""
 
     def __init__(self, path: Path, checked: CheckedFile, file: h5py.File, schema: Schema) -> None:
@@ -120,7 +121,8 @@ def open_artefact(path: Path, kind: str | None = None, lazily: bool = False) -> 
             artefact = Artefact(path, checked, file, _check(path, file, kind))
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise BadArtefact(f"{path}: its description is damaged ({damage(checked, error)}){again}") from None
-        yield artefact
+        with artefact:
+            yield artefact
 
 
 def _remedy(schema: Schema) -> str:

@@ -70,6 +70,12 @@ class Writer:
         """
         self._target.sync()
 
+    def link(self, name: str, file: str, source: str) -> None:
+        """Let ``name`` lead to the data set ``source`` of ``file``, which lies in the same folder or below it; it must
+        be one of `linking.FILES`."""
+        self._file[name] = h5py.ExternalLink(file, source)
+        self._target.check()
+
     def compare(self, path: Path) -> None:
         """Whether the finished file ``path`` holds the arrays that were given.
 

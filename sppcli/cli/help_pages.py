@@ -9,7 +9,7 @@ PANELS = ("everyday", "method", "machine", "output")
 
 MACHINE = (
     *("jobs", "device", "precision", "memory", "batch", "engine", "cache", "checkpoint", "repeat"),
-    *("wait", "every-checkpoint"),
+    *("wait", "every-checkpoint", "shard", "cluster", "shards"),
 )
 OUTPUT = (
     *("output", "force", "overwrite", "dry-run", "json", "quiet", "verbose", "strict", "format", "plot", "all"),
@@ -36,6 +36,9 @@ EVERYDAY = {
     "compare": ("last", "split", "protocol", "dataset", "json"),
     "show": ("output", "what", "images", "count", "min-score", "split"),
     "features": ("output", "backbone", "weights", "layer", "side", "force"),
+    "merge": ("output", "copy", "force", "json"),
+    "cluster": ("workers", "host", "memory", "file"),
+    "plan": ("images", "workers", "gpus", "sample", "scales", "weights", "json"),
     "probe": ("features", "protocol", "train", "test", "json"),
     "fetch": ("output", "json"),
     "convert": ("to", "link", "json"),
@@ -123,6 +126,18 @@ EXAMPLES = {
         ("spp features flowers/ --backbone resnet50", "one vector for each image"),
         ("spp features flowers/ --side 600 --pyramid 3,2,1", "at 600 pixels, pooled to 14 bins"),
     ),
+    "merge": (
+        ("spp merge features.shard-*-of-8.h5", "features.h5, which leads to the maps in the shards"),
+        ("spp merge features.shard-*-of-8.h5 --copy -o all.h5", "with the maps in it"),
+    ),
+    "cluster": (
+        ("spp cluster local --workers 4", "four processes on this computer"),
+        ("spp cluster ssh --host node1 --host node2", "on two computers"),
+    ),
+    "plan": (
+        ("spp plan photos/ --images 450000 --workers 64", "measured on 24 of the photos"),
+        ("spp plan photos/ --images 450000 --workers 64 --gpus 8", "networks on GPUs like the one here"),
+    ),
     "probe": (
         ("spp probe", "accuracy on the test split"),
         ("spp probe --protocol caltech --rounds 5", "30 images of each class, drawn five times"),
@@ -166,6 +181,7 @@ GROUPS = {
         *("detect", "evaluate", "tune"),
     ),
     "Look, compare, hand over": ("show", "report", "compare", "info", "pack", "clean"),
+    "More than one machine": ("merge", "cluster", "plan"),
     "Classification of whole images": ("train-net", "classify", "features", "probe"),
     "Data, weights and this machine": ("fetch", "convert", "import-caffe", "bench", "demo", "completion"),
 }

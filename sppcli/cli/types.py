@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from sppcli.runtime.shards import Shard
+
     _Type = click.ParamType[Any]  # a plain class at run time, before click 8.5
 else:
     _Type = click.ParamType
@@ -156,3 +158,19 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+class ShardOf(_Type):
+    """One shard of several, as ``3/8``."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        from sppcli.runtime.shards import Shard
+
+        if isinstance(value, Shard):
+            return value
+        named = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value), re.ASCII)
+        if not named or not 1 <= int(named[1]) <= int(named[2]):
+            self.fail(f"{value!r} is not a shard such as 3/8: its number, from 1, and how many there are.", param, ctx)
+        return Shard(int(named[1]), int(named[2]))

@@ -18,6 +18,7 @@ from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.geometry.boxes import flip
 from sppcli.images import decode, digest, read_bytes
+from sppcli.runtime.shards import Shard, rows_of
 from sppcli.structures import Annotations, Boxes, ByteImage, ImageRef
 
 
@@ -39,6 +40,16 @@ class SplitData:
 
     def image_id(self, image: ImageRef) -> str:
         return self.features.images.ids[image.index]
+
+    def listed(self) -> tuple[list[str], list[str]]:
+        """Ids and paths of the images."""
+        table = self.features.images
+        return [table.ids[image.index] for image in self.images], [table.paths[image.index] for image in self.images]
+
+    def of(self, shard: Shard | None) -> SplitData:
+        """Those of the images that are in ``shard``; all without one."""
+        images, missing = _in_shard(shard, self.listed()[0], self.images, self.missing)
+        return replace(self, images=images, missing=missing)
 
     def with_mirrors(self) -> SplitData:
         """The same images and their mirror images.
@@ -103,6 +114,16 @@ class ImageSplit:
     def image_id(self, image: ImageRef) -> str:
         return self.proposals.images.ids[image.index]
 
+    def listed(self) -> tuple[list[str], list[str]]:
+        """Ids and paths of the images."""
+        table = self.proposals.images
+        return [table.ids[image.index] for image in self.images], [table.paths[image.index] for image in self.images]
+
+    def of(self, shard: Shard | None) -> ImageSplit:
+        """Those of the images that are in ``shard``; all without one."""
+        images, missing = _in_shard(shard, self.listed()[0], self.images, self.missing)
+        return replace(self, images=images, missing=missing)
+
     def pixels(self, image: ImageRef) -> ByteImage:
         """The image (H, W, 3).
 
@@ -129,6 +150,12 @@ class ImageSplit:
 
     def annotation_digest(self) -> str:
         return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
+
+
+def _in_shard(
+    shard: Shard | None, ids: Sequence[str], images: Sequence[ImageRef], missing: Sequence[str]
+) -> tuple[tuple[ImageRef, ...], tuple[str, ...]]:
+    return tuple(images[row] for row in rows_of(shard, ids)), tuple(missing[row] for row in rows_of(shard, missing))
 
 
 def open_images(proposals_path: Path, split: str, dataset: Path | None = None) -> ImageSplit:

@@ -69,9 +69,9 @@ class Imported:
         self.windows += len(kept)
         return boxes[kept], falling(len(kept)) if rows.scores is None else rows.scores[kept]
 
-    def faults(self, ids: Sequence[str]) -> list[str]:
-        """One sentence for each thing that is not as it should be; ``ids`` are those of the images."""
-        missing = [name for index, name in enumerate(ids) if index not in self.rows]
+    def faults(self, ids: Mapping[int, str]) -> list[str]:
+        """One sentence for each thing that is not as it should be; ``ids`` are those of the images, by position."""
+        missing = [name for index, name in ids.items() if index not in self.rows]
         found = []
         if missing:
             found.append(
@@ -99,8 +99,12 @@ class Imported:
         return found
 
 
-def open_import(path: Path, images: Sequence[ImageItem], root: Path, digests: Sequence[str]) -> Imported:
+def open_import(
+    path: Path, images: Sequence[ImageItem], root: Path, digests: Sequence[str], of_shard: bool = False
+) -> Imported:
     """Read a file of proposals and find the image that each belongs to.
+
+    ``of_shard``: the digests of other shards' images are not known, so that a proposals.h5 may hold proposals of them.
 
     A proposals.h5 knows images by content. In other files the name of an image is its id, its path below ``root``, its
     file name with or without extension, or its number (COCO's image 139 is 000000000139.jpg).
@@ -121,7 +125,9 @@ def open_import(path: Path, images: Sequence[ImageItem], root: Path, digests: Se
         foreign = tuple(
             name for name, value in zip(stored.images.ids, stored.images.digests, strict=True) if value not in here
         )
-        if not taken:
+        if of_shard:
+            foreign = ()
+        elif not taken:
             raise BadInput(f"{path}: holds proposals of other images, none with the content of one here")
         return Imported(path, stored.fingerprint, str(stored.header.config.get("method", "")), taken, foreign)
     found = read_windows(path)

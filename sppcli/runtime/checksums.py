@@ -88,6 +88,7 @@ class CheckedFile(_Placed):
     Attributes:
         size: bytes of the content.
         failed: why a block could not be given out, "" as long as all could.
+        seal: checksum (hex) of the checksums: files with the same seal hold the same bytes.
 
     Raises:
         BadArtefact: the file is no regular file, has no seal or a damaged one, or is not as long as it was written. The
@@ -104,13 +105,13 @@ class CheckedFile(_Placed):
             found = os.fstat(self._descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise BadArtefact("not a regular file")
-            self.size, self._block, self._table, self._names = self._read_seal(found.st_size)
+            self.size, self._block, self._table, self._names, self.seal = self._read_seal(found.st_size)
         except BaseException:
             self.close()
             raise
         self._checked = bytearray(len(self._table) // 8)
 
-    def _read_seal(self, total: int) -> tuple[int, int, bytes, bytes]:
+    def _read_seal(self, total: int) -> tuple[int, int, bytes, bytes, str]:
         footer = os.pread(self._descriptor, _FOOTER.size, max(0, total - _FOOTER.size))
         if len(footer) < _FOOTER.size or footer[:8] != _MAGIC:
             raise BadArtefact("it does not end as a file of spp does: it was cut, changed or made by another program")
@@ -121,7 +122,7 @@ class CheckedFile(_Placed):
         tail = _pread(self._descriptor, 8 * entries + named, size)
         if _sum(tail + footer[:-8]) != digest:
             raise BadArtefact("its checksums are damaged")
-        return size, block, tail[: 8 * entries], tail[8 * entries :]
+        return size, block, tail[: 8 * entries], tail[8 * entries :], digest.hex()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base class has any buffer
         """Fill ``buffer`` from the present position as far as the content goes.

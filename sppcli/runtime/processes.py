@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from sppcli.errors import SppError
+from sppcli.errors import WorkerKilled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ def run_many(
     top-level function or a partial of one.
 
     Raises:
-        SppError: a worker process was killed.
+        WorkerKilled: a worker process was killed.
         Exception: whatever ``function`` raises.
     """
     if (jobs <= 1 and not apart) or len(items) <= 1:
@@ -73,7 +73,7 @@ def run_many(
             for future in done:
                 yield waiting.pop(future), future.result()
     except BrokenProcessPool:
-        raise SppError(
+        raise WorkerKilled(
             "a worker process was killed, most often because memory ran out; run again with fewer -j "
             "(finished images are kept)"
         ) from None

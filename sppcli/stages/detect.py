@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sppcli.artefacts.detections import DetectionsFile, read_detections
-from sppcli.artefacts.models import check_trunk
+from sppcli.artefacts.detections import DetectionsFile, count_detections, read_detections
 from sppcli.artefacts.output import Output
-from sppcli.artefacts.store import Header, digest_of, open_artefact
+from sppcli.artefacts.shards import for_shard, shard_of
+from sppcli.artefacts.store import Header, digest_of
 from sppcli.detection.detecting import DetectConfig as DetectConfig
 from sppcli.detection.detecting import DetectSummary as DetectSummary
 from sppcli.detection.detecting import ResultsFile as ResultsFile
 from sppcli.detection.detecting import Sink, claim_outputs, summary_of, write_found
-from sppcli.detection.models import DetectPaths, Model, model_inputs, numbered, read_models
+from sppcli.detection.detections_header import of_split
+from sppcli.detection.models import DetectPaths, read_models
 from sppcli.detection.over_features import over_features, union_scorer
 from sppcli.detection.scoring import DetectSettings
-from sppcli.detection.split import SplitData, open_images, open_splits
+from sppcli.detection.split import open_images, open_splits
+from sppcli.errors import StaleArtefact
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.shards import Shard
 
 if TYPE_CHECKING:
     pass
@@ -40,9 +42,10 @@ def run(
     results: ResultsFile | None = None,
     dataset: Path | None = None,
     known: DetectionsFile | None = None,
+    shard: Shard | None = None,
     options: RunOptions = USUAL,
 ) -> DetectSummary:
-    """Detect in the images of a split, from the conv maps of features.h5.
+    """Detect in the images of a split (those in ``shard``), from the conv maps of features.h5.
 
     Args:
         output: detections.h5 to write; its header records ``config``, so that it can be made again.
@@ -56,16 +59,19 @@ def run(
     """
     progress = options.progress
     if paths.network:
-        return _run_network(paths.network, paths, config, output, sink, results, dataset, known, options)
+        return _run_network(paths.network, paths, config, output, sink, results, dataset, known, shard, options)
     models = read_models(paths.models, config.bbox, config.svd)
     with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
-        header = _header(paths, config, models, splits)
+        header = of_split(paths, config.to_json(), models, splits, shard)
         if known is None:  # What was read as detections is what this stage makes.
             claim_outputs(output, results, splits[0].dataset, paths.files(), options)
+        splits = tuple(data.of(shard) for data in splits)
         first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
         there = known.header if known else None
         if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
-            return DetectSummary(output, len(first.images), _count(output, known), classes, corrected, up_to_date=True)
+            return DetectSummary(
+                output, len(first.images), count_detections(output, known), classes, corrected, up_to_date=True
+            )
         if first.missing:
             progress.warn(
                 f"split {config.split}: {count_of(len(first.missing), 'image has', 'images have')} no features, "
@@ -95,6 +101,7 @@ def _run_network(
     results: ResultsFile | None,
     dataset: Path | None,
     known: DetectionsFile | None,
+    shard: Shard | None,
     options: RunOptions,
 ) -> DetectSummary:
     """As `run`, with a network of `spp train-detector` in place of SVMs: from the images and proposals.h5 alone."""
@@ -110,9 +117,11 @@ def _run_network(
         "images": digest_of([data.image_id(image) for image in data.images]),
     }
     header = Header("detections", config.to_json(), inputs, {**data.proposals.header.source, "inputs": paths.to_json()})
+    header = for_shard(header, shard, *data.listed())
+    data = data.of(shard)
     there = known.header if known else None
     if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
-        return DetectSummary(output, len(data.images), _count(output, known), classes, True, up_to_date=True)
+        return DetectSummary(output, len(data.images), count_detections(output, known), classes, True, up_to_date=True)
     if data.missing:
         options.progress.warn(
             f"split {config.split}: {count_of(len(data.missing), 'image has', 'images have')} no region proposals, so "
@@ -139,6 +148,8 @@ def ensure(
     Detections of new images, or with nothing there to make them from, are taken as they are.
     """
     known = read_detections(path) if path.exists() else None
+    if known and (shard := shard_of(known.header)):
+        raise StaleArtefact(f"{path} is shard {shard} of its detections; merge it with the others first, by spp merge")
     made = recorded(known.header) if known else (DetectConfig(split=split), DetectPaths())
     if known and (made is None or not made[1].all_there()):
         return known, None
@@ -157,27 +168,3 @@ def recorded(header: Header) -> tuple[DetectConfig, DetectPaths] | None:
     settings, svd = DetectSettings(**config["settings"]), tuple(config.get("svd", ()))
     made = {name: config[name] for name in ("split", "bbox", "recipe")}
     return DetectConfig(settings=settings, svd=svd, **made), paths
-
-
-def _header(paths: DetectPaths, config: DetectConfig, models: Sequence[Model], splits: Sequence[SplitData]) -> Header:
-    """What makes the detections; models and features must belong together."""
-    for pair, data in zip(models, splits, strict=True):
-        for model in pair:
-            if model is not None:
-                check_trunk(model, data.features)
-    first = splits[0]
-    inputs = {
-        "proposals": first.proposals.fingerprint,
-        **numbered("features", [data.features.fingerprint for data in splits]),
-        **model_inputs(models),
-        "images": digest_of([first.image_id(image) for image in first.images]),
-    }
-    source = {**first.proposals.header.source, **({} if paths == DetectPaths() else {"inputs": paths.to_json()})}
-    return Header("detections", config.to_json(), inputs, source)
-
-
-def _count(output: Path, known: DetectionsFile | None) -> int:
-    if known:
-        return len(known.detections.scores)
-    with open_artefact(output, "detections") as old:
-        return old.shape("scores")[0]

@@ -17,13 +17,14 @@ from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.parts import Moving, Parts, discard_finished
 from sppcli.artefacts.proposals import Proposals, read_proposals
+from sppcli.artefacts.shards import for_shard
 from sppcli.artefacts.store import Header, create, digest_of
 from sppcli.artefacts.writing import Writer
 from sppcli.detection.extraction import Arrays, Extraction, MapExtraction, WindowExtraction
 from sppcli.detection.networks import head_of, record_of
 from sppcli.detection.per_image import PerImage
 from sppcli.detection.split import reopen_dataset
-from sppcli.errors import BadArtefact, BadInput, MissingInput, UsageProblem
+from sppcli.errors import BadArtefact, BadInput, MissingInput, StaleArtefact, UsageProblem
 from sppcli.features.conv_maps import Extractor, choose_device, choose_precision
 from sppcli.features.rcnn import RcnnReader
 from sppcli.images import INPUTS, check_scales, decode, digest, read_bytes
@@ -38,6 +39,7 @@ from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
+from sppcli.runtime.shards import Shard
 from sppcli.structures import ByteImage, Skipped
 
 # Bytes of decoded images that may wait for others of their size: some 450 images of VOC.
@@ -101,9 +103,11 @@ def run(
     output: Path,
     config: ExtractConfig,
     *,
+    shard: Shard | None = None,
     options: RunOptions = USUAL,
 ) -> ExtractSummary:
-    """Compute the conv maps of every image that ``proposals_path`` lists, or R-CNN's features of its regions.
+    """Compute the conv maps of every image that ``proposals_path`` lists (of ``shard``), or R-CNN's features of its
+    regions.
 
     What an unfinished run already has, or an earlier ``output`` with the same network and options, is taken over;
     images are known by content.
@@ -124,6 +128,7 @@ def run(
     precision = choose_precision(config.precision, device)
     method = _method(config, proposals, network, device, precision)
     header = _header(config, proposals, network, precision, method)
+    header = for_shard(header, shard, proposals.images.ids, proposals.images.paths)
     layer = method.settings["crops"]["layer"] if config.rcnn else ""
     summarise = partial(
         ExtractSummary, output, scales=tuple(method.settings["scales"]), network=record_of(network), layer=layer
@@ -136,7 +141,7 @@ def run(
             count, skipped = len(old.images), old.images.skipped
         size = output.stat().st_size
         return summarise(images=count, extracted=0, kept=count, stored_bytes=size, skipped=skipped, up_to_date=True)
-    work = PerImage(proposals.images.paths, method.keys(), options)
+    work = PerImage.of_shard(proposals.images, method.keys(), shard, output, options)
     with ExitStack() as stack:
         earlier = None if options.force else _earlier(stack, output, header)
         known = {value: i for i, value in enumerate(method.keys_in(earlier))} if earlier else {}
@@ -147,15 +152,20 @@ def run(
         parts = Parts(output, made_with, discard=options.force)
         todo = work.todo(lambda key: key in known or parts.has(key))
         _check_room(output, sum(map(method.plain_bytes, todo)), options.progress)
-        _extract(proposals, method, work, todo, parts)
+        options.progress.start(len(todo), "images")
+        with work.attempts.in_order():
+            for rows in work.turns(todo):
+                _extract(proposals, method, work, rows, parts)
         good = work.good()
         table = work.table(proposals.images, good, proposals.images.sizes[good], before=proposals.images.skipped)
         options.progress.note("writing")
         keys = [work.keys[row] for row in good]
+        header = work.noted(header, proposals.images, len(proposals.images.skipped))
         with create(output, header, parts.whole) as writer:
             table.write(writer)
             _fill(writer, keys, method, parts, earlier, known)
     parts.discard()
+    work.attempts.discard()
     return summarise(
         images=len(good),
         extracted=work.succeeded(todo),
@@ -276,8 +286,9 @@ def _earlier(stack: ExitStack, output: Path, header: Header) -> Features | None:
     """What is already in ``output``, if it is of the same network and options."""
     try:
         features = stack.enter_context(open_features(output))
-    except (MissingInput, BadArtefact):
-        # Nothing to take over: the file is absent, or about to be replaced.
+        features.check_shards()
+    except (MissingInput, BadArtefact, StaleArtefact):
+        # Nothing to take over: the file is absent, or leads to what is, or is about to be replaced.
         return None
     return features if digest_of(features.header.config) == digest_of(header.config) else None
 
@@ -289,8 +300,6 @@ def _extract(proposals: Proposals, method: Extraction, work: PerImage, rows: Seq
     compressed and written meanwhile.
     """
     torch.set_num_threads(cpu_threads())
-    progress = work.options.progress
-    progress.start(len(rows), "images")
 
     def load(row: int) -> ByteImage:
         path = proposals.images.absolute(proposals.root, row)
@@ -306,6 +315,7 @@ def _extract(proposals: Proposals, method: Extraction, work: PerImage, rows: Seq
             with parts.create(work.keys[row]) as part:
                 for name, values in arrays.items():
                     part.array(name, values, compress=True)
+        work.ended(done)
 
     batches = same_shape(
         work.readable(rows, load, ahead=max(2, method.together)),
@@ -322,6 +332,6 @@ def _extract(proposals: Proposals, method: Extraction, work: PerImage, rows: Seq
             if pending:
                 pending.result()
             pending = writer.submit(save, now, found)
-            progress.advance(len(batch))
+            work.options.progress.advance(len(batch))
         if pending:
             pending.result()

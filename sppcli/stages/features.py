@@ -19,6 +19,7 @@ from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.parts import Parts, discard_finished, parts_folder
 from sppcli.artefacts.proposals import source_json
 from sppcli.artefacts.reading import Reader, open_checked
+from sppcli.artefacts.shards import for_shard
 from sppcli.artefacts.store import Header, digest_of
 from sppcli.datasets.classification import ClassifiedImages, open_classified
 from sppcli.detection.networks import head_of, record_of
@@ -39,6 +40,7 @@ from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import Progress
+from sppcli.runtime.shards import Shard
 from sppcli.structures import FloatArray, Skipped
 
 Int64 = npt.NDArray[np.int64]
@@ -97,9 +99,10 @@ def run(
     output: Path,
     config: FeaturesConfig,
     *,
+    shard: Shard | None = None,
     options: RunOptions = USUAL,
 ) -> FeaturesSummary:
-    """Compute the vector of every image of ``sources``.
+    """Compute the vector of every image of ``sources``, or of those in ``shard``.
 
     Vectors that an unfinished run, or an earlier ``output`` of the same options, already has are taken over; images are
     known by content. A damaged image is skipped, warned of and listed in the file. All vectors are held in memory.
@@ -121,11 +124,12 @@ def run(
     levels = choose_levels(record_of(network), config.layer, config.pyramid, head)
     device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
-    images = ListedImages.of(data.images, data.root)
+    images = ListedImages.of(data.images, data.root, shard)
     settings = _settings(config, record_of(network), head_digest, levels, precision)
-    header = Header("image-features", settings, _inputs(data, images), _source(data, config))
+    header = Header("image-features", settings, _inputs(data, images, shard), _source(data, config))
+    header = for_shard(header, shard, images.ids, images.paths)
     summarise = partial(_summary, network=record_of(network), layer=config.layer, levels=levels)
-    made_with = digest_of(settings)
+    made_with = digest_of(header.config)
     if Output(output, header, [item.path for item in data.images], same_source=True).is_current(options.force):
         discard_finished(output, made_with, lambda name: _is_known(output, name, images))
         old = read_image_features(output)
@@ -134,24 +138,27 @@ def run(
     parts = Parts(output, made_with, discard=options.force)
     table = _Vectors(images.digests, reader.check_side(config.side))
     if not options.force:
-        table.take_over(output, settings, parts)
+        table.take_over(output, header.config, parts)
     kept = int(np.count_nonzero(table.done))
-    work = PerImage(images.paths, images.digests, options)
+    work = PerImage.of_shard(images, images.digests, shard, output, options)
     for row, problem in images.unreadable.items():
         work.skip(row, problem)
     todo = work.todo(table.has)
     _check_room(output, 4 * len(todo) * reader.check_side(config.side), progress)
     progress.start(len(todo), "images")
     load = _loader(data, config, network.normalisation, images.digests)
-    loaded = (item for _, item in work.readable(todo, load, ahead=2 * config.batch))
-    for rows, vectors in _batches(loaded, config, reader):
-        table.put(rows, vectors, parts)
-        progress.advance(len(rows))
+    with work.attempts.in_order():
+        for turn in work.turns(todo):
+            loaded = (item for _, item in work.readable(turn, load, ahead=2 * config.batch))
+            for rows, vectors in _batches(loaded, config, reader):
+                table.put(rows, vectors, parts)
+                work.ended([row for row, _ in rows])
+                progress.advance(len(rows))
     good = work.good()
     progress.note("writing")
     result = ImageFeatures(
         output,
-        header,
+        work.noted(header, images),
         work.table(images, good, table.sizes[good]),
         table.vectors[good],
         data.classes,
@@ -161,6 +168,7 @@ def run(
     )
     write_image_features(result)
     parts.discard()
+    work.attempts.discard()
     return summarise(result, computed=len(good) - kept, kept=kept)
 
 
@@ -224,9 +232,9 @@ def _settings(
     }
 
 
-def _inputs(data: ClassifiedImages, images: ListedImages) -> dict[str, str]:
+def _inputs(data: ClassifiedImages, images: ListedImages, shard: Shard | None) -> dict[str, str]:
     labels = [data.kind, data.classes, data.labels.tolist(), data.splits, data.in_split.tolist()]
-    return {"images": images.fingerprint(), "labels": digest_of(labels)}
+    return {"images": images.fingerprint(shard), "labels": digest_of(labels)}
 
 
 def _source(data: ClassifiedImages, config: FeaturesConfig) -> dict[str, object]:

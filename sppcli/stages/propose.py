@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.parts import Parts, discard_finished
 from sppcli.artefacts.proposals import read_proposals, source_json, write_proposals
+from sppcli.artefacts.shards import for_shard
 from sppcli.artefacts.store import Header, digest_of
 from sppcli.datasets import Dataset, open_dataset
 from sppcli.datasets.describe import describe
@@ -24,9 +25,11 @@ from sppcli.proposals.edges import open_forest
 from sppcli.proposals.imports import Imported, open_import
 from sppcli.proposals.propose import SELECTIVE_SEARCH, ProposeConfig, Windows, propose_image
 from sppcli.proposals.union import unite
+from sppcli.runtime.attempts import Attempts
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.processes import run_many
+from sppcli.runtime.shards import Shard, rows_of
 from sppcli.structures import ImageItem, Skipped
 
 
@@ -58,13 +61,15 @@ def run(
     options: RunOptions = USUAL,
     split_seed: int = 0,
     unlabelled: Literal["skip", "empty"] | None = None,
+    shard: Shard | None = None,
 ) -> ProposeSummary:
     """Search every image of ``sources`` and write ``output``.
 
     Images that an unfinished run, or an earlier ``output`` of the same options, has searched already are not searched
     again; they are known by content. A damaged image is skipped, warned of and listed in the file. The proposals in
     the files ``imports`` are added (`union.unite`); without methods in ``config``, images that no file has proposals of
-    are skipped too. ``split_seed`` and ``unlabelled`` are recorded for the stages that follow; see `Dataset`.
+    are skipped too. ``split_seed`` and ``unlabelled`` are recorded for the stages that follow; see `Dataset`. With
+    ``shard`` only its images are searched, and ``output`` is to be merged with the others.
 
     Raises:
         MissingInput, BadInput: nothing to search, no edge model, or an import that cannot be used; with ``strict``, the
@@ -79,20 +84,23 @@ def run(
         data=dataset,
         overwrite=options.overwrite,
     )
-    images = ListedImages.of(dataset.images, dataset.root)
-    dataset.digests.update(zip(images.ids, images.digests, strict=True))
+    images = ListedImages.of(dataset.images, dataset.root, shard)
+    if shard is None:
+        dataset.digests.update(zip(images.ids, images.digests, strict=True))
     # A file that cannot be used is reported before anything is said of the images.
-    files = [open_import(path, dataset.images, dataset.root, images.digests) for path in imports]
+    files = [open_import(path, dataset.images, dataset.root, images.digests, shard is not None) for path in imports]
     if config.edge_model:
         open_forest(config.edge_model)
         config = replace(config, edge_model_digest=digest(read_bytes(Path(config.edge_model))))
     _say_what_is_there(dataset, options)
     config = replace(config, imports=tuple(file.digest for file in files))
-    header = Header("proposals", config.settings(), {"images": images.fingerprint()}, _source(dataset, config, files))
+    inputs = {"images": images.fingerprint(shard)}
+    header = Header("proposals", config.settings(), inputs, _source(dataset, config, files))
+    header = for_shard(header, shard, images.ids, images.paths)
     made_with = digest_of({"config": header.config})
     if Output(output, header, [item.path for item in dataset.images], same_source=True).is_current(options.force):
         return _as_it_is(output, made_with, images, options)
-    work = PerImage(images.paths, images.digests, options)
+    work = PerImage.of_shard(images, images.digests, shard, output, options)
     _leave_out_without_windows(work, config, files)
     # An earlier file that proposals were imported into does not say which ones a search found.
     known = {} if options.force or files else _known(output, header)
@@ -101,15 +109,18 @@ def run(
         return ProposeSummary(output, len(work), 0, len(todo), len(work) - len(todo), (), dry_run=True)
     parts = Parts(output, made_with, discard=options.force)
     todo = work.todo(lambda key: key in known or parts.has(key))
-    _search(work, todo, [dataset.images[row] for row in todo], config, parts)
+    _prepare(work, todo, config)
+    for rows in work.turns(todo):
+        _search(work, rows, [dataset.images[row] for row in rows], config, parts)
     good = work.good()
     found = [_read_part(parts, images.digests[row]) or known[images.digests[row]] for row in good]
     if files:
         found = _with_imports(good, found, config, files)
-        _report(files, images.ids, config, options)
+        _report(files, {row: images.ids[row] for row in rows_of(shard, images.ids)}, config, options)
     table = work.table(images, good, np.array([item.size for item in found]))
-    write_proposals(output, header, table, [(item.boxes, item.scores) for item in found])
+    write_proposals(output, work.noted(header, images), table, [(item.boxes, item.scores) for item in found])
     parts.discard()
+    work.attempts.discard()
     return ProposeSummary(
         output,
         len(good),
@@ -158,13 +169,9 @@ def _search(
     work: PerImage, rows: Sequence[int], images: Sequence[ImageItem], config: ProposeConfig, parts: Parts
 ) -> None:
     """Search ``images``, of the given rows, into ``parts``."""
-    progress, jobs = work.options.progress, work.options.jobs
-    if rows and SELECTIVE_SEARCH in config.methods:
-        from sppcli.proposals.selective_search.warm_up import prepare
-
-        prepare(config.engine, jobs, progress)
-    progress.start(len(rows), "images")
-    for position, windows in run_many(partial(propose_image, config=config), images, jobs):
+    search = partial(_search_one, config=config, attempts=work.attempts)
+    named = [(item, work.paths[row]) for row, item in zip(rows, images, strict=True)]
+    for position, windows in run_many(search, named, work.options.jobs):
         if windows.problem:
             work.skip(rows[position], BadInput(windows.problem))
         else:
@@ -172,7 +179,23 @@ def _search(
                 part.array("boxes", windows.boxes)
                 part.array("scores", windows.scores)
                 part.array("size", np.array(windows.size, dtype=np.int64))
-        progress.advance()
+        work.options.progress.advance()
+
+
+def _prepare(work: PerImage, rows: Sequence[int], config: ProposeConfig) -> None:
+    """Get ready to search the images of ``rows``."""
+    if rows and SELECTIVE_SEARCH in config.methods:
+        from sppcli.proposals.selective_search.warm_up import prepare
+
+        prepare(config.engine, work.options.jobs, work.options.progress)
+    work.options.progress.start(len(rows), "images")
+
+
+def _search_one(named: tuple[ImageItem, str], config: ProposeConfig, attempts: Attempts) -> Windows:
+    """In a process that may be killed by the image."""
+    item, name = named
+    with attempts.of(name):
+        return propose_image(item, config)
 
 
 def _say_what_is_there(dataset: Dataset, options: RunOptions) -> None:
@@ -211,14 +234,14 @@ def _with_imports(
     return united
 
 
-def _report(files: Sequence[Imported], ids: Sequence[str], config: ProposeConfig, options: RunOptions) -> None:
+def _report(files: Sequence[Imported], ids: Mapping[int, str], config: ProposeConfig, options: RunOptions) -> None:
     """Say what of the imported files was not as it should be.
 
     Raises:
         BadInput: something of it is a fault, with ``--strict``.
     """
     for file in files:
-        faults = file.faults(list(ids))
+        faults = file.faults(ids)
         if options.strict and faults:
             raise BadInput(faults[0])
         for remark in (*faults, *file.notes(config.max_proposals)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from sppcli.artefacts.packs import PACK_SUFFIX
 from sppcli.cli import helpful, options
 from sppcli.cli.media import FORMATS
 from sppcli.cli.options import of_recipe
+from sppcli.cli.spreading import Spread
+from sppcli.cli.spreading import spread as spread_options
 from sppcli.cli.types import Fraction, Number
 from sppcli.paper import DEFAULT
 
@@ -131,6 +134,7 @@ if TYPE_CHECKING:
 @options.device
 @options.jobs
 @options.dataset
+@spread_options
 @options.strict
 @options.asking
 @options.force
@@ -161,6 +165,7 @@ def command(
     device: str,
     jobs: int | None,
     dataset: Path | None,
+    spread: Spread,
     strict: bool,
     force: bool,
     wait: bool,
@@ -179,7 +184,7 @@ def command(
     from sppcli.cli.media import Media, Place, detect_media, say
     from sppcli.detection.detecting import ResultsFile, Shown
     from sppcli.detection.models import DetectPaths
-    from sppcli.runtime.cpus import cpu_threads
+    from sppcli.detection.split import open_images
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import detect
 
@@ -198,6 +203,10 @@ def command(
     place = Place.of(kind, output, media)
     if click.get_current_context().meta.get(options.ASKING) and (media or place.kind != "h5"):
         raise click.UsageError("--dry-run is of a split's detections.h5: leave out the IMAGEs and --format.")
+    if spread and (media or place.kind != "h5"):
+        raise click.UsageError(
+            "--shard and --cluster are of a split's detections.h5: leave out the IMAGEs and --format."
+        )
     if as_json and place.path is None:
         raise click.UsageError(f"--json and {place.kind} both go to standard output: give -o FILE.")
     if media and min_score is None:
@@ -207,7 +216,7 @@ def command(
     paths = DetectPaths(proposals, model_paths(features, svm, bbox, models), network, pack)
     with console.progress("detect") as progress:
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, strict=strict, device=device, progress=progress)
-        run = replace(run, jobs=jobs or cpu_threads())
+        run = replace(run, jobs=spread.jobs(jobs))
         if media:
             shown = Shown(False if no_calibration else calibration, by_threshold)
             say(detect_media(media, place, paths, config, weights, shown, run), place.path, as_json)
@@ -216,8 +225,19 @@ def command(
             named = place.path if place.kind != "h5" else None
             file = ResultsFile(named, place.kind) if named else None
             target = place.path if place.kind == "h5" else None
-            summary = detect.run(paths, config, output=target, sink=sink, results=file, dataset=dataset, options=run)
-    say(summary, place.path, as_json)
+            stage = partial(detect.run, paths, config, sink=sink, results=file, dataset=dataset)
+            summary = (
+                spread.run(
+                    stage,
+                    target,
+                    run,
+                    ids=lambda: open_images(paths.proposals, split, dataset).listed()[0],
+                    inputs=[*paths.files(), *([Path(weights)] if weights else [])],
+                )
+                if target
+                else stage(output=target, options=run)
+            )
+    say(summary, summary.output or place.path, as_json)
 
 
 _OF_MODELS = ("features", "svm", "bbox", "no_bbox", "models", "weights", "svd", "nms_again", "second_pass", "recipe")

@@ -9,6 +9,8 @@ from click.core import ParameterSource
 
 from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
+from sppcli.cli.spreading import Spread
+from sppcli.cli.spreading import spread as spread_options
 from sppcli.cli.types import IntList
 from sppcli.runtime.counts import count_of
 
@@ -59,6 +61,7 @@ from sppcli.runtime.counts import count_of
     ),
 )
 @click.option("--flip", is_flag=True, help="Store the maps of the mirror images too, which trainings with --flip need.")
+@spread_options
 @options.strict
 @options.force
 @options.dry_run
@@ -81,6 +84,7 @@ def command(
     context: int,
     batch: int | None,
     flip: bool,
+    spread: Spread,
     strict: bool,
     force: bool,
     wait: bool,
@@ -94,7 +98,9 @@ def command(
     --method rcnn, the baseline, features of each proposal are computed by themselves and the later stages read those.
     """
     from dataclasses import asdict
+    from functools import partial
 
+    from sppcli.artefacts.proposals import read_proposals
     from sppcli.cli import console
 
     for name in ("scales", "flip") if method == "rcnn" else ("layer", "side", "context"):
@@ -130,11 +136,19 @@ def command(
             device=device,
             progress=progress,
         )
-        summary = extract.run(proposals, output, config, options=run)
+        summary = spread.run(
+            partial(extract.run, proposals, config=config),
+            output,
+            run,
+            ids=lambda: read_proposals(proposals).images.ids,
+            inputs=[proposals, Path(weights)],
+        )
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:
-        console.echo(f"would extract {summary.extracted:,} of {count_of(summary.images, 'image')} and write {output}")
+        console.echo(
+            f"would extract {summary.extracted:,} of {count_of(summary.images, 'image')} and write {summary.path}"
+        )
     else:
         network = summary.network
         state = " (up to date)" if summary.up_to_date else ""
@@ -145,7 +159,7 @@ def command(
             else f"at {count_of(len(summary.scales), 'scale')}"
         )
         console.echo(
-            f"{output}: {count_of(summary.images, 'image')} {what}, "
+            f"{summary.path}: {count_of(summary.images, 'image')} {what}, "
             f"{network.backbone if network else ''}, {summary.stored_bytes / 1e6:,.0f} MB{skipped}{state}"
         )
 

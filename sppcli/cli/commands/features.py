@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from sppcli.cli import helpful, options
+from sppcli.cli.spreading import Spread
+from sppcli.cli.spreading import spread as spread_options
 from sppcli.runtime.counts import count_of
 
 
@@ -46,6 +48,7 @@ from sppcli.runtime.counts import count_of
         "result by rounding only."
     ),
 )
+@spread_options
 @options.strict
 @options.asking
 @options.force
@@ -67,6 +70,7 @@ def command(
     normalize: str,
     flip: bool,
     batch: int,
+    spread: Spread,
     strict: bool,
     force: bool,
     wait: bool,
@@ -80,8 +84,10 @@ def command(
     spp probe trains linear classifiers on the result.
     """
     from dataclasses import asdict
+    from functools import partial
 
     from sppcli.cli import console
+    from sppcli.datasets.classification import open_classified
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import features
 
@@ -101,7 +107,13 @@ def command(
     )
     with console.progress("features") as progress:
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, strict=strict, device=device, progress=progress)
-        summary = features.run(sources, output, config, options=run)
+        summary = spread.run(
+            partial(features.run, sources, config=config),
+            output,
+            run,
+            ids=lambda: [item.id for item in open_classified(sources).images],
+            inputs=[Path(weights)],
+        )
     if as_json:
         console.print_json(asdict(summary))
         return
@@ -110,6 +122,6 @@ def command(
     skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
     state = " (up to date)" if summary.up_to_date else ""
     console.echo(
-        f"{output}: {count_of(summary.images, 'image')} of {count_of(summary.features, 'feature')} "
+        f"{summary.path}: {count_of(summary.images, 'image')} of {count_of(summary.features, 'feature')} "
         f"({summary.network.backbone}, {summary.layer}), {labels}{splits}{skipped}{state}"
     )

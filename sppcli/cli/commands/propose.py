@@ -10,10 +10,11 @@ from typing import Literal, TextIO
 import click
 
 from sppcli.cli import helpful, options
+from sppcli.cli.spreading import Spread
+from sppcli.cli.spreading import spread as spread_options
 from sppcli.paper import DEFAULT
 from sppcli.proposals.registry import METHODS
 from sppcli.runtime.counts import count_of
-from sppcli.runtime.cpus import cpu_threads
 
 
 @helpful.command("propose")
@@ -107,6 +108,7 @@ from sppcli.runtime.cpus import cpu_threads
 )
 @options.seed
 @options.jobs
+@spread_options
 @options.strict
 @options.force
 @options.dry_run
@@ -127,6 +129,7 @@ def command(
     unlabelled: Literal["skip", "empty"] | None,
     seed: int,
     jobs: int | None,
+    spread: Spread,
     strict: bool,
     force: bool,
     wait: bool,
@@ -144,8 +147,10 @@ def command(
     its first N proposals from its sources in turn.
     """
     from dataclasses import asdict
+    from functools import partial
 
     from sppcli.cli import chain, console
+    from sppcli.datasets import open_dataset
     from sppcli.proposals.propose import ProposeConfig
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import propose
@@ -168,22 +173,24 @@ def command(
             overwrite=overwrite,
             strict=strict,
             dry_run=dry_run,
-            jobs=jobs or cpu_threads(),
+            jobs=spread.jobs(jobs),
             progress=progress,
         )
-        summary = propose.run(
-            expand(sources),
+        paths = expand(sources)
+        stage = partial(
+            propose.run, paths, config=config, imports=imports, split_seed=split_seed, unlabelled=unlabelled
+        )
+        summary = spread.run(
+            stage,
             output,
-            config,
-            imports=imports,
-            split_seed=split_seed,
-            unlabelled=unlabelled,
-            options=run,
+            run,
+            ids=lambda: [item.id for item in open_dataset(paths).images],
+            inputs=[*imports, *([edge_model] if edge_model else [])],
         )
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:
-        console.echo(f"would search {summary.found:,} of {count_of(summary.images, 'image')} and write {output}")
+        console.echo(f"would search {summary.found:,} of {count_of(summary.images, 'image')} and write {summary.path}")
         if summary.found:
             chain.foretell(click.get_current_context(), summary.found / summary.images)
     else:
@@ -191,7 +198,7 @@ def command(
         state = " (up to date)" if summary.up_to_date else ""
         skipped = f", {len(summary.skipped)} skipped" if summary.skipped else ""
         console.echo(
-            f"{output}: {count_of(summary.images, 'image')}, {count_of(summary.windows, 'proposal')} "
+            f"{summary.path}: {count_of(summary.images, 'image')}, {count_of(summary.windows, 'proposal')} "
             f"({each:,.0f} per image){skipped}{state}"
         )
 

@@ -1,0 +1,277 @@
+"""``--cluster`` on a real Dask scheduler with two worker processes: what one machine makes, whatever befalls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sppcli.cli.main import main
+from sppcli.runtime import remote
+from tests.conftest import Run, build_voc
+from tests.stages.conftest import SCALES, write_network
+from tests.stages.same_files import same
+
+pytest.importorskip("distributed", reason="Dask is not installed: pip install 'sppcli[dask]'")
+
+NETWORK = ("--weights", "net.safetensors", "--precision", "fp32")
+STAGES = {
+    "proposals.h5": ("propose", "shapes", "--max-proposals", "24"),
+    "features.h5": ("extract", *NETWORK, "--scales", SCALES),
+    "detections.h5": ("detect", "--split", "all"),
+    "image-features.h5": ("features", "shapes", *NETWORK, "--side", "48"),
+}
+# Workers read what is to happen as they decode an image: "once NAME", "always NAME" kill them, "slow" takes its time.
+PRELOAD = """
+import os, signal, time
+from pathlib import Path
+import sppcli.proposals.propose as propose
+from sppcli.images import decode
+def planned(data, name):
+    for line in Path({plan!r}).read_text().splitlines():
+        what, _, image = line.partition(" ")
+        if what == "slow":
+            time.sleep(0.3)
+        elif name.endswith(image):
+            marker = Path({plan!r} + "." + image)
+            if what == "always" or not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+    return decode(data, name)
+propose.decode = planned
+"""
+
+
+class Cluster:
+    """A scheduler, which is there at once, and workers, which come when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "scheduler.json"
+        self._plan = folder / "plan"
+        self.plan()
+        (folder / "preload.py").write_text(PRELOAD.format(plan=str(self._plan)))
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OMP_NUM_THREADS": "1",
+            "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._start("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(self.file))
+        self.wait(self.file.exists)
+
+    def plan(self, *lines: str) -> None:
+        self._plan.write_text("\n".join(lines))
+
+    def join(self) -> None:
+        """Two worker processes, which are started again when they die."""
+        how = ("--nthreads", "1", "--preload", str(self.folder / "preload.py"), "--local-directory", "scratch")
+        self._start("worker", "--scheduler-file", str(self.file), "--nworkers", "2", *how)
+
+    def _start(self, *arguments: str) -> None:
+        with (self.folder / f"{arguments[0]}.log").open("wb") as log:
+            command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
+            self._processes.append(
+                subprocess.Popen(
+                    command, cwd=self.folder, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                )
+            )
+
+    def spp(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command line in a process of its own."""
+        program = "import sys; from sppcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *arguments, "--cluster", str(self.file)],
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self, test: object, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not test():  # type: ignore[operator]
+            assert time.monotonic() < end, [log.read_text() for log in self.folder.glob("*.log")]
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        for process in self._processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Its folder holds what one machine makes of all stages in ``here``."""
+    folder = tmp_path_factory.mktemp("cluster")
+    voc = build_voc(folder / "shapes", 9, per_image=4, seed=1)
+    voc.image("000002").write_bytes(b"no image")
+    write_network(folder / "net.safetensors")
+    there = Cluster(folder)
+    try:
+        first = there.spp(*STAGES["proposals.h5"], "--shards", "4", "-o", "late.h5", "-v")
+        assert first.stderr is not None
+        said = first.stderr.readline()
+        there.join()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for name, command in STAGES.items():
+                if name == "detections.h5":
+                    assert main(["train-svm", "-q"]) == 0
+                assert main([*command, "-q"]) == 0
+        (folder / "here").mkdir()
+        for name in STAGES:
+            shutil.move(folder / name, folder / "here" / name)
+        for name in ("proposals.h5", "features.h5"):
+            shutil.copy(folder / "here" / name, folder / name)
+        out, err = first.communicate(timeout=120)
+        assert first.returncode == 0, err
+        (folder / "late.out").write_text(out)
+        (folder / "late.err").write_text(said + err)
+        yield there
+    finally:
+        there.end()
+
+
+@pytest.fixture
+def there(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.chdir(cluster.folder)
+    cluster.plan()
+    return cluster
+
+
+def test_workers_may_join_late(there: Cluster) -> None:
+    """The command was there before any of them."""
+    assert same(there.folder / "late.h5", there.folder / "here" / "proposals.h5")
+    err = (there.folder / "late.err").read_text()
+    assert "waiting for the first worker" in err.split("\n")[0]
+    assert err.count("warning: skipped:") == 1
+    assert "000002.jpg" in err
+    assert err.count("VOC, 9 images") == 1
+    assert (there.folder / "late.out").read_text() == "late.h5: 8 images, 192 proposals (24 per image), 1 skipped\n"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_cluster_makes_what_one_machine_makes(name: str, there: Cluster, run: Run) -> None:
+    out_name = f"far-{name}"
+    code, out, err = run(*STAGES[name], "-o", out_name, "--cluster", str(there.file), "--shards", "3", "--json")
+    assert code == 0, err
+    assert same(Path(out_name), Path("here") / name)
+    summary = json.loads(out)
+    local = json.loads(run(*STAGES[name], "-o", str(Path("here") / name), "--json")[1])
+    for item in ("images", "windows", "detections", "features", "skipped"):
+        assert summary.get(item) == local.get(item) or item == "skipped"
+    code, out, err = run(*STAGES[name], "-o", out_name, "--cluster", str(there.file))
+    assert code == 0, err
+    assert out.rstrip().endswith("(up to date)")
+
+
+def test_a_killed_worker_loses_nothing_and_a_deadly_image_is_left_out(there: Cluster, run: Run) -> None:
+    there.plan("once 000003.jpg", "always 000006.jpg")
+    code, out, err = run(*STAGES["proposals.h5"], "-o", "killed.h5", "--cluster", str(there.file), "--shards", "2")
+    assert code == 0, err
+    assert " goes on where " in err
+    assert "skipped: JPEGImages/000006.jpg: 2 processes were killed while they worked on it" in err
+    assert out == "killed.h5: 7 images, 168 proposals (24 per image), 2 skipped\n"
+    there.plan()
+    from sppcli.artefacts.proposals import read_proposals
+
+    found, all_of_them = read_proposals(Path("killed.h5")), read_proposals(Path("here/proposals.h5"))
+    for row, image_id in enumerate(found.images.ids):
+        wanted = all_of_them.of(all_of_them.images.ids.index(image_id))
+        assert found.of(row).tobytes() == wanted.tobytes()
+    shutil.rmtree("killed.h5.shards")  # with more memory, as it were: every image is given another chance
+    assert run(*STAGES["proposals.h5"], "-o", "killed.h5", "--cluster", str(there.file), "--shards", "2")[0] == 0
+    assert same(Path("killed.h5"), Path("here/proposals.h5"))
+
+
+def test_ctrl_c_ends_the_work_of_the_workers(there: Cluster) -> None:
+    from distributed import Client
+
+    there.plan("slow")
+    process = there.spp(*STAGES["proposals.h5"], "-o", "stopped.h5", "--shards", "2")
+    there.wait(lambda: list(Path("stopped.h5.shards").glob("*.parts/*.h5")))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    with Client(scheduler_file=str(there.file), set_as_default=False) as client:
+        there.wait(lambda: not any(client.processing().values()), 10)
+        there.wait(lambda: not any(client.run(lambda dask_worker: len(dask_worker.state.tasks)).values()), 10)
+    assert not Path("stopped.h5").exists()
+    assert list(Path("stopped.h5.shards").glob("*.attempts/now-*")) == []
+    there.plan()
+    process = there.spp(*STAGES["proposals.h5"], "-o", "stopped.h5")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert same(Path("stopped.h5"), Path("here/proposals.h5"))
+
+
+def test_a_failure_comes_back_as_if_it_were_local(there: Cluster, run: Run) -> None:
+    code, _, err = run(*STAGES["proposals.h5"], "-o", "strict.h5", "--cluster", str(there.file), "--strict")
+    assert code == 3
+    assert "000002.jpg: not an image that can be decoded" in err.rstrip().split("\n")[-1]
+    assert err.rstrip().split("\n")[-1].startswith("spp propose: error: ")
+    assert not Path("strict.h5").exists()
+
+
+def test_workers_with_other_versions_or_other_files_are_refused(
+    there: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = remote.versions()
+    monkeypatch.setattr(remote, "versions", lambda: {**mine, "torch": "9.9"})
+    code, _, err = run(*STAGES["proposals.h5"], "-o", "other.h5", "--cluster", str(there.file))
+    assert code == 4
+    assert f"has torch {mine['torch']}, and 9.9 is used here" in err
+    assert "the worker tcp://127.0.0.1:" in err
+    monkeypatch.setattr(remote, "versions", lambda: mine)
+    monkeypatch.setattr(remote, "_digest", lambda path: "0" * 64)
+    code, _, err = run(*STAGES["features.h5"], "-o", "other.h5", "--cluster", str(there.file))
+    assert code == 4
+    assert "reads other bytes from" in err
+    assert not Path("other.h5").exists()
+
+
+def test_force_makes_all_shards_again(there: Cluster, run: Run) -> None:
+    command = (*STAGES["proposals.h5"], "-o", "again.h5", "--cluster", str(there.file), "--shards", "2")
+    assert run(*command)[0] == 0
+    before = {path.name: path.stat().st_mtime_ns for path in Path("again.h5.shards").iterdir()}
+    code, out, err = run(*command, "--force")
+    assert code == 0, err
+    assert "(up to date)" not in out
+    after = {path.name: path.stat().st_mtime_ns for path in Path("again.h5.shards").iterdir()}
+    assert sorted(before) == sorted(after)
+    assert all(after[name] > before[name] for name in before)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (("--cluster", "nowhere.json"), 3, "nowhere.json: there is no such scheduler file"),
+        (("--cluster", "tcp://127.0.0.1:9"), 3, "tcp://127.0.0.1:9: no Dask scheduler answers there"),
+        (("--cluster", "x", "--shard", "1/2"), 2, "leave one of them out"),
+        (("--shards", "2"), 2, "--shards is an option of --cluster"),
+    ],
+)
+def test_what_is_no_cluster(
+    given: tuple[str, ...], code: int, said: str, there: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sppcli.runtime.cluster._CONNECT", "1s")
+    found, _, err = run(*STAGES["proposals.h5"], "-o", "none.h5", *given)
+    assert (found, said in err) == (code, True), err
+
+
+def test_without_dask_it_says_what_to_install(there: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    code, _, err = run(*STAGES["proposals.h5"], "-o", "none.h5", "--cluster", str(there.file))
+    assert code == 3
+    assert "pip install 'sppcli[dask]'" in err

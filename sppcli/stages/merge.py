@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sppcli.artefacts.linking import FILES
 from sppcli.artefacts.merging import merged_header, open_shards, write_merged
-from sppcli.artefacts.output import Output
+from sppcli.artefacts.output import Output, WouldWork, is_asking
 from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Header, open_artefact
@@ -56,6 +56,8 @@ def run(paths: Sequence[Path], output: Path, *, copy: bool = False, options: Run
         skipped = sum(len(item.note.left_out) for item in shards)
         current = _is_current(output, header, paths, linked, options.force) and _lists(output, values)
         if not current:
+            if is_asking():
+                raise WouldWork(str(output))
             if not linked:
                 size = sum(item.path.stat().st_size for item in shards)
                 warning = check_room(output, size * 9 // 10, size)

@@ -94,6 +94,10 @@ def test_a_merged_file_that_leads_to_its_shards_is_made_again_as_a_copy(there: P
     small = Path("merged.h5").stat().st_size
     assert run("merge", *shard_files("features.h5"), "-o", "merged.h5", "--copy")[0] == 0
     assert Path("merged.h5").stat().st_size > 3 * small
+    whole = Path("merged.h5").read_bytes()
+    code, out, err = run("merge", *shard_files("features.h5"), "-o", "merged.h5", "--dry-run")
+    assert (code, out.split("\n")[0]) == (0, "would make merged.h5"), err
+    assert Path("merged.h5").read_bytes() == whole
     for name in shard_files("features.h5"):
         Path(name).unlink()
     assert same(Path("merged.h5"), Path("features.h5"))

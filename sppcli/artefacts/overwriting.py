@@ -140,7 +140,10 @@ def _has_keys(text: bytes, keys: set[str]) -> bool:
 
 # What tells a file that spp wrote from others of its format: pictures name the program that made them.
 _SIGNS: dict[str, Callable[[bytes], bool]] = {
-    PICTURE: lambda start: start.startswith(b"\x89PNG") and b"Software\0spp" in start,
+    PICTURE: lambda start: (
+        (start.startswith(b"\x89PNG") and b"Software\0spp" in start)
+        or (start.startswith(b"\xff\xd8") and b"spp show" in start[:1024])
+    ),
     CURVES: lambda start: start.startswith((b"epoch,size,rate,loss", b"epoch,rate,class_loss", b"epoch\n")),
     COCO: _is_coco,
     PAGE: lambda start: b'<meta name="generator" content="spp report' in start[:4096],

@@ -34,7 +34,7 @@ EVERYDAY = {
     "train-net": ("output", "net", "sizes", "epochs", "init", "device", "seed", "force"),
     "classify": ("network", "views", "split", "predictions", "json"),
     "compare": ("last", "split", "protocol", "dataset", "json"),
-    "show": ("output", "what", "images", "count", "min-score", "split"),
+    "show": ("output", "what", "images", "count", "worst", "only", "min-score", "split"),
     "features": ("output", "backbone", "weights", "layer", "side", "force"),
     "merge": ("output", "copy", "force", "json"),
     "cluster": ("workers", "host", "memory", "file"),
@@ -120,6 +120,8 @@ EXAMPLES = {
     ),
     "show": (
         ("spp show", "a contact sheet of detections beside the ground truth"),
+        ("spp show --worst 12 -o worst.jpg", "the images with the most mistakes"),
+        ("spp show photo.jpg --explain pyramid", "the bins of a region, drawn for a class"),
         ("spp show proposals.h5 --images 000005,000007 -o pictures/", "two images, a picture each"),
     ),
     "features": (

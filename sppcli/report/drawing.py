@@ -1,4 +1,4 @@
-"""Draws boxes on images, and contact sheets of these. All works on arrays; only `write_png` writes files.
+"""Draws boxes on images, and contact sheets of these. All works on arrays; `picture_files` writes them.
 
 Images are RGB uint8 (H, W, 3); boxes are x0 y0 x1 y1, 0-based half-open, in pixels of the original image, whatever the
 size of the picture.
@@ -9,15 +9,12 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
-from PIL.PngImagePlugin import PngInfo
 
 from sppcli.report.fonts import Font, face
-from sppcli.runtime.files import replacing
 from sppcli.structures import ByteImage
 
 Colour = tuple[int, int, int]
@@ -45,6 +42,7 @@ _PALETTE: tuple[Colour, ...] = (
     (120, 200, 255),
 )
 _MARGIN = 14
+_CAPTION = 280  # pixels that a caption may take below a narrow picture
 MAX_SHEET_SIDE = 4096
 
 
@@ -54,7 +52,8 @@ class Mark:
 
     ``box`` x0 y0 x1 y1 in image pixels. ``line``: solid; dotted; dashed (black between the dashes, finer without a
     label: for ground truth); thin (one pixel, transparent: for many at once). ``label`` stands at a corner; ``short``
-    takes its place where the box is too small for it. Marks given first lie below; labels given last are placed first.
+    takes its place where the whole picture is too narrow for it. Marks given first lie below; labels given last are
+    placed first.
     """
 
     box: tuple[float, float, float, float]
@@ -126,51 +125,65 @@ def draw(image: ByteImage, marks: Sequence[Mark], side: int | None = None) -> By
     return np.asarray(picture, dtype=np.uint8)
 
 
-def contact_sheet(
-    tiles: Sequence[Tile], title: str, keys: Sequence[Key], columns: int | None = None, max_side: int = MAX_SHEET_SIDE
-) -> ByteImage:
-    """Pictures in a grid with their captions, a title and a legend above.
+def contact_sheet(tiles: Sequence[Tile], title: str, keys: Sequence[Key], max_side: int = MAX_SHEET_SIDE) -> ByteImage:
+    """Pictures in rows with their captions, a title and a legend above; the sheet is about 4:3.
+
+    Each picture stands beside the one before it, so that portraits among landscapes leave no gaps.
 
     Args:
         tiles: at least one, in reading order; shrunk where the sheet would be larger than ``max_side`` pixels per side.
         title: cut to one line.
         keys: the legend, as many lines as it takes.
-        columns: None chooses a sheet about 4:3.
         max_side: bound of the sheet's width and height.
     """
-    widest = max(tile.image.shape[1] for tile in tiles)
-    tallest = max(tile.image.shape[0] for tile in tiles)
     caption_size = 15
-    caption_height = caption_size + 10
-    if columns is None:
-        columns = max(1, round((len(tiles) * 4 / 3 * (tallest + caption_height) / widest) ** 0.5))
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    # The width of a legend line depends on the sheet's, so room for it is set aside first.
-    factor = min(
-        1.0,
-        (max_side - (columns + 1) * _MARGIN) / (columns * widest),
-        (max_side - 300 - rows * (caption_height + _MARGIN)) / (rows * tallest),
-    )
-    if factor < 1:
-        tiles = [Tile(tile.caption, _shrunk(tile.image, factor)) for tile in tiles]
-        widest = max(tile.image.shape[1] for tile in tiles)
-    width = max(columns * (widest + _MARGIN) + _MARGIN, min(640, max_side))
+    below = caption_size + 10 + _MARGIN
+    factor = 1.0
+    while True:
+        sizes = [(max(1, int(t.image.shape[1] * factor)), max(1, int(t.image.shape[0] * factor))) for t in tiles]
+        cells = [
+            max(w, min(_extent(t.caption, caption_size)[0], int(_CAPTION * factor)))
+            for t, (w, _) in zip(tiles, sizes, strict=True)
+        ]
+        rows = _rows(cells, [height + below for _, height in sizes], max_side - 2 * _MARGIN)
+        heights = [max(sizes[i][1] for i in row) for row in rows]
+        inner = max(sum(cells[i] + _MARGIN for i in row) - _MARGIN for row in rows)
+        # The width of a legend line depends on the sheet's, so room for it is set aside first.
+        if (inner + 2 * _MARGIN <= max_side and sum(heights) + len(rows) * below <= max_side - 300) or factor < 1e-3:
+            break
+        factor *= 0.93
+    width = max(inner + 2 * _MARGIN, min(640, max_side))
     head = _head(title, keys, width, room=300)
-    heights = [max(tile.image.shape[0] for tile in tiles[i * columns : (i + 1) * columns]) for i in range(rows)]
-    height = head.height + sum(heights) + rows * (caption_height + _MARGIN)
-    sheet = Image.new("RGB", (width, height), PAPER)
+    sheet = Image.new("RGB", (width, head.height + sum(heights) + len(rows) * below), PAPER)
     sheet.paste(head, (0, 0))
     pen = ImageDraw.Draw(sheet)
     y = head.height
-    for row, row_height in enumerate(heights):
-        for column, tile in enumerate(tiles[row * columns : (row + 1) * columns]):
-            x = _MARGIN + column * (widest + _MARGIN)
-            sheet.paste(Image.fromarray(tile.image), (x, y))
-            caption = _fitted(tile.caption, caption_size, widest)
-            pen.text((x, y + tile.image.shape[0] + 3), caption, INK, _font(caption_size, caption))
-        y += row_height + caption_height + _MARGIN
+    for row, row_height in zip(rows, heights, strict=True):
+        x = _MARGIN
+        for i in row:
+            image = tiles[i].image if factor == 1 else _shrunk(tiles[i].image, sizes[i])
+            sheet.paste(Image.fromarray(image), (x, y))
+            caption = _fitted(tiles[i].caption, caption_size, cells[i])
+            pen.text((x, y + image.shape[0] + 3), caption, INK, _font(caption_size, caption))
+            x += cells[i] + _MARGIN
+        y += row_height + below
     return np.asarray(sheet, dtype=np.uint8)
+
+
+def _rows(widths: Sequence[int], heights: Sequence[int], room: int) -> list[list[int]]:
+    """Pictures of these sizes in rows as wide as a 4:3 sheet of them is, and at most ``room`` pixels."""
+    area = sum((width + _MARGIN) * height for width, height in zip(widths, heights, strict=True))
+    wanted = (area * 4 / 3) ** 0.5 + (sum(widths) / len(widths) + _MARGIN) / 2
+    limit = max(max(widths), min(wanted, room))
+    rows: list[list[int]] = []
+    x = 0
+    for i, width in enumerate(widths):
+        if not rows or x + width > limit:
+            rows.append([])
+            x = 0
+        rows[-1].append(i)
+        x += width + _MARGIN
+    return rows
 
 
 def with_head(tile: Tile, keys: Sequence[Key]) -> ByteImage:
@@ -181,18 +194,6 @@ def with_head(tile: Tile, keys: Sequence[Key]) -> ByteImage:
     page.paste(head, (0, 0))
     page.paste(Image.fromarray(tile.image), (_MARGIN, head.height))
     return np.asarray(page, dtype=np.uint8)
-
-
-def write_png(path: Path, image: ByteImage) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG: whole under its name, or not there at all.
-
-    Raises:
-        MissingInput: the folder is not there.
-    """
-    made_by = PngInfo()
-    made_by.add_text("Software", "spp")
-    with replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG", pnginfo=made_by)
 
 
 def _scaled(box: tuple[float, float, float, float], scale: float, size: tuple[int, int]) -> Rectangle:
@@ -242,14 +243,18 @@ def _label(
     text_size: int,
     taken: list[Rectangle],
 ) -> None:
-    """Write a mark's label at the corner where it covers least of the labels already there."""
+    """Write a mark's label where it covers least of the labels already there; whole, if need be in smaller letters."""
     text = mark.label
-    if mark.short and _extent(text, text_size)[0] > 1.5 * (spot[2] - spot[0] + 1):
+    if mark.short and _extent(text, text_size)[0] + 6 > size[0]:
         text = mark.short
+    while text_size > 5 and _extent(text, text_size)[0] + 6 > size[0]:
+        text_size -= 1
     width, height = _extent(text, text_size)
     width, height = width + 6, height + 4
     x0, y0, x1, y1 = spot
-    corners = ((x0, y0 - height), (x0, y0), (x0, y1 + 1), (x1 - width + 1, y0 - height), (x1 - width + 1, y1 + 1))
+    right, above, below = x1 - width + 1, y0 - height, y1 + 1
+    corners: list[tuple[int, int]] = [(x0, above), (x0, y0), (x0, below), (right, above), (right, below)]
+    corners += [(right, y0), (x0, below - height), (x1 + 1, y0), (x0 - width, y0), (right, below - height)]
     places: list[Rectangle] = []
     for x, y in corners:
         left, top = max(0, min(x, size[0] - width)), max(0, min(y, size[1] - height))
@@ -307,8 +312,7 @@ def _head(title: str, keys: Sequence[Key], width: int, room: int) -> Image.Image
     return head
 
 
-def _shrunk(image: ByteImage, factor: float) -> ByteImage:
-    size = (max(1, int(image.shape[1] * factor)), max(1, int(image.shape[0] * factor)))
+def _shrunk(image: ByteImage, size: tuple[int, int]) -> ByteImage:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)
 
 

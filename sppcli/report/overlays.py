@@ -19,7 +19,10 @@ from sppcli.runtime.counts import count_of
 from sppcli.structures import Annotations, BoolArray, Boxes, Detections, FloatArray, IntArray
 
 FOUND = 0.5
+FALSE, MISSED = "false", "missed"
 _GREY: Colour = (125, 125, 125)
+# Difficult objects, which count neither way.
+_DIFFICULT: Colour = (150, 165, 180)
 # Not among the first colours of classes.
 _WINDOW: Colour = (255, 0, 110)
 
@@ -30,7 +33,8 @@ class Overlay:
 
     ``boxes``: number of detections or proposals; ``drawn``: how many of them are among the marks; ``objects``: number
     of objects that are not difficult; ``found``: how many of these a detection, or any proposal, finds.
-    ``classes``: that occur among the marks.
+    ``classes``: that occur among the marks. ``false``: false positives; ``difficult``: whether a difficult object is
+    among the marks.
     """
 
     marks: tuple[Mark, ...]
@@ -40,6 +44,13 @@ class Overlay:
     drawn: int | None = None
     objects: int | None = None
     found: int | None = None
+    false: int | None = None
+    difficult: bool = False
+
+    @property
+    def mistakes(self) -> int:
+        """False positives and missed objects."""
+        return (self.false or 0) + (self.objects or 0) - (self.found or 0)
 
 
 def detection_overlay(
@@ -48,6 +59,7 @@ def detection_overlay(
     colours: Mapping[str, Colour],
     min_score: float,
     max_boxes: int,
+    only: str | None = None,
 ) -> Overlay:
     """Ground truth below, detections over it from the lowest score up; missed objects and false detections stand out.
 
@@ -57,29 +69,57 @@ def detection_overlay(
         colours: of every class that occurs.
         min_score: detections with a lower score are left out and find no object.
         max_boxes: how many are drawn at most, highest scores first; all of them are judged.
+        only: draw `FALSE` positives or `MISSED` objects alone; or the detections and objects of this class, which
+            then are those that are counted.
     """
+    if only not in (None, FALSE, MISSED):
+        detections, truth = _of_class(detections, truth, str(only))
     kept = np.flatnonzero(detections.scores >= min_score)
     kept = kept[np.argsort(-detections.scores[kept], kind="stable")]
-    shown = kept[:max_boxes]
     false, found = judge(detections, kept, truth or Annotations.empty())
+    drawable = kept[false[kept]] if only == FALSE else kept[:0] if only == MISSED else kept
+    shown = drawable[:max_boxes]
     marks: list[Mark] = []
     names = {detections.classes[i] for i in detections.label[shown]}
     if truth is not None:
         names |= set(truth.labels)
         for i, label in enumerate(truth.labels):
             missed = not found[i] and not truth.difficult[i]
-            marks.append(Mark(_corners(truth.boxes[i]), WHITE, "dashed", f"missed {label}" if missed else "", label))
+            if only != FALSE and (missed or only != MISSED):
+                colour = _DIFFICULT if truth.difficult[i] else WHITE
+                marks.append(
+                    Mark(_corners(truth.boxes[i]), colour, "dashed", f"missed {label}" if missed else "", label)
+                )
     for i in shown[::-1]:
         name, score = detections.classes[detections.label[i]], f"{detections.scores[i]:.2f}"
         line: Line = "dotted" if truth is not None and false[i] else "solid"
         marks.append(Mark(_corners(detections.boxes[i]), colours[name], line, f"{name} {score}", score))
-    hidden = f" ({len(kept) - len(shown)} more not drawn)" if len(kept) > len(shown) else ""
+    hidden = f" ({len(drawable) - len(shown)} more not drawn)" if len(drawable) > len(shown) else ""
     if truth is None:
         caption = f"{count_of(len(kept), 'detection')}{hidden}"
         return Overlay(tuple(marks), caption, frozenset(names), len(kept), len(shown))
     objects, hits = int(np.count_nonzero(~truth.difficult)), int(np.count_nonzero(found))
     caption = f"{hits} of {objects} found, {np.count_nonzero(false)} false{hidden}"
-    return Overlay(tuple(marks), caption, frozenset(names), len(kept), len(shown), objects, hits)
+    return Overlay(
+        tuple(marks),
+        caption,
+        frozenset(names),
+        len(kept),
+        len(shown),
+        objects,
+        hits,
+        int(np.count_nonzero(false)),
+        difficult=any(mark.colour == _DIFFICULT for mark in marks),
+    )
+
+
+def _of_class(detections: Detections, truth: Annotations | None, name: str) -> tuple[Detections, Annotations | None]:
+    mask = np.array([label == name for label in detections.classes], dtype=np.bool_)[detections.label]
+    if truth is None:
+        return detections.only(mask), None
+    mine = truth.of_class(name)
+    labels = tuple(label for label in truth.labels if label == name)
+    return detections.only(mask), Annotations(truth.boxes[mine], labels, truth.difficult[mine], truth.crowd[mine])
 
 
 def judge(detections: Detections, rows: IntArray, truth: Annotations) -> tuple[BoolArray, BoolArray]:
@@ -171,8 +211,15 @@ def legend(what: str, overlays: Sequence[Overlay], colours: Mapping[str, Colour]
     if what == "ground-truth" or all(overlay.objects is None for overlay in overlays):
         return keys
     if what == "detections":
-        keys += [Key(f"right (IoU >= {FOUND:g})", _GREY), Key("false", _GREY, "dotted")]
-        return [*keys, Key("ground truth, named where missed", WHITE, "dashed")]
+        lines = {mark.line for overlay in overlays for mark in overlay.marks}
+        if lines == {"dashed"}:  # objects alone
+            keys = []
+        else:
+            keys += [Key(f"right (IoU >= {FOUND:g})", _GREY), Key("false", _GREY, "dotted")]
+        keys.append(Key("ground truth, named where missed", WHITE, "dashed"))
+        if any(overlay.difficult for overlay in overlays):
+            keys.append(Key("difficult object, counts neither way", _DIFFICULT, "dashed"))
+        return keys
     keys += [Key(f"an object's best proposal (IoU >= {FOUND:g})", _GREY), Key("IoU below", _GREY, "dotted")]
     return [*keys, Key("ground truth", WHITE, "dashed")]
 

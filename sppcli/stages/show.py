@@ -1,4 +1,4 @@
-"""Draws artefacts as PNG: detections over ground truth, proposals, or ground truth alone."""
+"""Draws artefacts as pictures: detections over ground truth, proposals, or ground truth alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from sppcli.detection.calibrated import calibration_of_detections
 from sppcli.detection.per_image import none_left
 from sppcli.errors import MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
-from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head, write_png
+from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head
 from sppcli.report.fonts import missing_letters
-from sppcli.report.overlays import Overlay, detection_overlay, legend, proposal_overlay, truth_overlay
+from sppcli.report.overlays import (
+    FALSE,
+    MISSED,
+    Overlay,
+    detection_overlay,
+    legend,
+    proposal_overlay,
+    truth_overlay,
+)
+from sppcli.report.picture_files import JPEG, PNG, names_in, write_picture
 from sppcli.runtime.counts import count_of
-from sppcli.runtime.files import inside
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.structures import Annotations, BoolArray, ByteImage, Detections, Skipped
@@ -30,8 +38,8 @@ from sppcli.structures import Annotations, BoolArray, ByteImage, Detections, Ski
 DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "ground-truth")
 # More pictures than this on one sheet cannot be made out.
 MAX_ON_SHEET = 200
-_TILE_SIDE = 480
-_LONGEST = 200  # bytes of a picture's name
+# Pictures on a sheet are of one height, if they are not very wide.
+_TILE_HEIGHT, _TILE_WIDEST = 380, 900
 # Pictures in a folder are as large as the image, within these bounds of the longer side.
 _PICTURE_SIDES = (640, 2000)
 
@@ -45,6 +53,8 @@ class ShowConfig:
     | what | one of `WHATS`; None: what the file holds |
     | images | ids of the images to draw, in this order |
     | count, seed | without ``images``: so many, spread evenly, or drawn at random with a seed |
+    | worst | in place of ``count``: so many images, those with the most false positives and missed objects first |
+    | only | of detections: "false" positives or "missed" objects alone, or this class; and images that have such |
     | split | only images of this split |
     | min_score | detections that score less are left out; None: those below the calibrated thresholds, without any 0 |
     | max_boxes | detections or proposals drawn on an image, best first |
@@ -55,6 +65,8 @@ class ShowConfig:
     images: tuple[str, ...] = ()
     count: int = 12
     seed: int | None = None
+    worst: int | None = None
+    only: str | None = None
     split: str | None = None
     min_score: float | None = None
     max_boxes: int = 100
@@ -75,7 +87,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ShowSummary:
-    """``files``: the PNGs written; ``of``: images there were to choose from."""
+    """``files``: the pictures written; ``of``: images there were to choose from."""
 
     what: str
     files: tuple[Path, ...]
@@ -117,8 +129,8 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
 
     Args:
         files: detections.h5, proposals.h5 or a data set (for ground truth); empty means what the current folder has.
-        output: ``NAME.png`` for one contact sheet; an existing folder, or a name with a slash at the end, for a PNG per
-            image; None for a contact sheet named after what is drawn.
+        output: ``NAME.png`` or ``NAME.jpg`` for one contact sheet; an existing folder, or a name with a slash at the
+            end, for a PNG per image; None for a contact sheet named after what is drawn.
         config: what to draw.
         progress: told of every image.
 
@@ -129,14 +141,14 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
     """
     progress = options.progress
     source = _open(files, config, progress)
-    pool = _pool(source, config)
+    colours = class_colours(_classes(source))
+    pool = _narrowed(source, config, _pool(source, config), colours)
     ids = _choose(source, config, pool)
     target, is_folder = _target(output or f"{source.what}.png", len(ids))
     paths = {item.id: item.path for item in source.dataset.images}
-    written_to = _names(target, ids).values() if is_folder else (target,)
+    written_to = names_in(target, ids).values() if is_folder else (target,)
     for picture in written_to if target.is_dir() or not is_folder else ():
         claim(picture, PICTURE, inputs=files, data=source.dataset, overwrite=options.overwrite)
-    colours = class_colours(_classes(source))
     rows = {image_id: row for row, image_id in enumerate(source.ids)}
     drawn: dict[str, tuple[Overlay, ByteImage]] = {}
     skipped: list[Skipped] = []
@@ -151,8 +163,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
             progress.warn(f"skipped: {error}")
             skipped.append(Skipped(image_id, str(error)))
         else:
-            side = min(max(_PICTURE_SIDES[0], *image.shape[:2]), _PICTURE_SIDES[1]) if is_folder else _TILE_SIDE
-            drawn[image_id] = overlay, draw(image, overlay.marks, side)
+            drawn[image_id] = overlay, draw(image, overlay.marks, _side(image, is_folder))
         progress.advance()
     if not drawn:
         raise none_left(len(ids), "can be shown", skipped[0].reason, source.name)
@@ -166,12 +177,12 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
     tiles = {image_id: Tile(f"{image_id}: {overlay.caption}", image) for image_id, (overlay, image) in drawn.items()}
     if is_folder:
         target.mkdir(exist_ok=True)
-        written = _names(target, tiles)
+        written = names_in(target, tiles)
         for image_id, tile in tiles.items():
-            write_png(written[image_id], with_head(tile, keys))
+            write_picture(written[image_id], with_head(tile, keys))
     else:
         written = dict.fromkeys(tiles, target)
-        write_png(target, contact_sheet(list(tiles.values()), _title(source, config, len(tiles), len(pool)), keys))
+        write_picture(target, contact_sheet(list(tiles.values()), _title(source, config, len(tiles), len(pool)), keys))
     pictures = tuple(
         Picture(image_id, written[image_id], overlay.boxes, overlay.drawn, overlay.objects, overlay.found)
         for image_id, (overlay, _) in drawn.items()
@@ -265,6 +276,38 @@ def _pool(source: _Source, config: ShowConfig) -> list[str]:
     return pool
 
 
+def _narrowed(source: _Source, config: ShowConfig, pool: list[str], colours: dict[str, Colour]) -> list[str]:
+    """The images of ``pool`` that ``worst`` and ``only`` leave, the worst first; all if neither is given."""
+    if config.worst is None and config.only is None:
+        return pool
+    flag = "--worst" if config.worst is not None else "--only"
+    if source.what != DETECTIONS or source.detections is None:
+        raise UsageProblem(f"{flag} chooses by detections; {source.name} is shown as {source.what.replace('-', ' ')}")
+    needs_truth = config.worst is not None or config.only in (FALSE, MISSED)
+    if needs_truth and not source.dataset.has_annotations:
+        raise MissingInput(f"{source.dataset.root}: has no annotations, so that nothing is known to be false or missed")
+    if config.only not in (None, FALSE, MISSED, *_classes(source)):
+        raise UsageProblem(
+            f"--only {config.only}: neither false nor missed nor a class; the classes are {', '.join(_classes(source))}"
+        )
+    rows = {image_id: row for row, image_id in enumerate(source.ids)}
+    overlays = {name: _overlay(source, config, rows[name], source.truth(name), colours) for name in pool}
+    kept = [name for name in pool if config.only is None or overlays[name].marks]
+    if config.worst is not None:
+        kept = sorted((name for name in kept if overlays[name].mistakes), key=lambda name: -overlays[name].mistakes)
+    if not kept:
+        raise MissingInput(f"{source.name}: no image has {config.only or 'a mistake'} to show; nothing is drawn")
+    return kept
+
+
+def _side(image: ByteImage, alone: bool) -> int:
+    """Pixels of the longer side of a picture, in a file of its own or on a sheet."""
+    height, width = int(image.shape[0]), int(image.shape[1])
+    if alone:
+        return min(max(_PICTURE_SIDES[0], height, width), _PICTURE_SIDES[1])
+    return round(min(max(height, width) * _TILE_HEIGHT / height, _TILE_WIDEST))
+
+
 def _choose(source: _Source, config: ShowConfig, pool: Sequence[str]) -> list[str]:
     for image_id in config.images:
         if image_id not in pool:
@@ -272,6 +315,8 @@ def _choose(source: _Source, config: ShowConfig, pool: Sequence[str]) -> list[st
             raise MissingInput(f"{source.name}: holds no image {image_id!r}{where}; an id looks like {pool[0]!r}")
     if config.images:
         return list(config.images)
+    if config.worst is not None:
+        return list(pool[: config.worst])
     count = min(config.count, len(pool))
     if config.seed is None:
         return [pool[i * len(pool) // count] for i in range(count)]
@@ -288,8 +333,10 @@ def _target(output: str, count: int) -> tuple[Path, bool]:
         if path.exists() and not path.is_dir():
             raise UsageProblem(f"{output}: a file, where a folder for the pictures is meant; choose another -o")
         return path, True
-    if path.suffix.lower() != ".png":
-        raise UsageProblem(f"{output}: pictures are PNG; name a file ending in .png, or a folder ending in /")
+    if path.suffix.lower() not in (*PNG, *JPEG):
+        raise UsageProblem(
+            f"{output}: pictures are PNG or JPEG; name a file ending in .png or .jpg, or a folder ending in /"
+        )
     if count > MAX_ON_SHEET:
         raise UsageProblem(f"{count:,} images are too many for one sheet; choose at most {MAX_ON_SHEET}, or -o FOLDER/")
     return path, False
@@ -307,7 +354,7 @@ def _overlay(
 ) -> Overlay:
     if source.what == DETECTIONS and source.detections is not None:
         drawn = source.detections if source.shown is None else source.detections.only(source.shown)
-        return detection_overlay(drawn.of_image(row), truth, colours, -np.inf, config.max_boxes)
+        return detection_overlay(drawn.of_image(row), truth, colours, -np.inf, config.max_boxes, config.only)
     if source.what == PROPOSALS and source.proposals is not None:
         first, end = source.proposals.offsets[row : row + 2]
         return proposal_overlay(
@@ -320,7 +367,8 @@ def _warn_if_bare(
     source: _Source, config: ShowConfig, drawn: dict[str, tuple[Overlay, ByteImage]], progress: Progress
 ) -> None:
     """Say why there is no detection on the pictures, if so."""
-    if source.what != DETECTIONS or source.detections is None or any(o.drawn for o, _ in drawn.values()):
+    meant = source.what == DETECTIONS and config.only != MISSED
+    if not meant or source.detections is None or any(o.drawn for o, _ in drawn.values()):
         return
     scores = source.detections.scores
     highest = f"the highest in the file is {scores.max():.2f}" if len(scores) else "there are none in the file"
@@ -336,22 +384,10 @@ def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
         parts[-1] += f" of {config.split}"
     if source.what == DETECTIONS:
         parts.append(source.shown_from)
+    if config.only:
+        parts.append(f"only {config.only}" + (" objects" if config.only == MISSED else ""))
+    if config.worst is not None:
+        parts.append("the worst first")
     if source.what == PROPOSALS:
         parts.append(f"the best {config.max_boxes} proposals of each")
     return ", ".join(parts)
-
-
-def _names(folder: Path, ids: Sequence[str] | dict[str, Tile]) -> dict[str, Path]:
-    """A file for each id; ids may hold slashes, and must not lead out of the folder or to one another's file."""
-    names: dict[str, Path] = {}
-    taken: set[str] = set()
-    for image_id in ids:
-        plain = image_id.replace("/", "__").replace("\\", "__").lstrip(".") or "image"
-        name = base = plain.encode("utf-8", "replace")[:_LONGEST].decode("utf-8", "ignore")
-        number = 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{base}-{number}"
-        taken.add(name.lower())
-        names[image_id] = inside(folder, f"{name}.png")
-    return names

@@ -23,8 +23,8 @@ from sppcli.report.drawing import (
     contact_sheet,
     draw,
     with_head,
-    write_png,
 )
+from sppcli.report.picture_files import write_png
 from sppcli.structures import ByteImage
 
 RED: Colour = (230, 75, 30)
@@ -146,6 +146,36 @@ def test_contact_sheet_is_bounded(count: int, height: int, width: int) -> None:
     sheet = contact_sheet(tiles, "a title " * 200, keys, max_side=2000)
     assert max(sheet.shape) <= 2000
     assert (sheet == 0).all(axis=2).sum() > 0
+
+
+def test_portraits_among_landscapes_leave_no_gaps() -> None:
+    """Pictures of one height stand side by side: little of the sheet is paper."""
+    sizes = [(120, 160), (120, 90), (120, 90), (120, 160), (120, 90), (120, 160), (120, 90), (120, 90)] * 3
+    tiles = [Tile("", np.zeros((*size, 3), dtype=np.uint8)) for size in sizes]
+    sheet = contact_sheet(tiles, "", [])
+    assert (sheet[60:] == 0).all(axis=2).mean() > 0.65
+    rows = (sheet == 0).all(axis=2).any(axis=1)
+    assert np.count_nonzero(np.diff(rows.astype(int)) == 1) < len(tiles) / 3
+
+
+@pytest.mark.parametrize("x", [0, 30, 70])
+def test_a_label_is_whole_wherever_its_box_lies(x: int) -> None:
+    """The same number of letters' pixels at the left, in the middle, and at the right side."""
+
+    def ink(at: int) -> int:
+        image = grey(60, 100)
+        marked, bare = (draw(image, [Mark((at, 20, at + 30, 50), RED, "solid", text)]) for text in ("MW 0.99", ""))
+        return int((np.abs(marked.astype(int) - bare).sum(axis=2) > 0).sum())
+
+    assert ink(x) == pytest.approx(ink(30), rel=0.2)
+
+
+def test_a_label_wider_than_the_picture_gets_smaller_letters() -> None:
+    image = grey(60, 60)
+    taken: list[tuple[int, int, int, int]] = []
+    pen = ImageDraw.Draw(Image.fromarray(image))
+    _label(pen, Mark((5, 20, 30, 50), RED, "solid", "Platelets 0.99"), (5, 20, 29, 49), (60, 60), 12, taken)
+    assert 0 <= taken[0][0] < taken[0][2] <= 60
 
 
 def test_picture_with_head_keeps_the_picture() -> None:

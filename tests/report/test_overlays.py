@@ -131,3 +131,26 @@ def test_the_legend_names_what_is_there() -> None:
     proposals = proposal_overlay(boxes, np.ones(1, dtype=np.float32), None, COLOURS, 1)
     assert [key.text for key in legend("proposals", [proposals], COLOURS)] == ["proposal"]
     assert [key.line for key in legend("ground-truth", [truth_overlay(truth(), COLOURS)], COLOURS)] == ["dashed"] * 2
+
+
+def test_difficult_objects_are_in_the_legend() -> None:
+    detections = found(("disc", [0, 0, 10, 10], 0.9))
+    hard = detection_overlay(detections, truth((True, False, False)), COLOURS, 0.0, 100)
+    easy = detection_overlay(detections, truth(), COLOURS, 0.0, 100)
+    text = "difficult object, counts neither way"
+    assert text in [key.text for key in legend("detections", [easy, hard], COLOURS)]
+    assert text not in [key.text for key in legend("detections", [easy], COLOURS)]
+    assert len({mark.colour for mark in hard.marks if mark.line == "dashed"}) == 2
+
+
+def test_only_false_missed_or_one_class() -> None:
+    detections = found(("disc", [0, 0, 10, 10], 0.9), ("disc", [60, 0, 70, 10], 0.8), ("square", [80, 0, 90, 10], 0.7))
+
+    def drawn(only: str) -> list[str]:
+        return [mark.label for mark in detection_overlay(detections, truth(), COLOURS, 0.0, 100, only).marks]
+
+    assert drawn("false") == ["square 0.70", "disc 0.80"]
+    assert drawn("missed") == ["missed disc", "missed square"]
+    assert drawn("square") == ["missed square", "square 0.70"]
+    one = detection_overlay(detections, truth(), COLOURS, 0.0, 100, "square")
+    assert (one.objects, one.found, one.false, one.mistakes) == (1, 0, 1, 2)

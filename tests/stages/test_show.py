@@ -205,6 +205,58 @@ def test_an_image_without_annotation_is_shown_without_ground_truth(here: Path, v
     assert picture["objects"] is None
 
 
+def mixed(voc: Voc) -> dict[str, list[Found]]:
+    """All found but in 000003 (nothing) and 000006 (two false positives)."""
+    found = perfect(voc)
+    found["000003"] = []
+    found["000006"] += [("disc", (0, 0, 4, 4), 0.8), ("triangle", (0, 0, 4, 4), 0.8)]
+    return found
+
+
+def test_the_worst_images(here: Path, voc: Voc, capsys: Captured) -> None:
+    write_detections(Path("detections.h5"), voc, mixed(voc))
+    mistakes = {"000003": len(voc.things["000003"]), "000006": 2}
+    order = sorted(mistakes, key=lambda name: -mistakes[name])
+    # The others have no mistake, and are not drawn.
+    assert ids_of(shown(capsys, "--worst", "5")) == order
+    assert ids_of(shown(capsys, "--worst", "1")) == order[:1]
+    write_detections(Path("detections.h5"), voc, perfect(voc))
+    code, line = refused(capsys, "--worst", "5")
+    assert (code, "no image has a mistake to show" in line) == (3, True)
+
+
+def test_only_some_boxes(here: Path, voc: Voc, capsys: Captured) -> None:
+    write_detections(Path("detections.h5"), voc, mixed(voc))
+    (picture,) = shown(capsys, "--only", "false")["pictures"]  # type: ignore[misc]
+    assert (picture["id"], picture["drawn"], picture["boxes"]) == ("000006", 2, len(voc.things["000006"]) + 2)
+    (picture,) = shown(capsys, "--only", "missed")["pictures"]  # type: ignore[misc]
+    assert (picture["id"], picture["drawn"]) == ("000003", 0)
+    summary = shown(capsys, "--only", "disc")
+    assert ids_of(summary) == [
+        name for name in voc.ids if name == "000006" or any(thing.label == "disc" for thing in voc.things[name])
+    ]
+    counts = {picture["id"]: picture["objects"] for picture in summary["pictures"]}  # type: ignore[attr-defined]
+    assert counts == {name: sum(thing.label == "disc" for thing in voc.things[name]) for name in counts}
+    code, line = refused(capsys, "--only", "dsic")
+    assert (code, "neither false nor missed nor a class; the classes are disc, square, triangle" in line) == (2, True)
+
+
+def test_a_jpeg_is_small_and_may_be_written_over(here: Path, make_voc: Callable[..., Voc], capsys: Captured) -> None:
+    voc = make_voc(8, size=(480, 640))
+    rng = np.random.default_rng(0)
+    for name in voc.ids:
+        Image.fromarray(rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)).save(voc.image(name))
+    write_detections(Path("detections.h5"), voc, perfect(voc), size=(480, 640))
+    for _ in range(2):
+        assert shown(capsys, "-o", "sheet.jpg")["files"] == ["sheet.jpg"]
+    assert 300_000 < Path("sheet.jpg").stat().st_size < 1_000_000
+    with Image.open("sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+    Image.new("RGB", (9, 9)).save("mine.jpg")
+    code, line = refused(capsys, "-o", "mine.jpg")
+    assert (code, "was not made by spp" in line) == (2, True)
+
+
 def test_nothing_above_the_score_is_said(here: Path, voc: Voc, capsys: Captured) -> None:
     write_detections(Path("detections.h5"), voc, perfect(voc))
     assert main(["show", "-q", "--min-score", "2"]) == 0
@@ -223,7 +275,9 @@ def test_no_detections_at_all(here: Path, voc: Voc, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
-        (["-o", "a.jpg"], 2, "a.jpg: pictures are PNG; name a file ending in .png, or a folder ending in /"),
+        (["-o", "a.gif"], 2, "a.gif: pictures are PNG or JPEG; name a file ending in .png or .jpg, or a folder"),
+        (["--worst", "2"], 2, "--worst chooses by detections; proposals.h5 is shown as proposals"),
+        (["--only", "missed"], 2, "--only chooses by detections"),
         (["-o", "no/where/"], 3, "no does not exist; create it"),
         (["-o", "no/where.png"], 3, "the folder no does not exist; create it"),
         (["-o", "proposals.h5/"], 2, "a file, where a folder for the pictures is meant"),

@@ -165,6 +165,7 @@ def threshold_content(figures: Figures) -> Thresholds:
         values=table.thresholds.tolist(),
         start=figures.start,
         why=figures.scale.why,
+        reset="Best F1" if figures.scale.start is None else "As chosen",
         what=figures.scale.what,
         hits=table.hits,
         false=table.false,

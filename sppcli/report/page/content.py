@@ -83,15 +83,17 @@ class Labels:
 class Thresholds:
     """What the slider moves through.
 
-    ``values``: thresholds, ascending; ``start``: the step at which the page opens, and ``why`` there; ``hits``,
-    ``false`` (K, S) and ``npos`` (K,): see `evaluation.thresholds.Tally`; ``changes``: (row, column, [step, count, …])
-    of the confusion matrix; ``shown``: classes of the matrix, by index; ``hidden``: class -> [step, count, …] of its
-    objects that are taken for a class that is not shown; ``what``: score or probability.
+    ``values``: thresholds, ascending; ``start``: the step at which the page opens, and ``why`` there; ``reset``: name
+    of the button that leads back to it; ``hits``, ``false`` (K, S) and ``npos`` (K,): see
+    `evaluation.thresholds.Tally`; ``changes``: (row, column, [step, count, …]) of the confusion matrix; ``shown``:
+    classes of the matrix, by index; ``hidden``: class -> [step, count, …] of its objects that are taken for a class
+    that is not shown; ``what``: score or probability.
     """
 
     values: Sequence[float]
     start: int
     why: str
+    reset: str
     what: str
     hits: IntArray
     false: IntArray

@@ -11,7 +11,8 @@ from sppcli.artefacts.overwriting import PICTURE, claim
 from sppcli.datasets.base import Dataset
 from sppcli.errors import MissingInput, UsageProblem
 from sppcli.images import read_image
-from sppcli.report.drawing import Mark, class_colours, draw, write_png
+from sppcli.report.drawing import Mark, class_colours, draw
+from sppcli.report.picture_files import write_png
 from sppcli.runtime.files import ensure_folder
 from sppcli.structures import Boxes, ByteImage, Floats, Found
 

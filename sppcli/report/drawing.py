@@ -52,8 +52,8 @@ class Mark:
 
     ``box`` x0 y0 x1 y1 in image pixels. ``line``: solid; dotted; dashed (black between the dashes, finer without a
     label: for ground truth); thin (one pixel, transparent: for many at once). ``label`` stands at a corner; ``short``
-    takes its place where the whole picture is too narrow for it. Marks given first lie below; labels given last are
-    placed first.
+    takes its place on pictures so small that labels of small boxes would hide them. Marks given first lie below;
+    labels given last are placed first.
     """
 
     box: tuple[float, float, float, float]
@@ -245,7 +245,8 @@ def _label(
 ) -> None:
     """Write a mark's label where it covers least of the labels already there; whole, if need be in smaller letters."""
     text = mark.label
-    if mark.short and _extent(text, text_size)[0] + 6 > size[0]:
+    wide = _extent(text, text_size)[0]
+    if mark.short and wide > 1.5 * (spot[2] - spot[0] + 1) and wide > 0.4 * size[0]:
         text = mark.short
     while text_size > 5 and _extent(text, text_size)[0] + 6 > size[0]:
         text_size -= 1

@@ -127,8 +127,7 @@ def run(
     device = choose_device(options.device)
     precision = choose_precision(config.precision, device)
     method = _method(config, proposals, network, device, precision)
-    header = _header(config, proposals, network, precision, method)
-    header = for_shard(header, shard, proposals.images.ids, proposals.images.paths)
+    header = _header(config, proposals, network, precision, method, shard)
     layer = method.settings["crops"]["layer"] if config.rcnn else ""
     summarise = partial(
         ExtractSummary, output, scales=tuple(method.settings["scales"]), network=record_of(network), layer=layer
@@ -152,16 +151,13 @@ def run(
         parts = Parts(output, made_with, discard=options.force)
         todo = work.todo(lambda key: key in known or parts.has(key))
         _check_room(output, sum(map(method.plain_bytes, todo)), options.progress)
-        options.progress.start(len(todo), "images")
-        with work.attempts.in_order():
-            for rows in work.turns(todo):
-                _extract(proposals, method, work, rows, parts)
+        _extract_all(proposals, method, work, todo, parts)
         good = work.good()
         table = work.table(proposals.images, good, proposals.images.sizes[good], before=proposals.images.skipped)
         options.progress.note("writing")
         keys = [work.keys[row] for row in good]
-        header = work.noted(header, proposals.images, len(proposals.images.skipped))
-        with create(output, header, parts.whole) as writer:
+        noted = work.noted(header, proposals.images, len(proposals.images.skipped))
+        with create(output, noted, parts.whole) as writer:
             table.write(writer)
             _fill(writer, keys, method, parts, earlier, known)
     parts.discard()
@@ -233,7 +229,12 @@ def _warn_of_pixels(config: ExtractConfig, network: Network, progress: Progress)
 
 
 def _header(
-    config: ExtractConfig, proposals: Proposals, network: Network, precision: str, method: Extraction
+    config: ExtractConfig,
+    proposals: Proposals,
+    network: Network,
+    precision: str,
+    method: Extraction,
+    shard: Shard | None,
 ) -> Header:
     """What decides the arrays, and where the images and the network were found."""
     settings = {"network": record_of(network).to_json(), "precision": precision, **method.settings}
@@ -247,7 +248,8 @@ def _header(
     inputs = {"proposals": proposals.fingerprint, **method.inputs}
     # What a recipe chose decides the maps, its name does not: another with the same values finds them made.
     summary = {"recipe": config.recipe}
-    return Header("features", settings, inputs, {**proposals.header.source, "network": place}, summary)
+    header = Header("features", settings, inputs, {**proposals.header.source, "network": place}, summary)
+    return for_shard(header, shard, proposals.images.ids, proposals.images.paths)
 
 
 def _method(
@@ -291,6 +293,14 @@ def _earlier(stack: ExitStack, output: Path, header: Header) -> Features | None:
         # Nothing to take over: the file is absent, or leads to what is, or is about to be replaced.
         return None
     return features if digest_of(features.header.config) == digest_of(header.config) else None
+
+
+def _extract_all(proposals: Proposals, method: Extraction, work: PerImage, todo: Sequence[int], parts: Parts) -> None:
+    """Arrays of the images ``todo`` into ``parts``, in their turns."""
+    work.options.progress.start(len(todo), "images")
+    with work.attempts.in_order():
+        for rows in work.turns(todo):
+            _extract(proposals, method, work, rows, parts)
 
 
 def _extract(proposals: Proposals, method: Extraction, work: PerImage, rows: Sequence[int], parts: Parts) -> None:

@@ -147,13 +147,7 @@ def run(
     _check_room(output, 4 * len(todo) * reader.check_side(config.side), progress)
     progress.start(len(todo), "images")
     load = _loader(data, config, network.normalisation, images.digests)
-    with work.attempts.in_order():
-        for turn in work.turns(todo):
-            loaded = (item for _, item in work.readable(turn, load, ahead=2 * config.batch))
-            for rows, vectors in _batches(loaded, config, reader):
-                table.put(rows, vectors, parts)
-                work.ended([row for row, _ in rows])
-                progress.advance(len(rows))
+    _compute(work, todo, load, config, reader, table, parts)
     good = work.good()
     progress.note("writing")
     result = ImageFeatures(
@@ -186,6 +180,25 @@ def _is_known(output: Path, part: str, images: ListedImages) -> bool:
             return set(Reader(path, checked, file).strings("digests")) <= set(images.digests)
     except BadArtefact:
         return True
+
+
+def _compute(
+    work: PerImage,
+    todo: Sequence[int],
+    load: Callable[[int], _Loaded],
+    config: FeaturesConfig,
+    reader: WholeImageReader,
+    table: _Vectors,
+    parts: Parts,
+) -> None:
+    """Vectors of the images ``todo`` into ``table``, in their turns."""
+    with work.attempts.in_order():
+        for turn in work.turns(todo):
+            loaded = (item for _, item in work.readable(turn, load, ahead=2 * config.batch))
+            for rows, vectors in _batches(loaded, config, reader):
+                table.put(rows, vectors, parts)
+                work.ended([row for row, _ in rows])
+                work.options.progress.advance(len(rows))
 
 
 def _summary(

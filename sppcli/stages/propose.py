@@ -84,9 +84,7 @@ def run(
         data=dataset,
         overwrite=options.overwrite,
     )
-    images = ListedImages.of(dataset.images, dataset.root, shard)
-    if shard is None:
-        dataset.digests.update(zip(images.ids, images.digests, strict=True))
+    images = _listed(dataset, shard)
     # A file that cannot be used is reported before anything is said of the images.
     files = [open_import(path, dataset.images, dataset.root, images.digests, shard is not None) for path in imports]
     if config.edge_model:
@@ -94,9 +92,7 @@ def run(
         config = replace(config, edge_model_digest=digest(read_bytes(Path(config.edge_model))))
     _say_what_is_there(dataset, options)
     config = replace(config, imports=tuple(file.digest for file in files))
-    inputs = {"images": images.fingerprint(shard)}
-    header = Header("proposals", config.settings(), inputs, _source(dataset, config, files))
-    header = for_shard(header, shard, images.ids, images.paths)
+    header = _header(dataset, config, files, images, shard)
     made_with = digest_of({"config": header.config})
     if Output(output, header, [item.path for item in dataset.images], same_source=True).is_current(options.force):
         return _as_it_is(output, made_with, images, options)
@@ -109,9 +105,7 @@ def run(
         return ProposeSummary(output, len(work), 0, len(todo), len(work) - len(todo), (), dry_run=True)
     parts = Parts(output, made_with, discard=options.force)
     todo = work.todo(lambda key: key in known or parts.has(key))
-    _prepare(work, todo, config)
-    for rows in work.turns(todo):
-        _search(work, rows, [dataset.images[row] for row in rows], config, parts)
+    _search_all(work, todo, dataset, config, parts)
     good = work.good()
     found = [_read_part(parts, images.digests[row]) or known[images.digests[row]] for row in good]
     if files:
@@ -163,6 +157,28 @@ def _leave_out_without_windows(work: PerImage, config: ProposeConfig, files: Seq
     for row, key in enumerate(work.keys):
         if key not in have:
             work.leave_out(row, reason)
+
+
+def _header(
+    dataset: Dataset, config: ProposeConfig, files: Sequence[Imported], images: ListedImages, shard: Shard | None
+) -> Header:
+    inputs = {"images": images.fingerprint(shard)}
+    whole = Header("proposals", config.settings(), inputs, _source(dataset, config, files))
+    return for_shard(whole, shard, images.ids, images.paths)
+
+
+def _listed(dataset: Dataset, shard: Shard | None) -> ListedImages:
+    images = ListedImages.of(dataset.images, dataset.root, shard)
+    if shard is None:
+        dataset.digests.update(zip(images.ids, images.digests, strict=True))
+    return images
+
+
+def _search_all(work: PerImage, todo: Sequence[int], dataset: Dataset, config: ProposeConfig, parts: Parts) -> None:
+    """Search the images ``todo`` into ``parts``, in their turns."""
+    _prepare(work, todo, config)
+    for rows in work.turns(todo):
+        _search(work, rows, [dataset.images[row] for row in rows], config, parts)
 
 
 def _search(

@@ -136,13 +136,8 @@ def command(
             device=device,
             progress=progress,
         )
-        summary = spread.run(
-            partial(extract.run, proposals, config=config),
-            output,
-            run,
-            ids=lambda: read_proposals(proposals).images.ids,
-            inputs=[proposals, Path(weights)],
-        )
+        stage, inputs = partial(extract.run, proposals, config=config), [proposals, Path(weights)]
+        summary = spread.run(stage, output, run, ids=lambda: read_proposals(proposals).images.ids, inputs=inputs)
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:

@@ -22,6 +22,8 @@ class Recipe:
     # Not in the paper: larger images are searched at this length of the longer side, in pixels.
     max_side: int = 640
 
+    # The network that is taken where neither it nor weights are named. The paper's ZF-5 is nobody's download.
+    backbone: str = "alexnet"
     # How pixels are normalised, one of `images.INPUTS`; None for what the weights were trained on: the paper subtracts
     # the mean of its networks' training images.
     pixels: str | None = None
@@ -118,6 +120,7 @@ RELEASE = replace(
 DEFAULT = replace(
     PAPER,
     name="default",
+    backbone="efficientnet_lite0",
     normalize="sqrt-l2",
     c=0.01,
     nms_again=True,

@@ -14,7 +14,7 @@ import click
 
 from sppcli.cli.types import Bytes, Device, IntList, NameList, Number, PositiveFloat
 from sppcli.nets.registry import BACKBONES
-from sppcli.paper import DEFAULT, RECIPES
+from sppcli.paper import DEFAULT, PAPER, RECIPES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -288,7 +288,9 @@ _NETWORK = (
     click.option(
         "--backbone",
         metavar="NAME",
-        show_default="the one that the weights file fits; alexnet for imagenet",
+        show_default=(
+            f"the one that the weights file fits; for imagenet {DEFAULT.backbone}, of other recipes {PAPER.backbone}"
+        ),
         help=f"Backbone: {', '.join(BACKBONES)}, or timm/NAME, any convolutional network of timm.",
     ),
     click.option(

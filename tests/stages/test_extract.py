@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sppcli.artefacts.features import open_features
 from sppcli.artefacts.parts import Moving
 from sppcli.artefacts.store import digest_of
 from sppcli.features import conv_maps as maps
+from sppcli.paper import DEFAULT, PAPER, RELEASE
 from sppcli.stages import features
 from sppcli.structures import FloatArray
 from tests.stages.conftest import SCALES, Run, Work
@@ -150,10 +152,27 @@ def test_without_weights_one_sentence_says_how_to_get_them(
 
     monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setenv("TORCH_HOME", str(work.folder / "torch-home"))
-    code, _, err = run("extract", "--force")
+    code, _, err = run("extract", "--force", "--recipe", "paper")
     assert code == 3
     said = [line for line in err.splitlines() if line]
     assert len(said) == 1
     assert said[0].startswith("spp extract: error: ")
     assert "alexnet" in said[0]
+    assert "efficientnet_lite0" in said[0]
     assert "--weights FILE" in said[0]
+
+
+def test_without_options_the_default_backbone_needs_no_network(
+    work: Work, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From maps to a new image's detections; what is recorded names the backbone."""
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    assert run("extract", "--scales", "96", "-o", "lite.h5", "-q")[0] == 0
+    with open_features(Path("lite.h5")) as features:
+        assert features.network.backbone == DEFAULT.backbone == "efficientnet_lite0"
+        assert features.header.source["network"]["backbone"] == "efficientnet_lite0"
+    assert run("train-svm", "--features", "lite.h5", "--pyramid", "1", "-o", "lite-svm.h5", "-q")[0] == 0
+    image = next(Path("shapes/JPEGImages").glob("*.jpg"))
+    code, _, err = run("detect", "--svm", "lite-svm.h5", "--no-bbox", str(image), "-o", "new.jsonl")
+    assert code == 0, err
+    assert PAPER.backbone == RELEASE.backbone == "alexnet"

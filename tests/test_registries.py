@@ -43,7 +43,7 @@ REGISTRIES = {
     ],
 )
 def test_help_lists_what_is_registered(run: Run, command: str, names: list[str]) -> None:
-    text = " ".join(run(command, "--help")[1].split())
+    text = " ".join(run(command, "--help-all")[1].split())
     if command == "fetch":
         text = " ".join(fetch.WEIGHTS)
     missing = [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)]
@@ -147,7 +147,7 @@ def test_the_evaluation_protocol_of_the_page(extended: Path, tmp_path: Path) -> 
         # Each object once, and as often nothing, less sure: all hits first, so the best F1 is 1.
         rows += [f"{voc.ids[0]} 0.1 1 1 3 3\n"] * len(rows)
         (tmp_path / "results" / f"comp4_det_train_{name}.txt").write_text("".join(rows))
-    assert "--best-f1" in spp_of(extended, tmp_path, "evaluate", "--help")
+    assert "--best-f1" in spp_of(extended, tmp_path, "evaluate", "--help-all")
     said = spp_of(extended, tmp_path, "evaluate", "voc", "--results", "results", "--split", "train", "--best-f1")
     assert re.search(r"mAP +1\.0000", said)
     assert "best-f1, IoU 0.5, 2 images of train" in said

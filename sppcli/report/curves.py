@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from sppcli.runtime.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_csv(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
@@ -28,7 +28,7 @@ def write_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> No
     ``epochs``: size, rate, loss, right and validation_error (or None) of each, as `learn.multisize.Epoch`.
     """
     numbers = list(range(1, len(epochs) + 1))
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = _figure(9)
     loss, error = figure.subplots(1, 2)
     sizes = sorted({epoch["size"] for epoch in epochs}, reverse=True)
     loss.plot(numbers, [epoch["loss"] for epoch in epochs], color="0.75", zorder=1)
@@ -53,9 +53,7 @@ def write_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> No
         if axes.get_legend_handles_labels()[1]:
             axes.legend(frameon=False, fontsize="small")
     figure.suptitle(title)
-    with replacing(path) as temporary:
-        # The backend's functions carry no types.
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": "spp"})  # type: ignore[no-untyped-call]
+    _save(figure, path)
 
 
 def write_detector_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -65,7 +63,7 @@ def write_detector_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: s
     """
     numbers = list(range(1, len(epochs) + 1))
     validated = any(epoch["map_area"] is not None for epoch in epochs)
-    figure = Figure(figsize=(9 if validated else 4.5, 4), layout="constrained")
+    figure = _figure(9 if validated else 4.5)
     shown = figure.subplots(1, 1 + validated, squeeze=False)[0]
     for name, label in (("class_loss", "classes"), ("box_loss", "boxes")):
         shown[0].plot(numbers, [epoch[name] for epoch in epochs], marker=".", label=label)
@@ -80,5 +78,19 @@ def write_detector_png(path: Path, epochs: Sequence[Mapping[str, Any]], title: s
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
     figure.suptitle(title)
+    _save(figure, path)
+
+
+def _figure(width: float) -> Figure:
+    # matplotlib takes its time, and keeps a list of fonts: imported when something is drawn.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, 4), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with replacing(path) as temporary:
+        # The backend's functions carry no types.
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": "spp"})  # type: ignore[no-untyped-call]

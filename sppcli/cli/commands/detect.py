@@ -29,34 +29,17 @@ if TYPE_CHECKING:
 @options.proposals
 @options.features
 @options.svm
-@click.option(
-    "--bbox",
-    type=options.FilePath,
-    metavar="FILE",
-    show_default="bbox.h5 if it is there",
-    help="The bounding-box regression made by spp train-bbox.",
-)
+@options.bbox
 @click.option("--no-bbox", is_flag=True, help="Do not correct the boxes by bounding-box regression.")
-@click.option(
-    "--model",
-    "models",
-    type=options.FilePath,
-    multiple=True,
-    metavar="FOLDER|FILE.spp",
-    help=(
-        "A folder with features.h5, svm.h5 and perhaps bbox.h5, used in place of those in the current "
-        "folder. Given several times, the networks detect together: non-maximum suppression is applied "
-        "to the union of their scored region proposals. Or, for IMAGEs, one file of spp pack."
-    ),
+@options.models(
+    "A folder with features.h5, svm.h5 and perhaps bbox.h5, used in place of those in the current "
+    "folder. Given several times, the networks detect together: non-maximum suppression is applied "
+    "to the union of their scored region proposals. Or, for IMAGEs, one file of spp pack.",
+    "FOLDER|FILE.spp",
 )
-@click.option(
-    "--network",
-    type=options.FilePath,
-    metavar="FILE",
-    help=(
-        "A network made by spp train-detector, used in place of features.h5, svm.h5 and bbox.h5. Its scores are "
-        "probabilities: --min-score is then 0.01, and 0.5 for IMAGEs."
-    ),
+@options.network_file(
+    "A network made by spp train-detector, used in place of features.h5, svm.h5 and bbox.h5. Its scores are "
+    "probabilities: --min-score is then 0.01, and 0.5 for IMAGEs."
 )
 @options.split("test")
 @click.option(

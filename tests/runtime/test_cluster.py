@@ -39,7 +39,7 @@ def planned(data, name):
     for line in Path({plan!r}).read_text().splitlines():
         what, _, image = line.partition(" ")
         if what == "slow":
-            time.sleep(0.3)
+            time.sleep(1.0)
         elif name.endswith(image):
             marker = Path({plan!r} + "." + image)
             if what == "always" or not marker.exists():

@@ -34,7 +34,7 @@ TRACER = $$($(BIN)/python -c "import sys; print('sysmon' if sys.version_info >= 
 
 # Two processes share the test files. What is compiled once is compiled before: numba's index knows no lock.
 unit: $(VENV)/.dev
-	$(BIN)/python -c "from sppcli.runtime import compiling as c; [c.compile_part(name) for name in c.PARTS]"
+	$(BIN)/python -c "from sppcli.proposals.selective_search import warm_up as w; [w.compile_part(name) for name in w.PARTS]"
 	COVERAGE_CORE=$(TRACER) $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
 # Changed files to every reader, for MINUTES; what is found lies in fuzz-found/. The same SEED gives the same inputs.

@@ -88,7 +88,9 @@ class Cluster:
 
     def spp(self, *arguments: str) -> subprocess.Popen[str]:
         """The command line in a process of its own."""
-        program = "import sys; from sppcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        # A shell that runs the tests in the background has them ignore SIGINT, and what they start inherits that.
+        heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        program = f"{heeded}; import sys; from sppcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
         return subprocess.Popen(
             [sys.executable, "-c", program, *arguments, "--cluster", str(self.file)],
             cwd=self.folder,

@@ -1,6 +1,6 @@
 """What a threshold on the scores gives: precision, recall and F1; the threshold that gives the best; calibration error.
 
-Detections are matched to objects as for AP at one IoU (`voc_ap.match_detections`): on a difficult object or a crowd one
+Detections are matched to objects as for AP at one IoU (`verdicts.judge_all`): on a difficult object or a crowd one
 is neither right nor wrong, and takes no part here. Thresholds lie halfway between two scores, so that rounding decides
 nothing, and a detection counts if its score is above.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sppcli.errors import UsageProblem
-from sppcli.evaluation.voc_ap import grouped, match_detections, truth_by_class
+from sppcli.evaluation.verdicts import judge_all
 from sppcli.structures import Annotations, BoolArray, Calibration, Detections, Floats, Floats64
 
 BINS = 15
@@ -92,18 +92,12 @@ def matched(
     detections: Detections, annotations: Mapping[str, Annotations], classes: Sequence[str], iou: float = 0.5
 ) -> dict[str, Matched]:
     """Match the detections of each of ``classes`` to the objects of the images in ``annotations`` (by id)."""
-    position = {image_id: number for number, image_id in enumerate(annotations)}
-    image = np.array([position.get(name, -1) for name in detections.image_ids], dtype=np.int64)[detections.image]
-    here = np.flatnonzero(image >= 0)
-    rows_of = dict(zip(detections.classes, grouped(detections.label[here], len(detections.classes)), strict=True))
+    verdicts = judge_all(detections, annotations, classes, iou)
+    counted, npos = verdicts.tp | verdicts.fp, verdicts.npos().tolist()
     found = {}
-    for name, (boxes, of, difficult) in truth_by_class(annotations, classes).items():
-        rows = here[rows_of[name]] if name in rows_of else here[:0]
-        scores = detections.scores[rows]
-        matches = match_detections(detections.boxes[rows], image[rows], scores, boxes, of, difficult, iou)
-        counted = matches.tp | matches.fp
-        scores = scores[matches.order][counted]
-        found[name] = Matched(scores, matches.tp[counted], int(np.count_nonzero(~difficult)))
+    for label, (name, objects) in enumerate(zip(classes, npos, strict=True)):
+        rows = np.flatnonzero(counted & (verdicts.label == label))
+        found[name] = Matched(verdicts.scores[rows], verdicts.tp[rows], objects)
     return found
 
 

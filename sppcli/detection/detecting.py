@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -17,6 +17,7 @@ from sppcli.detection.scoring import DetectSettings
 from sppcli.errors import UsageProblem
 from sppcli.paper import DEFAULT
 from sppcli.runtime.options import RunOptions
+from sppcli.runtime.progress import Progress
 from sppcli.structures import Detections, Found, Skipped
 
 
@@ -98,6 +99,18 @@ def claim_outputs(
     for path, kind in targets:
         if path:
             claim(path, kind, inputs=inputs, data=dataset, overwrite=options.overwrite)
+
+
+def gather(coming: Iterable[Found], images: int, progress: Progress, sink: Sink | None = None) -> list[Found]:
+    """All of the detections in ``images`` images; ``sink`` is told of each as it comes."""
+    progress.start(images, "images")
+    found = []
+    for item in coming:
+        if sink:
+            sink.add(item)
+        found.append(item)
+        progress.advance()
+    return found
 
 
 def write_found(output: Path, header: Header, found: Sequence[Found], classes: tuple[str, ...]) -> None:

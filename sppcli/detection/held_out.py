@@ -18,6 +18,7 @@ from sppcli.artefacts.models import BoxModel, SvmModel, check_trunk
 from sppcli.artefacts.store import Header
 from sppcli.datasets.base import Dataset
 from sppcli.detection.box_training import BoxTrainer, FoundExamples, TrainBboxConfig
+from sppcli.detection.detecting import gather
 from sppcli.detection.models import Model
 from sppcli.detection.over_features import over_features, union_scorer
 from sppcli.detection.scoring import DetectSettings
@@ -146,12 +147,7 @@ def _found(
     models: Sequence[Model], splits: Sequence[SplitData], settings: DetectSettings, options: RunOptions
 ) -> list[Found]:
     score = union_scorer(models, splits, settings, options)
-    options.progress.start(len(splits[0].images), "images")
-    found = []
-    for item in over_features(splits, score):
-        found.append(item)
-        options.progress.advance()
-    return found
+    return gather(over_features(splits, score), len(splits[0].images), options.progress)
 
 
 def _held_out(found: Sequence[Found], data: SplitData, classes: tuple[str, ...]) -> HeldOut:
@@ -176,7 +172,7 @@ def _trained_like(pair: Model, data: SplitData, options: RunOptions) -> Model:
 def _svm_like(model: SvmModel, data: SplitData, options: RunOptions) -> SvmModel:
     config = TrainSvmConfig(**_options_of(model.header.config, TrainSvmConfig))
     training = _plan(model, data, config.windows, options)
-    shown = {label for image in data.images for label in data.truth(image).labels}
+    shown = data.shown()
     wanted = tuple(name for name in config.classes if name in shown)
     classes = trained_classes(data, wanted, options.progress)
     seen = data.with_mirrors() if config.flip else data
@@ -196,7 +192,7 @@ def _boxes_like(model: BoxModel, data: SplitData, options: RunOptions) -> BoxMod
     config = TrainBboxConfig(**_options_of(model.header.config, TrainBboxConfig))
     training = _plan(model, data, config.windows, options)
     seen = data.with_mirrors() if config.flip else data
-    classes = tuple(sorted({label for image in seen.images for label in seen.truth(image).labels}))
+    classes = seen.shown()
     found = FoundExamples(seen, classes, config)
     normaliser, arrays, _ = BoxTrainer(training, seen, found, config, options.progress).train()
     header: Header = replace(model.header, source=training.source)

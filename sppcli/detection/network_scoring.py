@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,6 @@ from sppcli.geometry.nms import nms
 from sppcli.geometry.regression import decode
 from sppcli.nets.detector import TARGET_SCALE, SppDetector
 from sppcli.runtime.distributed import World
-from sppcli.runtime.progress import Progress
 from sppcli.structures import Boxes, ByteImage, Detections, FloatArray, Found, ImageDetections, IntArray
 
 NETWORK_SETTINGS = DetectSettings(nms=0.3, nms_again=False, max_per_image=100, min_score=0.01)
@@ -97,17 +97,13 @@ class NetworkScorer:
         return boxes[order], scores[order], labels[order]
 
 
-def found_in(split: ImageSplit, scorer: NetworkScorer, progress: Progress | None = None) -> list[Found]:
+def over_split(split: ImageSplit, scorer: NetworkScorer) -> Iterator[Found]:
     """Detections in every image of ``split``."""
-    found = []
     for image in split.images:
         pixels = split.pixels(image)
-        name = split.proposals.images.paths[image.index]
         size = (pixels.shape[0], pixels.shape[1])
-        found.append(Found(split.image_id(image), name, size, scorer.score(pixels, split.windows(image))))
-        if progress:
-            progress.advance()
-    return found
+        found = scorer.score(pixels, split.windows(image))
+        yield Found(split.image_id(image), split.table.paths[image.index], size, found)
 
 
 def mean_ap(split: ImageSplit, scorer: NetworkScorer, world: World) -> tuple[float | None, float | None]:
@@ -117,7 +113,7 @@ def mean_ap(split: ImageSplit, scorer: NetworkScorer, world: World) -> tuple[flo
     """
     classes = scorer.model.architecture.classes
     mine = slice(*world.share(len(split.images)))
-    found = world.gathered(found_in(replace(split, images=split.images[mine]), scorer))
+    found = world.gathered(list(over_split(replace(split, images=split.images[mine]), scorer)))
     detections = Detections.of_images(found, classes)
     truth = {split.image_id(image): split.truth(image) for image in split.images}
     results: Any = [evaluate_voc(detections, truth, classes, protocol) for protocol in ("voc2007", "voc2010")]

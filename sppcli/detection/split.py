@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from sppcli.artefacts.features import Features, ImageMaps, ImageVectors, open_features
+from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets.base import Dataset
@@ -22,34 +25,82 @@ from sppcli.runtime.shards import Shard, rows_of
 from sppcli.structures import Annotations, Boxes, ByteImage, ImageRef
 
 
-@dataclass(frozen=True)
-class SplitData:
-    """``images``: those of the split, in order of id; with `with_mirrors` their mirror images after them."""
+@dataclass(frozen=True, kw_only=True)
+class _SplitImages(ABC):
+    """Images of one split, their region proposals and ground truth.
+
+    ``images``: by their rows in `table`, in order of id; ``missing``: ids of the split that it does not hold.
+    """
 
     proposals: Proposals
-    features: Features
     dataset: Dataset
     split: str
     images: tuple[ImageRef, ...]
     missing: tuple[str, ...]
 
+    @property
+    @abstractmethod
+    def table(self) -> ImageTable:
+        """The images that ``images`` are rows of."""
+
+    def image_id(self, image: ImageRef) -> str:
+        return self.table.ids[image.index]
+
+    def listed(self) -> tuple[list[str], list[str]]:
+        """Ids and paths of the images."""
+        table = self.table
+        return [table.ids[image.index] for image in self.images], [table.paths[image.index] for image in self.images]
+
+    def of(self, shard: Shard | None) -> Self:
+        """Those of the images that are in ``shard``; all without one."""
+        images = tuple(self.images[row] for row in rows_of(shard, self.listed()[0]))
+        return replace(self, images=images, missing=tuple(self.missing[row] for row in rows_of(shard, self.missing)))
+
+    def _as_seen(self, image: ImageRef, boxes: Boxes) -> Boxes:
+        return flip(boxes, int(self.table.sizes[image.index][1])) if image.mirrored else boxes
+
+    def windows(self, image: ImageRef) -> Boxes:
+        """Region proposals (N, 4) of the image."""
+        return self._as_seen(image, self.proposals.of(self.proposals.images.row_of[self.image_id(image)]))
+
+    def truth(self, image: ImageRef) -> Annotations:
+        truth = self.dataset.annotations(self.image_id(image))
+        return replace(truth, boxes=self._as_seen(image, truth.boxes))
+
+    def shown(self, images: Sequence[ImageRef] | None = None) -> tuple[str, ...]:
+        """Names of the classes that the images, or those of them that are given, show; in order."""
+        looked_at = self.images if images is None else images
+        return tuple(sorted({label for image in looked_at for label in self.truth(image).labels}))
+
+    def to_learn(self, images: Sequence[ImageRef] | None = None) -> tuple[str, ...]:
+        """As `shown`, for a training.
+
+        Raises:
+            BadInput: there are none.
+        """
+        classes = self.shown(images)
+        if not classes:
+            raise BadInput(f"there is no object in split {self.split} of {self.dataset.root}; annotate some")
+        return classes
+
+    def annotation_digest(self) -> str:
+        return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitData(_SplitImages):
+    """Images with their conv maps, or R-CNN's features; with `with_mirrors` their mirror images after them."""
+
+    features: Features
+
+    @property
+    def table(self) -> ImageTable:
+        return self.features.images
+
     def claim(self, output: Path, kind: str, weights: str | None = None, overwrite: bool = False) -> None:
         """Refuse to write over what is read here: see `overwriting.claim`."""
         inputs = [self.proposals.path, self.features.path, *([Path(weights)] if weights else [])]
         claim(output, kind, inputs=inputs, data=self.dataset, overwrite=overwrite)
-
-    def image_id(self, image: ImageRef) -> str:
-        return self.features.images.ids[image.index]
-
-    def listed(self) -> tuple[list[str], list[str]]:
-        """Ids and paths of the images."""
-        table = self.features.images
-        return [table.ids[image.index] for image in self.images], [table.paths[image.index] for image in self.images]
-
-    def of(self, shard: Shard | None) -> SplitData:
-        """Those of the images that are in ``shard``; all without one."""
-        images, missing = _in_shard(shard, self.listed()[0], self.images, self.missing)
-        return replace(self, images=images, missing=missing)
 
     def with_mirrors(self) -> SplitData:
         """The same images and their mirror images.
@@ -60,17 +111,6 @@ class SplitData:
         if not self.features.mirrored:
             raise UsageProblem(f"{self.features.path} holds no mirror images; run spp extract --flip first")
         return replace(self, images=(*self.images, *(image.mirror for image in self.images)))
-
-    def _as_seen(self, image: ImageRef, boxes: Boxes) -> Boxes:
-        return flip(boxes, int(self.features.images.sizes[image.index][1])) if image.mirrored else boxes
-
-    @cached_property
-    def _proposal_rows(self) -> dict[str, int]:
-        return {image_id: row for row, image_id in enumerate(self.proposals.images.ids)}
-
-    def windows(self, image: ImageRef) -> Boxes:
-        """Region proposals (N, 4) of the image."""
-        return self._as_seen(image, self.proposals.of(self._proposal_rows[self.image_id(image)]))
 
     def objects_and_windows(self, image: ImageRef) -> Boxes:
         """What trainings choose examples from: ground-truth boxes first, then region proposals, as in the release."""
@@ -86,43 +126,18 @@ class SplitData:
             return self.features.vectors(image.index)
         return self.features.maps(image.index, mirrored=image.mirrored)
 
-    def truth(self, image: ImageRef) -> Annotations:
-        truth = self.dataset.annotations(self.image_id(image))
-        return replace(truth, boxes=self._as_seen(image, truth.boxes))
 
-    def annotation_digest(self) -> str:
-        return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
+@dataclass(frozen=True, kw_only=True)
+class ImageSplit(_SplitImages):
+    """Images without conv maps: those of the proposals file, whose pixels are read."""
 
-
-@dataclass(frozen=True)
-class ImageSplit:
-    """Images, region proposals and ground truth of one split, without conv maps.
-
-    ``images``: by their rows in the proposals file, in order of id; ``missing``: ids that it does not hold.
-    """
-
-    proposals: Proposals
-    dataset: Dataset
-    split: str
-    images: tuple[ImageRef, ...]
-    missing: tuple[str, ...]
+    @property
+    def table(self) -> ImageTable:
+        return self.proposals.images
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
         return {item.id: item.path for item in self.dataset.images}
-
-    def image_id(self, image: ImageRef) -> str:
-        return self.proposals.images.ids[image.index]
-
-    def listed(self) -> tuple[list[str], list[str]]:
-        """Ids and paths of the images."""
-        table = self.proposals.images
-        return [table.ids[image.index] for image in self.images], [table.paths[image.index] for image in self.images]
-
-    def of(self, shard: Shard | None) -> ImageSplit:
-        """Those of the images that are in ``shard``; all without one."""
-        images, missing = _in_shard(shard, self.listed()[0], self.images, self.missing)
-        return replace(self, images=images, missing=missing)
 
     def pixels(self, image: ImageRef) -> ByteImage:
         """The image (H, W, 3).
@@ -132,30 +147,10 @@ class ImageSplit:
         """
         path = self._paths[self.image_id(image)]
         data = read_bytes(path)
-        if digest(data) != self.proposals.images.digests[image.index]:
+        if digest(data) != self.table.digests[image.index]:
             raise BadInput(f"{path} has changed since {self.proposals.path} was made; run spp propose again")
         pixels = decode(data, str(path))
         return np.ascontiguousarray(pixels[:, ::-1]) if image.mirrored else pixels
-
-    def _as_seen(self, image: ImageRef, boxes: Boxes) -> Boxes:
-        return flip(boxes, int(self.proposals.images.sizes[image.index][1])) if image.mirrored else boxes
-
-    def windows(self, image: ImageRef) -> Boxes:
-        """Region proposals (N, 4) of the image."""
-        return self._as_seen(image, self.proposals.of(image.index))
-
-    def truth(self, image: ImageRef) -> Annotations:
-        truth = self.dataset.annotations(self.image_id(image))
-        return replace(truth, boxes=self._as_seen(image, truth.boxes))
-
-    def annotation_digest(self) -> str:
-        return self.dataset.annotation_digest(self.image_id(image) for image in self.images)
-
-
-def _in_shard(
-    shard: Shard | None, ids: Sequence[str], images: Sequence[ImageRef], missing: Sequence[str]
-) -> tuple[tuple[ImageRef, ...], tuple[str, ...]]:
-    return tuple(images[row] for row in rows_of(shard, ids)), tuple(missing[row] for row in rows_of(shard, missing))
 
 
 def open_images(proposals_path: Path, split: str, dataset: Path | None = None) -> ImageSplit:
@@ -166,10 +161,11 @@ def open_images(proposals_path: Path, split: str, dataset: Path | None = None) -
     """
     proposals = read_proposals(proposals_path)
     opened = reopen_dataset(proposals, dataset)
-    rows = {image_id: row for row, image_id in enumerate(proposals.images.ids)}
+    rows = proposals.images.row_of
     wanted = opened.labelled(opened.split(split))
     images = tuple(ImageRef(rows[image_id]) for image_id in wanted if image_id in rows)
-    return ImageSplit(proposals, opened, split, images, tuple(sorted(set(wanted) - set(rows))))
+    missing = tuple(sorted(set(wanted) - set(rows)))
+    return ImageSplit(proposals=proposals, dataset=opened, split=split, images=images, missing=missing)
 
 
 @contextmanager
@@ -201,13 +197,13 @@ def open_splits(
         for features in several:
             features.check_proposals(proposals)
         opened = reopen_dataset(proposals, dataset)
-        rows = [{image_id: row for row, image_id in enumerate(features.images.ids)} for features in several]
+        rows = [features.images.row_of for features in several]
         wanted = opened.labelled(opened.split(split))
         there = [image_id for image_id in wanted if all(image_id in known for known in rows)]
         missing = tuple(sorted(set(wanted) - set(there)))
         images = [tuple(ImageRef(known[image_id]) for image_id in there) for known in rows]
         yield tuple(
-            SplitData(proposals, features, opened, split, mine, missing)
+            SplitData(proposals=proposals, dataset=opened, split=split, images=mine, missing=missing, features=features)
             for features, mine in zip(several, images, strict=True)
         )
 

@@ -15,6 +15,7 @@ from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.store import Header
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.formats import require_annotations
+from sppcli.detection.detecting import gather
 from sppcli.detection.held_out import TEST, HeldOut, check_images, check_split, in_folds, in_split
 from sppcli.detection.models import DetectPaths, model_inputs, numbered, read_models
 from sppcli.detection.scoring import DetectSettings
@@ -143,7 +144,7 @@ def _of_network(
 ) -> CalibrateSummary:
     """As `run`, of a network of `spp train-detector`, which is not trained anew: in a split that it has not seen."""
     from sppcli.detection.detector import NetworkDetector
-    from sppcli.detection.network_scoring import found_in
+    from sppcli.detection.network_scoring import over_split
 
     detector = NetworkDetector(network, config.settings, device=options.device, progress=options.progress)
     validation = detector.validated_on if detector.validated_on != TEST else None
@@ -154,8 +155,7 @@ def _of_network(
     inputs = {"network": detector.fingerprint, "proposals": data.proposals.fingerprint}
 
     def detect() -> HeldOut:
-        options.progress.start(len(data.images), "images")
-        found = found_in(data, detector.scorer, options.progress)
+        found = gather(over_split(data, detector.scorer), len(data.images), options.progress)
         truth = {data.image_id(image): data.truth(image) for image in data.images}
         return HeldOut(Detections.of_images(found, detector.classes), truth)
 

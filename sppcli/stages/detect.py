@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sppcli.artefacts.detections import DetectionsFile, count_detections, read_detections
 from sppcli.artefacts.output import Output
@@ -12,12 +13,12 @@ from sppcli.artefacts.store import Header, digest_of
 from sppcli.detection.detecting import DetectConfig as DetectConfig
 from sppcli.detection.detecting import DetectSummary as DetectSummary
 from sppcli.detection.detecting import ResultsFile as ResultsFile
-from sppcli.detection.detecting import Sink, claim_outputs, summary_of, write_found
+from sppcli.detection.detecting import Sink, claim_outputs, gather, summary_of, write_found
 from sppcli.detection.detections_header import of_split
 from sppcli.detection.models import DetectPaths, read_models
 from sppcli.detection.over_features import over_features, union_scorer
 from sppcli.detection.scoring import DetectSettings
-from sppcli.detection.split import open_images, open_splits
+from sppcli.detection.split import ImageSplit, SplitData, open_images, open_splits
 from sppcli.errors import StaleArtefact
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.counts import count_of
@@ -25,9 +26,7 @@ from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.shards import Shard
-
-if TYPE_CHECKING:
-    pass
+from sppcli.structures import Found
 
 
 @one_at_a_time
@@ -57,86 +56,93 @@ def run(
         MissingInput: an input is not there; says which command makes it.
         StaleArtefact: features of other proposals, or models of another network.
     """
-    progress = options.progress
-    if paths.network:
-        return _run_network(paths.network, paths, config, output, sink, results, dataset, known, shard, options)
-    models = read_models(paths.models, config.bbox, config.svd)
-    with open_splits(paths.proposals, [item.features for item in paths.models], config.split, dataset) as splits:
-        header = of_split(paths, config.to_json(), models, splits, shard)
-        if known is None:  # What was read as detections is what this stage makes.
-            claim_outputs(output, results, splits[0].dataset, paths.files(), options)
-        splits = tuple(data.of(shard) for data in splits)
-        first, classes, corrected = splits[0], models[0].svm.classes, any(pair.bbox for pair in models)
-        there = known.header if known else None
-        if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
-            return DetectSummary(
-                output, len(first.images), count_detections(output, known), classes, corrected, up_to_date=True
-            )
-        if first.missing:
+    asked = _Asked(paths, config, output, sink, results, dataset, known, shard, options)
+    return _by_network(asked, paths.network) if paths.network else _by_models(asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The arguments of `run`."""
+
+    paths: DetectPaths
+    config: DetectConfig
+    output: Path | None
+    sink: Sink | None
+    results: ResultsFile | None
+    dataset: Path | None
+    known: DetectionsFile | None
+    shard: Shard | None
+    options: RunOptions
+
+    def make(
+        self,
+        header: Header,
+        data: SplitData | ImageSplit,
+        classes: tuple[str, ...],
+        corrected: bool,
+        lacking: str,
+        find: Callable[[], Iterator[Found]],
+    ) -> DetectSummary:
+        """Take what ``find`` finds in the images of ``data``, unless ``output`` has it already.
+
+        ``lacking``: what the missing images of ``data`` have none of.
+        """
+        output, files, progress = self.output, self.paths.files(), self.options.progress
+        if self.known is None:  # What was read as detections is what this stage makes.
+            claim_outputs(output, self.results, data.dataset, files, self.options)
+        there = self.known.header if self.known else None
+        if output and not self.sink and Output(output, header, files).is_current(self.options.force, there):
+            count = count_detections(output, self.known)
+            return DetectSummary(output, len(data.images), count, classes, corrected, up_to_date=True)
+        if data.missing:
             progress.warn(
-                f"split {config.split}: {count_of(len(first.missing), 'image has', 'images have')} no features, "
-                f"so nothing is detected there, the first: {first.missing[0]}"
+                f"split {data.split}: {count_of(len(data.missing), 'image has', 'images have')} no {lacking}, "
+                f"so nothing is detected there, the first: {data.missing[0]}"
             )
-        score = union_scorer(models, splits, config.settings, options, config.svd)
-        if sink:
-            sink.begin(first.dataset, config.split, classes)
-        found = []
-        progress.start(len(first.images), "images")
-        for item in over_features(splits, score):
-            if sink:
-                sink.add(item)
-            found.append(item)
-            progress.advance()
-    if output:
-        write_found(output, header, found, classes)
-    return summary_of(output, found, classes, corrected)
+        coming = find()
+        if self.sink:
+            self.sink.begin(data.dataset, data.split, classes)
+        found = gather(coming, len(data.images), progress, self.sink)
+        if output:
+            write_found(output, header, found, classes)
+        return summary_of(output, found, classes, corrected)
 
 
-def _run_network(
-    network: Path,
-    paths: DetectPaths,
-    config: DetectConfig,
-    output: Path | None,
-    sink: Sink | None,
-    results: ResultsFile | None,
-    dataset: Path | None,
-    known: DetectionsFile | None,
-    shard: Shard | None,
-    options: RunOptions,
-) -> DetectSummary:
-    """As `run`, with a network of `spp train-detector` in place of SVMs: from the images and proposals.h5 alone."""
+def _by_models(asked: _Asked) -> DetectSummary:
+    """With SVMs, from the conv maps of features.h5."""
+    paths, config = asked.paths, asked.config
+    models = read_models(paths.models, config.bbox, config.svd)
+    features = [item.features for item in paths.models]
+    with open_splits(paths.proposals, features, config.split, asked.dataset) as splits:
+        header = of_split(paths, config.to_json(), models, splits, asked.shard)
+        mine = tuple(data.of(asked.shard) for data in splits)
+
+        def find() -> Iterator[Found]:
+            return over_features(mine, union_scorer(models, mine, config.settings, asked.options, config.svd))
+
+        corrected = any(pair.bbox for pair in models)
+        return asked.make(header, mine[0], models[0].svm.classes, corrected, "features", find)
+
+
+def _by_network(asked: _Asked, network: Path) -> DetectSummary:
+    """With a network of `spp train-detector`, from the images and proposals.h5 alone."""
     from sppcli.detection.detector import NetworkDetector
-    from sppcli.detection.network_scoring import found_in
+    from sppcli.detection.network_scoring import over_split
 
-    detector = NetworkDetector(network, config.settings, device=options.device, progress=options.progress)
-    data, classes = open_images(paths.proposals, config.split, dataset), detector.classes
-    claim_outputs(output, results, data.dataset, paths.files(), options)
+    paths, config = asked.paths, asked.config
+    detector = NetworkDetector(network, config.settings, device=asked.options.device, progress=asked.options.progress)
+    data = open_images(paths.proposals, config.split, asked.dataset)
     inputs = {
         "proposals": data.proposals.fingerprint,
         "network": detector.fingerprint,
         "images": digest_of([data.image_id(image) for image in data.images]),
     }
     header = Header("detections", config.to_json(), inputs, {**data.proposals.header.source, "inputs": paths.to_json()})
-    header = for_shard(header, shard, *data.listed())
-    data = data.of(shard)
-    there = known.header if known else None
-    if output and not sink and Output(output, header, paths.files()).is_current(options.force, there):
-        return DetectSummary(output, len(data.images), count_detections(output, known), classes, True, up_to_date=True)
-    if data.missing:
-        options.progress.warn(
-            f"split {config.split}: {count_of(len(data.missing), 'image has', 'images have')} no region proposals, so "
-            f"nothing is detected there, the first: {data.missing[0]}"
-        )
-    if sink:
-        sink.begin(data.dataset, config.split, classes)
-    options.progress.start(len(data.images), "images")
-    found = found_in(data, detector.scorer, options.progress)
-    if sink:
-        for item in found:
-            sink.add(item)
-    if output:
-        write_found(output, header, found, classes)
-    return summary_of(output, found, classes, True)
+    header = for_shard(header, asked.shard, *data.listed())
+    mine = data.of(asked.shard)
+    return asked.make(
+        header, mine, detector.classes, True, "region proposals", lambda: over_split(mine, detector.scorer)
+    )
 
 
 def ensure(

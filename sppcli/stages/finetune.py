@@ -135,9 +135,7 @@ def run(
                 "fine-tune on those of spp extract"
             )
         images, held = _divide(data, config)
-        classes = tuple(sorted({label for image in images for label in data.truth(image).labels}))
-        if not classes:
-            raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
+        classes = data.to_learn(images)
         network = network_of_maps(data.features, weights)
         header = _header(data, network, config, [*images, *held])
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):

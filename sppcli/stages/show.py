@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,10 @@ class _Source:
     shown: BoolArray | None = None
     shown_from: str = ""
 
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.ids)}
+
     def truth(self, image_id: str) -> Annotations | None:
         """Ground truth; None where there is none, which is an error only if it is what is to be drawn."""
         if not self.dataset.has_annotations:
@@ -149,7 +154,6 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
     written_to = names_in(target, ids).values() if is_folder else (target,)
     for picture in written_to if target.is_dir() or not is_folder else ():
         claim(picture, PICTURE, inputs=files, data=source.dataset, overwrite=options.overwrite)
-    rows = {image_id: row for row, image_id in enumerate(source.ids)}
     drawn: dict[str, tuple[Overlay, ByteImage]] = {}
     skipped: list[Skipped] = []
     progress.start(len(ids), "images")
@@ -158,7 +162,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
             if image_id not in paths:
                 raise MissingInput(f"{image_id}: there is no such image in {source.dataset.root} any more")
             image = read_image(paths[image_id])
-            overlay = _overlay(source, config, rows[image_id], source.truth(image_id), colours)
+            overlay = _overlay(source, config, source.row_of[image_id], source.truth(image_id), colours)
         except SppError as error:
             progress.warn(f"skipped: {error}")
             skipped.append(Skipped(image_id, str(error)))
@@ -290,8 +294,7 @@ def _narrowed(source: _Source, config: ShowConfig, pool: list[str], colours: dic
         raise UsageProblem(
             f"--only {config.only}: neither false nor missed nor a class; the classes are {', '.join(_classes(source))}"
         )
-    rows = {image_id: row for row, image_id in enumerate(source.ids)}
-    overlays = {name: _overlay(source, config, rows[name], source.truth(name), colours) for name in pool}
+    overlays = {name: _overlay(source, config, source.row_of[name], source.truth(name), colours) for name in pool}
     kept = [name for name in pool if config.only is None or overlays[name].marks]
     if config.worst is not None:
         kept = sorted((name for name in kept if overlays[name].mistakes), key=lambda name: -overlays[name].mistakes)

@@ -15,7 +15,6 @@ from sppcli.detection.box_training import BoxTrainer, FoundExamples, RegressorSu
 from sppcli.detection.box_training import TrainBboxConfig as TrainBboxConfig
 from sppcli.detection.split import open_split
 from sppcli.detection.training_plan import plan_training
-from sppcli.errors import BadInput
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
@@ -62,9 +61,7 @@ def run(
         training.warn_of_data(progress)
         if config.flip:
             data = data.with_mirrors()
-        classes = tuple(sorted({label for image in data.images for label in data.truth(image).labels}))
-        if not classes:
-            raise BadInput(f"there is no object in split {config.split} of {data.dataset.root}; annotate some")
+        classes = data.to_learn()
         found = FoundExamples(data, classes, config)
         normaliser, arrays, rows = BoxTrainer(training, data, found, config, progress).train()
     summary = {

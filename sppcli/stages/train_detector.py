@@ -125,7 +125,7 @@ def _run(
     table, picture = output.with_suffix(".csv"), output.with_suffix(".png")
     for path, kind in ((output, NETWORK), (table, CURVES), (picture, PICTURE)):
         claim(path, kind, inputs=read, data=data.dataset, overwrite=options.overwrite)
-    classes = _classes(data)
+    classes = data.to_learn()
     config, network = _network(config)
     for note in network.notes:
         options.progress.warn(note)
@@ -181,14 +181,6 @@ def _network(config: TrainDetectorConfig) -> tuple[TrainDetectorConfig, Network]
 def _look(held: ImageSplit, scale: int, on: Machinery, model: SppDetector) -> tuple[float | None, float | None]:
     """mAP of ``model`` on the validation images."""
     return mean_ap(held, NetworkScorer(model, scale, on.autocast, NETWORK_SETTINGS, on.device), on.world)
-
-
-def _classes(data: ImageSplit) -> tuple[str, ...]:
-    """Names of all classes that the training images show, in order."""
-    classes = tuple(sorted({label for image in data.images for label in data.truth(image).labels}))
-    if not classes:
-        raise BadInput(f"there is no object in split {data.split} of {data.dataset.root}; annotate some")
-    return classes
 
 
 def _facts(

@@ -41,6 +41,13 @@ def data_of(
     return opened, wanted
 
 
+def nothing_shown(dataset: Dataset, split: str, purpose: str = "evaluate against") -> BadInput:
+    """The error that a split has no object to ``purpose``."""
+    return BadInput(
+        f"there is no object in split {split} of {dataset.root}: nothing to {purpose}; choose another --split"
+    )
+
+
 def coco_truth(dataset: Dataset, image_id: str) -> CocoTruth:
     """Boxes and areas as written: COCO's rules do not clip.
 

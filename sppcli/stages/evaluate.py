@@ -14,9 +14,9 @@ from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.datasets.results.coco import read_coco_results
 from sppcli.datasets.results.localisation import read_localisation_results
 from sppcli.datasets.results.voc import read_results, result_classes
-from sppcli.detection.against import coco_truth, data_of
+from sppcli.detection.against import coco_truth, data_of, nothing_shown
 from sppcli.detection.calibrated import calibration_of_detections
-from sppcli.errors import BadInput, UsageProblem
+from sppcli.errors import UsageProblem
 from sppcli.evaluation.coco_ap import CocoResult, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
@@ -137,9 +137,7 @@ def _coco(
         progress.warn(warning)
     shown = {label for image in truth.values() for label in image.labels}
     if not shown:
-        raise BadInput(
-            f"there is no object in split {split} of {opened.root}: nothing to evaluate against; choose another --split"
-        )
+        raise nothing_shown(opened, split)
     result = evaluate_coco(detections, truth, tuple(sorted(shown | set(detections.classes))))
     return CocoSummary(result, len(wanted), split)
 
@@ -188,10 +186,7 @@ def _truth(
         progress.warn(warning)
     shown = {label for annotations in truth.values() for label in annotations.labels}
     if not shown:
-        raise BadInput(
-            f"there is no object in split {split} of {dataset.root}: nothing to evaluate against; "
-            "choose another --split"
-        )
+        raise nothing_shown(dataset, split)
     return truth, shown
 
 
@@ -224,15 +219,8 @@ def _evaluate(
     source: Path,
     progress: Progress,
 ) -> EvaluateSummary:
-    truth = {image_id: dataset.annotations(image_id) for image_id in ids}
-    for warning in dataset.remarks():
-        progress.warn(warning)
+    truth, _ = _truth(dataset, ids, config.split, progress)
     classes = tuple(sorted(set(dataset.classes) | set(detections.classes)))
-    if not any(annotations.labels for annotations in truth.values()):
-        raise BadInput(
-            f"there is no object in split {config.split} of {dataset.root}: nothing to evaluate against; "
-            "choose another --split"
-        )
     evaluate: Evaluate = PROTOCOLS[config.protocol].load()
     result = evaluate(detections, truth, classes, iou=config.iou, points=config.points)
     return EvaluateSummary(result, len(ids), config.split, source)

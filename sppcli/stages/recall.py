@@ -14,7 +14,8 @@ from sppcli.artefacts.proposals import Proposals, read_proposals
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.formats import require_annotations
 from sppcli.datasets.reopen import reopen
-from sppcli.errors import BadInput, MissingInput
+from sppcli.detection.against import nothing_shown
+from sppcli.errors import MissingInput
 from sppcli.evaluation.recall import THRESHOLDS, ProposalRecall, reach
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.options import USUAL, RunOptions
@@ -102,9 +103,7 @@ def run(
         progress.warn(warning)
     objects = sum(int(np.count_nonzero(~annotations.difficult)) for annotations in truth.values())
     if not objects:
-        raise BadInput(
-            f"there is no object in split {split} of {opened.root}: nothing to evaluate against; choose another --split"
-        )
+        raise nothing_shown(opened, split)
     progress.start(len(stored), "files")
     files = []
     for proposals in stored:

@@ -21,9 +21,9 @@ from sppcli.datasets.base import Dataset
 from sppcli.datasets.records import record_of
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL
 from sppcli.datasets.statistics import Statistics, measure
-from sppcli.detection.against import coco_truth, data_of
+from sppcli.detection.against import coco_truth, data_of, nothing_shown
 from sppcli.detection.calibrated import calibration_of_detections
-from sppcli.errors import BadInput, SppError
+from sppcli.errors import SppError
 from sppcli.report.page.compose import (
     Figures,
     Scale,
@@ -112,9 +112,7 @@ def run(
     claim(output, PAGE, inputs=[stored.path], data=opened, overwrite=options.overwrite)
     truth = {image_id: opened.annotations(image_id) for image_id in wanted}
     if not any(annotations.labels for annotations in truth.values()):
-        raise BadInput(
-            f"there is no object in split {config.split} of {opened.root}: nothing to report on; choose another --split"
-        )
+        raise nothing_shown(opened, config.split, "report on")
     written = {image_id: coco_truth(opened, image_id) for image_id in wanted}
     classes = tuple(sorted(set(opened.classes) | set(stored.detections.classes)))
     scale = _scale(stored, progress)

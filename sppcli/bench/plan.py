@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 SHARDS_PER_WORKER = 8
-_PARTS = 2
-"""While a features file is made, its parts are there too."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,16 @@ class Rates:
 
     @classmethod
     def of(cls, stage: str, runs: Sequence[Run], read: float, written: float, with_parts: bool) -> Rates:
-        """From runs over several numbers of images: the straight line through their times, by least squares."""
+        """From runs over several numbers of images: the straight line through their times, by least squares.
+
+        ``with_parts``: whether the parts of the file are kept until it is whole.
+        """
         counts = np.array([run.images for run in runs], dtype=np.float64)
         times = np.array([run.seconds for run in runs])
         slope, start = np.polyfit(counts, times, 1)
         slope = max(float(slope), 1e-6)
         memory = max(run.memory for run in runs)
-        return cls(stage, max(0.0, float(start)), slope, memory, read, written, written * (_PARTS - 1) * with_parts)
+        return cls(stage, max(0.0, float(start)), slope, memory, read, written, written if with_parts else 0.0)
 
 
 @dataclass(frozen=True)

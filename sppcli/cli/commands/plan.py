@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +15,7 @@ from sppcli.paper import DEFAULT
 from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
-    from sppcli.bench.plan import Forecast, Rates, Run
-    from sppcli.runtime.progress import Progress
-
-_ONE_CORE = """
-import sys
-from sppcli.cli.main import main
-from sppcli.runtime.cpus import cpu_threads, share_processors
-share_processors(cpu_threads())
-sys.exit(main(sys.argv[1:]))
-"""
+    from sppcli.bench.plan import Forecast
 
 
 @helpful.command("plan")
@@ -56,7 +42,7 @@ sys.exit(main(sys.argv[1:]))
     help="Number of images of SOURCE to measure on.",
 )
 @click.option("--weights", default="imagenet", metavar="imagenet|FILE", help="Weights of the network for spp extract.")
-@click.option("--backbone", metavar="NAME", help="Backbone of the network.  [default: as of spp extract]")
+@click.option("--backbone", metavar="NAME", show_default="that of spp extract", help="Backbone of the network.")
 @click.option(
     "--scales",
     type=IntList(),
@@ -92,15 +78,16 @@ def command(
     move what is to be moved.
     """
     from sppcli.bench.plan import forecast
+    from sppcli.bench.plan_sample import measure, sample_of
     from sppcli.cli import console
 
     _check_gpu(gpus)
     with console.progress("plan") as progress, tempfile.TemporaryDirectory(prefix="spp-plan-") as folder:
-        found = _sample(sources, sample)
+        found = sample_of(sources, sample)
         extract = ["--weights", _placed(weights), "--scales", IntList.text(scales)]
         extract += ["--backbone", backbone] if backbone else []
         extract += ["--device", "cuda" if gpus else "cpu"]
-        rates = _measure(Path(folder), found, ["--mode", mode], extract, bool(gpus), progress)
+        rates = measure(Path(folder), found, ["--mode", mode], extract, bool(gpus), progress)
     forecasts = [forecast(item, images, gpus if gpus and item.stage == "extract" else workers) for item in rates]
     if as_json:
         console.print_json(
@@ -124,74 +111,6 @@ def _check_gpu(gpus: int | None) -> None:
 
 def _placed(weights: str) -> str:
     return weights if weights == "imagenet" else str(Path(weights).absolute())
-
-
-def _sample(sources: tuple[Path, ...], count: int) -> list[Path]:
-    """``count`` images at equal distances in the list of all."""
-    from sppcli.datasets import open_dataset
-
-    found = [item.path for item in open_dataset(sources).images]
-    count = min(count, len(found))
-    return [found[i * len(found) // count] for i in range(count)]
-
-
-def _measure(
-    folder: Path, images: list[Path], propose: list[str], extract: list[str], by_clock: bool, progress: Progress
-) -> list[Rates]:
-    """Run both stages on a third of ``images`` and on all of them; ``by_clock``: extract, whose work is a GPU's."""
-    from sppcli.bench.plan import Rates
-
-    counts = sorted({max(1, len(images) // 3), len(images)})
-    proposing, extracting = [], []
-    progress.start(2 * len(counts) + 1, "runs")
-    for count in (1, *counts):
-        place = folder / str(count)
-        (place / "images").mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(images[:count]):
-            shutil.copyfile(path, place / "images" / f"{i:06d}{path.suffix}")
-        run = _spp(place, count, ["propose", "images", "-j", "1", *propose, "--force"])
-        progress.advance()
-        if count == 1 and count not in counts:
-            continue  # what is compiled or cached from now on was neither
-        proposing.append(run)
-        extracting.append(_spp(place, count, ["extract", *extract, "--force"], by_clock))
-        progress.advance()
-    last = folder / str(len(images))
-    size = sum(path.stat().st_size for path in images) / len(images)
-    made = {name: (last / f"{name}.h5").stat().st_size / len(images) for name in ("proposals", "features")}
-    # propose reads each image twice: to know it, and to search it.
-    return [
-        Rates.of("propose", proposing, 2 * size, made["proposals"], True),
-        Rates.of("extract", extracting, size + made["proposals"], made["features"], True),
-    ]
-
-
-def _spp(folder: Path, images: int, arguments: list[str], by_clock: bool = False) -> Run:
-    """A command in a process of its own on one core, timed by what it uses of the processor, or by the clock.
-
-    Raises:
-        SppError: it failed; the text is the command's own.
-    """
-    from sppcli.bench.plan import Run
-    from sppcli.errors import SppError
-
-    log = folder / "log"
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    started = time.monotonic()
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _ONE_CORE, *arguments, "-q"], cwd=folder, env=environment, stdout=file, stderr=file
-        )
-        # subprocess would tell how it ended, and not what it took.
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - started if by_clock else used.ru_utime + used.ru_stime
-    if process.returncode:
-        said = log.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-1]
-        raise SppError(f"a run of spp {arguments[0]} on the sample failed: {said}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Run(images, seconds, used.ru_maxrss * unit)
 
 
 def _print(forecasts: list[Forecast]) -> None:

@@ -6,7 +6,6 @@ killed is the item's fault only when it happens again and again.
 
 from __future__ import annotations
 
-import pickle
 import queue
 import traceback
 import uuid
@@ -292,8 +291,10 @@ def _sendable(error: Exception, worker: str) -> Exception:
     """``error`` with where it came from, if it is nobody's to mend; or, if it cannot be sent, its text."""
     if not isinstance(error, SppError | OSError | MemoryError):
         error.add_note(f"on the worker {worker}:\n{''.join(traceback.format_exception(error, limit=-10))}")
+    from distributed.protocol.pickle import dumps, loads
+
     try:
-        pickle.loads(pickle.dumps(error))
+        loads(dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__} on the worker {worker}: {error}")
     return error

@@ -65,6 +65,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def work(trained: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     """A private copy of the trained folder, which is the current directory.
 

@@ -12,14 +12,6 @@ from tests.conftest import Run, Voc
 from tests.small_artefacts import Found, write_detections
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def found(voc: Voc, without: int = 0) -> dict[str, list[Found]]:
     """Every object but those of the first images."""
     return {

@@ -23,15 +23,6 @@ from tests.small_artefacts import write_bbox, write_detections, write_features, 
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, empty."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def rows(path: str) -> dict[str, str]:
     """The rows for people, by name; continued rows are joined by a bar."""
     found: dict[str, str] = {}

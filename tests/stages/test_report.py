@@ -68,14 +68,6 @@ class Reader(HTMLParser):
         return [values[name] for one, values in self.tags if one == tag and name in values]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def made(run: Run, *arguments: str) -> tuple[dict[str, object], str]:
     """The summary and the page of a run that succeeds."""
     code, out, err = run("report", "--json", "-q", "--split", "all", *arguments)

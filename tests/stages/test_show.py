@@ -24,15 +24,6 @@ def perfect(voc: Voc) -> dict[str, list[Found]]:
     return {name: [(thing.label, thing.box, 0.9) for thing in voc.things[name]] for name in voc.ids}
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, empty."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def shown(capsys: Captured, *arguments: str) -> dict[str, object]:
     """The summary of a run that succeeds."""
     capsys.readouterr()

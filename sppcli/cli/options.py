@@ -308,7 +308,8 @@ _NETWORK = (
         "--backbone",
         metavar="NAME",
         show_default=(
-            f"the one that the weights file fits; for imagenet {DEFAULT.backbone}, of other recipes {PAPER.backbone}"
+            f"the one that the weights file fits; for imagenet {DEFAULT.backbone}, "
+            f"or {PAPER.backbone} with --recipe paper or release"
         ),
         help=f"Backbone: {', '.join(BACKBONES)}, or timm/NAME, any convolutional network of timm.",
     ),

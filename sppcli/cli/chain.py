@@ -161,7 +161,11 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 def _unfinished(path: Path | None) -> bool:
-    return path is not None and path.with_name(f"{path.name}.parts").exists()
+    """Whether a run that was killed has left parts of the file, or a checkpoint of its training."""
+    from sppcli.artefacts.parts import parts_folder
+    from sppcli.runtime.files import checkpoint_of
+
+    return path is not None and (parts_folder(path).exists() or checkpoint_of(path).exists())
 
 
 def plan(root: click.Context, chain: Sequence[Step], size: DataSize, rates: Rates, ask: bool = False) -> list[Row]:

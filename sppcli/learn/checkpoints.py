@@ -12,7 +12,7 @@ import torch
 
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.nets.weight_files import read_tensors, save_tensors
-from sppcli.runtime.files import check_room
+from sppcli.runtime.files import check_room, checkpoint_of
 from sppcli.runtime.options import RunOptions
 
 Tensors = dict[str, torch.Tensor]
@@ -69,7 +69,7 @@ class Checkpoints:
         Raises:
             NoRoom: the disk has no room for the network.
         """
-        keeper = cls(output.with_name(f"{output.name}.checkpoint"), fingerprint, seconds, writes, on_milestone)
+        keeper = cls(checkpoint_of(output), fingerprint, seconds, writes, on_milestone)
         if options.force:
             keeper.discard()
         size = sum(value.nbytes for value in model.state_dict().values())

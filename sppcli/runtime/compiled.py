@@ -64,6 +64,27 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
     return compiled
 
 
+def is_kept(function: Any) -> bool:
+    """Whether a compilation of ``function``, made by `njit`, is kept that numba would take; its types are not asked.
+
+    numba takes what its own version has made for this processor of the same source, of which it compares the content,
+    or the time and size in earlier versions. It is asked for its index of all this, which has no public name. Should
+    that ever be missing, nothing counts as kept, and more is announced than is compiled.
+    """
+    if function.stats.cache_path is None:
+        return False
+    cache = function._cache
+    try:
+        kept = cache._cache_file._load_index()
+        _, processor, code = cache._index_key((), function.targetctx.codegen())
+        return any(
+            key[1:] == (processor, code) and Path(cache._cache_file._data_path(name)).exists()
+            for key, name in kept.items()
+        )
+    except AttributeError:
+        return False
+
+
 def temporary_folder() -> Path:
     """The folder for compiled results if numba's own places cannot be written."""
     return Path(tempfile.gettempdir(), f"sppcli-numba-{os.getuid()}")

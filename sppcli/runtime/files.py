@@ -13,6 +13,9 @@ from pathlib import Path
 
 from sppcli.errors import BadInput, MissingInput, NoRoom
 
+CHECKPOINT = ".checkpoint"
+"""What the name of a training's checkpoint ends with."""
+
 LONGEST_NAME = 255
 """Bytes of a file name on Linux and macOS."""
 
@@ -78,6 +81,11 @@ def check_room(path: Path, least: int, likely: int) -> str:
     if least > free:
         raise NoRoom(f"{path}: at least {least:,} bytes are needed {there}")
     return f"{path}: about {likely:,} bytes are needed while it is made {there}" if likely > free else ""
+
+
+def checkpoint_of(output: Path) -> Path:
+    """The checkpoint of the training that is to write ``output``."""
+    return output.with_name(f"{output.name}{CHECKPOINT}")
 
 
 @contextmanager

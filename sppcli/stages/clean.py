@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sppcli.artefacts.parts import PARTS
 from sppcli.artefacts.store import open_artefact
 from sppcli.errors import Busy, SppError
-from sppcli.runtime.files import temporary_owner
+from sppcli.runtime.files import CHECKPOINT, temporary_owner
 from sppcli.runtime.locks import held, lock_file
 
-PARTS, CHECKPOINT = ".parts", ".checkpoint"
 MAPS = "features"
 
 

@@ -294,10 +294,8 @@ def lines(description: Description) -> list[tuple[str, str]]:
         rows.append(("made by", description.made_by))
     compression = description.facts.get("compression")
     plain = description.facts.get("uncompressed_bytes")
-    packed = (
-        f", {compression:.2f} times smaller than its {size_text(plain)} of float16" if compression and plain else ""
-    )
-    rows.append(("size", size_text(description.bytes) + packed))
+    said = f", {compression:.2f} times smaller than its {size_text(plain)} of float16" if compression and plain else ""
+    rows.append(("size", size_text(description.bytes) + said))
     hidden = {"compression", "uncompressed_bytes"}
     rows += [(_words(name), _text(value)) for name, value in description.facts.items() if name not in hidden]
     for title, values in (("config", description.config), ("summary", description.summary)):
@@ -311,10 +309,11 @@ def lines(description: Description) -> list[tuple[str, str]]:
     if description.fingerprint:
         rows.append(("fingerprint", description.fingerprint[:12]))
     if description.skipped:
-        rows.append(("left out", "1 input" if len(description.skipped) == 1 else f"{len(description.skipped)} inputs"))
+        rows.append(("left out", count_of(len(description.skipped), "input")))
         rows += [("", f"{item.name}: {item.reason}") for item in description.skipped]
     if description.unfinished is not None:
-        rows.append(("unfinished run", f"{count_of(description.unfinished, 'part')} in {description.path.name}{PARTS}"))
+        parts = count_of(description.unfinished, "part")
+        rows.append(("unfinished run", f"{parts} in {parts_folder(description.path).name}"))
     return rows
 
 

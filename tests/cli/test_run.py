@@ -293,6 +293,34 @@ def test_a_damaged_file_of_rates_costs_forecasts_only(rates: Callable[[], Rates]
     assert rates().all == []
 
 
+@pytest.mark.parametrize(
+    ("output", "left", "is_kept"),
+    [
+        ("features.h5", None, True),
+        ("features.h5", "elsewhere/features.h5.parts", False),
+        ("svm.h5", None, True),
+        ("svm.h5", "svm.h5.checkpoint", False),
+    ],
+)
+def test_what_goes_on_from_a_killed_run_says_nothing_of_time(
+    folder: Path, run: Run, output: str, left: str | None, is_kept: bool
+) -> None:
+    """Parts lie beside the file itself, where its name is a symbolic link; trainings leave a checkpoint."""
+    stage = {"features.h5": "extract", "svm.h5": "train-svm"}[output]
+    (folder / output).unlink()
+    if output == "features.h5":
+        (folder / "elsewhere").mkdir()
+        (folder / output).symlink_to(folder / "elsewhere" / output)
+    if left:
+        (folder / left).mkdir()
+    rates = Rates(folder / "cache" / "sppcli" / "rates.json")
+    before = len(rates.measured(stage))
+    assert before
+    code, _, err = run("run")
+    assert code == 0, err
+    assert len(Rates(rates.path).measured(stage)) == before + is_kept
+
+
 def test_peak_memory_is_measured() -> None:
     peak = PeakMemory()
     block = bytearray(64 * 2**20)

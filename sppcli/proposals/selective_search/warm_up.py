@@ -17,7 +17,7 @@ from sppcli.proposals.selective_search import graph_segmentation, grouping, intr
 from sppcli.proposals.selective_search.graph_segmentation import ListedEdges, Segmentation, segment
 from sppcli.proposals.selective_search.grouping import ALL_FOUR, group
 from sppcli.proposals.selective_search.region_features import Regions, measure
-from sppcli.runtime.compiled import temporary_folder
+from sppcli.runtime.compiled import is_kept, temporary_folder
 from sppcli.runtime.processes import run_many
 from sppcli.runtime.progress import Progress
 
@@ -60,17 +60,8 @@ def compile_part(name: str) -> None:
 
 
 def missing_parts() -> list[str]:
-    """Those of `PARTS` that numba has not cached, as far as the names and times of its files tell."""
-    return [name for name, (_, functions) in PARTS.items() if not all(_is_cached(function) for function in functions)]
-
-
-def _is_cached(function: Any) -> bool:
-    if function.stats.cache_path is None:
-        return False
-    source = Path(function.py_func.__code__.co_filename)
-    stem = f"{source.stem}.{function.py_func.__qualname__}-{function.py_func.__code__.co_firstlineno}"
-    written = [path.stat().st_mtime for path in Path(function.stats.cache_path).glob(f"{stem}.*.nbi")]
-    return bool(written) and max(written) >= source.stat().st_mtime
+    """Those of `PARTS` that numba would compile, not load."""
+    return [name for name, (_, functions) in PARTS.items() if not all(map(is_kept, functions))]
 
 
 def kept_in() -> Path | None:

@@ -161,11 +161,12 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 def _unfinished(path: Path | None) -> bool:
-    """Whether a run that was killed has left parts of the file, or a checkpoint of its training."""
+    """Whether an earlier run has left parts or shards of the file, or a checkpoint of its training."""
     from sppcli.artefacts.parts import parts_folder
     from sppcli.runtime.files import checkpoint_of
+    from sppcli.runtime.remote import shards_folder
 
-    return path is not None and (parts_folder(path).exists() or checkpoint_of(path).exists())
+    return path is not None and any(left(path).exists() for left in (parts_folder, shards_folder, checkpoint_of))
 
 
 def plan(root: click.Context, chain: Sequence[Step], size: DataSize, rates: Rates, ask: bool = False) -> list[Row]:
@@ -292,7 +293,9 @@ def _work(step: Step, size: DataSize, network: str) -> tuple[str, float]:
         ),
         "detect": lambda: ("network" if values["network"] else network, learning),
     }
-    return ways.get(step.name, lambda: ("", max(1, learning)))()
+    kind, units = ways.get(step.name, lambda: ("", max(1, learning)))()
+    # What a cluster takes says nothing of this machine, nor of another cluster.
+    return (f"{kind}, cluster {cluster}" if (cluster := values.get("cluster")) else kind), units
 
 
 def _scales(values: Mapping[str, Any]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sppcli.cli.types import ShardOf
 from sppcli.runtime.cpus import cpu_threads
@@ -23,16 +24,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SHARDS_PER_WORKER = 8
 """The last shards leave workers idle: with eight for each, for some sixteenth of the time."""
 
-_OPTIONS = (
-    click.option(
-        "--shard",
-        type=ShardOf(),
-        metavar="I/N",
-        help=(
-            "Work on the I-th of N shards of the images only, and write it beside -o FILE as FILE.shard-I-of-N; spp "
-            "merge joins all N."
-        ),
+_SHARD = click.option(
+    "--shard",
+    type=ShardOf(),
+    metavar="I/N",
+    help=(
+        "Work on the I-th of N shards of the images only, and write it beside -o FILE as FILE.shard-I-of-N; spp merge "
+        "joins all N."
     ),
+)
+CLUSTER = (
     click.option(
         "--cluster",
         metavar="ADDRESS|FILE",
@@ -52,29 +53,41 @@ _OPTIONS = (
 
 
 def spread(function: F) -> F:
-    """The three options, as ``spread: Spread``."""
+    """The three options, as ``spread: Spread``. A shard asked for by a flag overrules the cluster of spp.toml."""
+    from sppcli.cli.config import beats
 
     @functools.wraps(function)
     def command(*args: Any, shard: Shard | None, cluster: str | None, shards: int | None, **named: Any) -> Any:
+        context = click.get_current_context()
+        if beats(context, "shard", "cluster"):
+            cluster = None
+        if beats(context, "cluster", "shard"):
+            shard = None
         if shard and cluster:
             raise click.UsageError("--shard works here and --cluster elsewhere: leave one of them out.")
-        if shards and not cluster:
+        if shards and not cluster and by_flag("shards"):
             raise click.UsageError("--shards is an option of --cluster; one shard alone is made by --shard I/N.")
-        return function(*args, spread=Spread(shard, cluster, shards), **named)
+        return function(*args, spread=Spread(shard, cluster or None, shards), **named)
 
     wrapped: Any = command
-    for decorator in reversed(_OPTIONS):
+    for decorator in reversed((_SHARD, *CLUSTER)):
         wrapped = decorator(wrapped)
     return wrapped  # type: ignore[no-any-return]  # the same, with options
+
+
+def by_flag(*names: str) -> bool:
+    """Whether one of these parameters was given on the command line, and not by spp.toml or the environment."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
 
 
 @dataclass(frozen=True)
 class Spread:
     """What the options said."""
 
-    shard: Shard | None
-    cluster: str | None
-    shards: int | None
+    shard: Shard | None = None
+    cluster: str | None = None
+    shards: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.shard or self.cluster)

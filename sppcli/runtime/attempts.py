@@ -18,6 +18,8 @@ from pathlib import Path
 DEATHS = 2
 """So many processes may one item kill: in the first it may have been another that was worked on beside it."""
 
+ATTEMPTS = ".attempts"
+"""What the name of the folder of such files ends with."""
 _NOW, _DIED = "now", "died"
 
 
@@ -28,7 +30,7 @@ class Attempts:
     """
 
     def __init__(self, output: Path | None) -> None:
-        self.folder = output.with_name(f"{output.name}.attempts") if output else None
+        self.folder = output.with_name(output.name + ATTEMPTS) if output else None
         self._deaths: dict[str, int] = {}
         if self.folder is None:
             return

@@ -281,9 +281,13 @@ def together(summaries: Sequence[Any], output: Path) -> Any:
     return replace(first, **values)
 
 
+SHARDS = ".shards"
+"""What the name of the folder of a cluster's shards ends with."""
+
+
 def shards_folder(output: Path) -> Path:
     """Where the shards of ``output`` lie that a cluster makes."""
-    return output.with_name(f"{output.name}.shards")
+    return output.with_name(output.name + SHARDS)
 
 
 def number_of_shards(folder: Path, asked: int | None, usual: int) -> int:

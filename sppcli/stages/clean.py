@@ -1,17 +1,21 @@
-"""What in a folder can be made again or serves nobody any more: maps, parts, checkpoints, temporary files."""
+"""What in a folder can be made again or serves nobody any more: maps, parts, shards, checkpoints, temporary files."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sppcli.artefacts.parts import PARTS
 from sppcli.artefacts.store import open_artefact
 from sppcli.errors import Busy, SppError
+from sppcli.runtime.attempts import ATTEMPTS
 from sppcli.runtime.files import CHECKPOINT, temporary_owner
 from sppcli.runtime.locks import held, lock_file
+from sppcli.runtime.remote import SHARDS
 
 MAPS = "features"
 
@@ -20,7 +24,8 @@ MAPS = "features"
 class Clutter:
     """One file or folder: its ``bytes``, ``what`` it is and ``cost`` of having it no more.
 
-    ``safe``: nothing that anybody could miss; else it is work that would have to be done again.
+    ``safe``: nothing that anybody could miss; else it is work that would have to be done again. ``also``: what goes
+    with it, since it leads there; ``bytes`` are of all.
     """
 
     path: Path
@@ -28,11 +33,13 @@ class Clutter:
     what: str
     cost: str
     safe: bool
+    also: tuple[Path, ...] = ()
 
 
 def find(folder: Path) -> list[Clutter]:
     """Everything in ``folder``, not below it, that may go; the largest first. What another run works on is left out."""
-    found = [item for path in sorted(folder.iterdir()) for item in _of(path)]
+    there = _Folder(folder)
+    found = [item for path in sorted(folder.iterdir()) for item in there.clutter(path)]
     return sorted(found, key=lambda item: -item.bytes)
 
 
@@ -44,55 +51,122 @@ def remove(items: list[Clutter]) -> int:
     """
     freed = 0
     for item in items:
-        with held(_output_of(item.path)):
-            if item.path.is_dir() and not item.path.is_symlink():
-                shutil.rmtree(item.path)
-            else:
-                item.path.unlink(missing_ok=True)
+        # What leads elsewhere goes first: no file is ever left that leads to nothing.
+        for path in (item.path, *item.also):
+            with held(_output_of(path)):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         freed += item.bytes
     return freed
 
 
-def _of(path: Path) -> Iterator[Clutter]:
-    name = path.name
-    if path.is_symlink() or _is_busy(_output_of(path)):
-        return
-    if temporary_owner(path) is not None:
-        yield Clutter(path, _size(path), "left by a process that was killed", "nothing is lost", True)
-    elif path.is_dir():
-        if name.endswith(PARTS):
-            yield Clutter(path, _size(path), "parts of a run that has not ended", "that run begins anew", False)
-    elif not path.is_file():
-        return
-    elif CHECKPOINT in name:
-        yield Clutter(path, _size(path), "checkpoint of a training", "that training begins anew", False)
-    elif path.suffix in (".h5", ".hdf5"):
-        yield from _of_artefact(path)
+class _Folder:
+    """A folder, with what the features files in it lead to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _maps(self) -> dict[Path, list[Path]]:
+        """The features files here, and the shards that each leads to."""
+        return dict(_features_in(self.folder))
+
+    @cached_property
+    def _led_to(self) -> dict[Path, Path]:
+        """Shards, and folders here with shards in them, that a features file leads to, and which; also a file in the
+        folder above, where the one that leads to a cluster's shards is."""
+        above = []
+        with suppress(PermissionError):
+            above = _features_in(self.folder.resolve().parent)
+        found = {}
+        for leader, shards in (*above, *self._maps.items()):
+            for shard in shards:
+                found[shard] = leader
+                if shard.parent.name.endswith(SHARDS):
+                    found[shard.parent] = leader
+        return found
+
+    def clutter(self, path: Path) -> Iterator[Clutter]:
+        name = path.name
+        if path.is_symlink() or _is_busy(path):
+            return
+        if temporary_owner(path) is not None:
+            yield Clutter(path, _size(path), "left by a process that was killed", "nothing is lost", True)
+        elif path.resolve() in self._led_to:
+            return  # with the file that leads there, or not at all
+        elif path.is_dir():
+            if name.endswith(PARTS):
+                yield Clutter(path, _size(path), "parts of a run that has not ended", "that run begins anew", False)
+            elif name.endswith(ATTEMPTS):
+                text = "images that are left out are tried again"
+                yield Clutter(path, _size(path), "parts of a run that has not ended: what killed it", text, False)
+            elif name.endswith(SHARDS):
+                yield _shards(path)
+        elif not path.is_file():
+            return
+        elif CHECKPOINT in name:
+            yield Clutter(path, _size(path), "checkpoint of a training", "that training begins anew", False)
+        elif path in self._maps:
+            yield self._features(path)
+
+    def _features(self, path: Path) -> Clutter:
+        """A features file with the shards here that it leads to, which nobody else may be working on."""
+        here = self.folder.resolve()
+        names = set()
+        for shard in self._maps[path]:
+            item = shard.parent if shard.parent.name.endswith(SHARDS) else shard
+            if item.parent == here:
+                names.add(item.name)
+        also = [self.folder / name for name in sorted(names)]
+        also = [item for item in also if not _is_busy(item)]
+        size = sum(map(_size, (path, *also)))
+        cost = "spp extract makes them anew when they are needed"
+        return Clutter(path, size, "conv feature maps", cost, False, tuple(also))
 
 
-def _of_artefact(path: Path) -> Iterator[Clutter]:
+def _features_in(folder: Path) -> list[tuple[Path, list[Path]]]:
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".h5", ".hdf5") and path.is_file():
+            with suppress(SppError), open_artefact(path, MAPS, lazily=True) as artefact:
+                found.append((path, artefact.shards))
+    return found
+
+
+def _shards(path: Path) -> Clutter:
+    """Shards of a run on a cluster, to which no file leads."""
+    whole = path.with_name(path.name.removesuffix(SHARDS))
     try:
-        with open_artefact(path, MAPS, lazily=True):
+        with open_artefact(whole, lazily=True):
             pass
     except SppError:
-        return
-    yield Clutter(path, _size(path), "conv feature maps", "spp extract makes them anew when they are needed", False)
+        return Clutter(path, _size(path), "shards of a run that has not ended", "that run begins anew", False)
+    cost = f"{whole.name} stays; to make it again, a cluster begins anew"
+    return Clutter(path, _size(path), "shards of a run that has ended", cost, False)
 
 
 def _output_of(path: Path) -> Path:
     """The output whose lock stands for ``path``."""
-    for ending in (PARTS, CHECKPOINT):
+    for ending in (PARTS, CHECKPOINT, ATTEMPTS):
         head, found, _ = path.name.partition(ending)
         if found:
             return path.with_name(head.lstrip("."))
     return path
 
 
-def _is_busy(output: Path) -> bool:
-    if not lock_file(output).exists():
+def _is_busy(path: Path) -> bool:
+    """Whether a run works on what ``path`` belongs to, or on something in it."""
+    inside = path.glob(".*.lock") if path.name.endswith(SHARDS) else ()
+    return any(map(_is_held, (lock_file(_output_of(path)), *inside)))
+
+
+def _is_held(lock: Path) -> bool:
+    if not lock.exists():
         return False
     try:
-        with held(output):
+        with held(lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))):
             return False
     except Busy:
         return True

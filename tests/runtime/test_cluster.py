@@ -255,6 +255,63 @@ def test_force_makes_all_shards_again(there: Cluster, run: Run) -> None:
     assert all(after[name] > before[name] for name in before)
 
 
+def test_spp_run_works_on_the_cluster_where_a_stage_can(
+    there: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = there.folder / "run"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    settings = f"""
+        [data]
+        folder = "{there.folder / "shapes"}"
+        [run]
+        stages = ["propose", "extract", "check"]
+        cluster = "{there.file}"
+        shards = 3
+        [propose]
+        jobs = 1
+        max-proposals = 24
+        [extract]
+        weights = "{there.folder / "net.safetensors"}"
+        precision = "fp32"
+        scales = [{SCALES}]
+        shards = 2
+    """
+    Path("spp.toml").write_text(settings)
+    code, _, err = run("run")
+    assert code == 0, err
+    assert err.count("2 workers at ") == 2  # check works here
+    assert same(Path("proposals.h5"), there.folder / "here" / "proposals.h5")
+    assert len(list(Path("proposals.h5.shards").glob("*.h5"))) == 3
+    assert len(list(Path("features.h5.shards").glob("*.h5"))) == 2
+    Path("proposals.h5").unlink()
+    # What is asked for by hand is done by hand.
+    assert run("propose", str(there.folder / "shapes"), "--shard", "1/2")[0] == 0
+    assert Path("proposals.shard-1-of-2.h5").exists()
+    code, _, err = run("run", "--cluster", "nowhere.json")
+    assert (code, "nowhere.json: there is no such scheduler file" in err) == (3, True)
+    code, _, err = run("run", "--stages", "check", "--cluster", "nowhere.json")
+    assert (code, "none of the stages to run (check) goes image by image" in err) == (2, True)
+    Path("spp.toml").write_text(settings.replace("[propose]", '[propose]\ncluster = ""'))
+    code, _, err = run("run", "--stages", "propose")
+    assert code == 0, err
+    assert "workers at" not in err
+
+
+def test_what_it_takes_to_run_again_stays_until_it_is_asked_to_go(there: Cluster, run: Run) -> None:
+    """``spp clean`` and the folders of shards."""
+    for name in ("proposals.h5", "features.h5"):
+        command = (*STAGES[name], "-o", f"kept-{name}", "--cluster", str(there.file), "--shards", "2")
+        assert run(*command)[0] == 0
+    shutil.move("kept-features.h5", "moved.h5")
+    found = {Path(item["path"]).name: item for item in json.loads(run("clean", "--json")[1])["files"]}
+    assert found["kept-proposals.h5.shards"]["what"] == "shards of a run that has ended"
+    assert "kept-features.h5.shards" not in found
+    assert [Path(path).name for path in found["moved.h5"]["also"]] == ["kept-features.h5.shards"]
+    assert found["moved.h5"]["bytes"] > sum(path.stat().st_size for path in Path("kept-features.h5.shards").glob("*"))
+
+
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from sppcli.runtime.locks import held
+from sppcli.runtime.shards import Shard
 from tests.conftest import Run
-from tests.stages.conftest import Work
+from tests.stages.conftest import SCALES, Work
 
 
 @pytest.fixture
@@ -74,6 +75,63 @@ def test_what_a_run_works_on_stays(littered: Path, run: Run) -> None:
     assert "other.h5.parts" in names(run("clean", "--json")[1])
     with held(littered / "elsewhere.h5"):
         assert run("clean")[0] == 0
+
+
+@pytest.fixture
+def spread(work: Work, run: Run) -> Path:
+    """The trained folder with shards as a cluster leaves them, which features.h5 leads to, and one made by hand."""
+    for name, command in (
+        ("proposals.h5", ("propose", "shapes", "-j", "1", "--max-proposals", "30")),
+        ("features.h5", ("extract", "--weights", "net.safetensors", "--scales", SCALES)),
+    ):
+        folder = work.folder / f"{name}.shards"
+        folder.mkdir()
+        shards = []
+        for shard in Shard.all(2):
+            assert run(*command, "--shard", str(shard), "-o", str(folder / name))[0] == 0
+            shards.append(str(shard.path(folder / name)))
+        assert run("merge", *shards, "-o", name, "--force")[0] == 0
+    return work.folder
+
+
+def test_shards_go_with_the_file_that_leads_to_them_and_never_without_it(spread: Path, run: Run) -> None:
+    names_of = {Path(item["path"]).name: item for item in json.loads(run("clean", "--json")[1])["files"]}
+    assert set(names_of) == {"features.h5", "proposals.h5.shards"}
+    assert names_of["proposals.h5.shards"]["what"] == "shards of a run that has ended"
+    inside = sum(path.stat().st_size for path in (spread / "features.h5.shards").iterdir())
+    assert names_of["features.h5"]["bytes"] == inside + (spread / "features.h5").stat().st_size
+    assert "features.h5 and features.h5.shards" in run("clean")[1]
+    assert names(run("clean", "features.h5.shards", "--json")[1]) == set()  # the file above leads there
+    assert run("clean", "--yes", "--keep", "features")[0] == 0
+    assert not (spread / "proposals.h5.shards").exists()
+    assert run("info", "features.h5", "--verify")[0] == 0
+    assert run("clean", "--yes")[0] == 0
+    assert not (spread / "features.h5").exists()
+    assert not (spread / "features.h5.shards").exists()
+
+
+def test_shards_of_a_run_that_has_not_ended_may_go_if_nobody_works_on_them(spread: Path, run: Run) -> None:
+    (spread / "proposals.h5").unlink()
+    (spread / "lone.shard-1-of-2.h5.attempts").mkdir()
+    found = {Path(item["path"]).name: item["what"] for item in json.loads(run("clean", "--json")[1])["files"]}
+    assert found["proposals.h5.shards"] == "shards of a run that has not ended"
+    assert found["lone.shard-1-of-2.h5.attempts"].startswith("parts of a run that has not ended")
+    assert names(run("clean", "--json", "--keep", "shards,parts")[1]) == {"features.h5"}
+    with held(spread / "proposals.h5.shards"), held(spread / "features.h5.shards"):
+        assert "proposals.h5.shards" not in names(run("clean", "--json")[1])
+    with held(spread / "proposals.h5.shards" / "proposals.shard-1-of-2.h5"):
+        assert "proposals.h5.shards" not in names(run("clean", "--json")[1])
+    assert run("clean", "--yes", "--keep", "features")[0] == 0
+    assert not (spread / "proposals.h5.shards").exists()
+
+
+def test_shards_made_by_hand_go_with_the_file_that_leads_to_them(spread: Path, run: Run) -> None:
+    shards = sorted((spread / "features.h5.shards").glob("*.h5"))
+    by_hand = [path.rename(spread / path.name) for path in shards]
+    assert run("merge", *map(str, by_hand), "-o", "features.h5", "--force")[0] == 0
+    (item,) = [item for item in json.loads(run("clean", "--json")[1])["files"] if item["path"] == "features.h5"]
+    assert item["also"] == [path.name for path in by_hand]
+    assert "features.h5 and 2 shards" in run("clean")[1]
 
 
 def test_usage(run: Run, tmp_path: Path) -> None:

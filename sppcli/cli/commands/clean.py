@@ -10,7 +10,12 @@ import click
 from sppcli.cli import helpful, options
 from sppcli.cli.types import NameList
 
-KINDS = {"features": "conv feature maps", "parts": "parts of a run that has not ended", "checkpoints": "checkpoint"}
+KINDS = {
+    "features": "conv feature maps",
+    "parts": "parts of a run that has not ended",
+    "shards": "shards of a run",
+    "checkpoints": "checkpoint",
+}
 
 
 @helpful.command("clean")
@@ -26,7 +31,7 @@ KINDS = {"features": "conv feature maps", "parts": "parts of a run that has not 
 @options.as_json
 @options.verbosity
 def command(folder: Path, yes: bool, keep: tuple[str, ...] | None, as_json: bool) -> None:
-    """Free the disk of what can be made again: maps, parts, checkpoints.
+    """Free the disk of what can be made again: maps, parts, shards, checkpoints.
 
     What may go is listed, the largest first, with what its absence costs. Proposals, models, detections and networks
     stay, as does everything that a running command works on.
@@ -51,11 +56,17 @@ def command(folder: Path, yes: bool, keep: tuple[str, ...] | None, as_json: bool
     elif not found:
         console.echo("nothing here can go")
     else:
-        rows = [(item.path, size_text(item.bytes), item.what, item.cost) for item in found]
+        rows = [(_named(item.path, item.also), size_text(item.bytes), item.what, item.cost) for item in found]
         console.table(("file", "size", "what", "without it"), rows)
-        count = count_of(len(found), "file or folder", "files and folders")
+        count = count_of(sum(1 + len(item.also) for item in found), "file or folder", "files and folders")
         console.echo(
             f"{size_text(freed)} freed, {count} removed"
             if yes
             else f"{size_text(whole)} in {count} can go; 'spp clean --yes' removes them"
         )
+
+
+def _named(path: Path, also: tuple[Path, ...]) -> str:
+    """``path`` with what goes with it; shards made by hand may be many."""
+    more = also[0] if len(also) == 1 else f"{len(also)} shards"
+    return f"{path} and {more}" if also else str(path)

@@ -14,7 +14,7 @@ from sppcli.artefacts.packs import PACK_SUFFIX
 from sppcli.cli import helpful, options
 from sppcli.cli.media import FORMATS
 from sppcli.cli.options import of_recipe
-from sppcli.cli.spreading import Spread
+from sppcli.cli.spreading import Spread, by_flag
 from sppcli.cli.spreading import spread as spread_options
 from sppcli.cli.types import Fraction, Number
 from sppcli.paper import DEFAULT
@@ -186,10 +186,7 @@ def command(
     place = Place.of(kind, output, media)
     if click.get_current_context().meta.get(options.ASKING) and (media or place.kind != "h5"):
         raise click.UsageError("--dry-run is of a split's detections.h5: leave out the IMAGEs and --format.")
-    if spread and (media or place.kind != "h5"):
-        raise click.UsageError(
-            "--shard and --cluster are of a split's detections.h5: leave out the IMAGEs and --format."
-        )
+    spread = _of_split(spread, bool(media) or place.kind != "h5")
     if as_json and place.path is None:
         raise click.UsageError(f"--json and {place.kind} both go to standard output: give -o FILE.")
     if media and min_score is None:
@@ -285,6 +282,15 @@ def _pack(models: tuple[Path, ...], new_images: bool) -> Path | None:
     if not new_images:
         raise click.UsageError(f"{files[0]} detects in new images; name some, or folders of them.")
     return files[0]
+
+
+def _of_split(spread: Spread, other: bool) -> Spread:
+    """``spread``; or of anything ``other`` than a split's detections.h5 none, and no flag may ask for it."""
+    if spread and other and by_flag("shard", "cluster"):
+        raise click.UsageError(
+            "--shard and --cluster are of a split's detections.h5: leave out the IMAGEs and --format."
+        )
+    return Spread() if other else spread
 
 
 def _check_calibration(calibration: Path | None, no_calibration: bool, new_images: bool) -> None:

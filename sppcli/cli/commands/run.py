@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sppcli.cli import helpful, options
 from sppcli.cli.meter import about, size_text
+from sppcli.cli.spreading import CLUSTER, by_flag
 from sppcli.cli.types import NameList
 
 if TYPE_CHECKING:
@@ -32,14 +33,24 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print what would be done, with a forecast of time, memory and disk, and do nothing.",
 )
+@CLUSTER[0]
+@CLUSTER[1]
 @options.as_json
 @options.verbosity
 @click.pass_context
-def command(context: click.Context, stages: tuple[str, ...] | None, dry_run: bool, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    stages: tuple[str, ...] | None,
+    dry_run: bool,
+    cluster: str | None,
+    shards: int | None,
+    as_json: bool,
+) -> None:
     """Make and evaluate the detector of spp.toml: every stage that is out of date.
 
     Each stage is the command of its name with the options of spp.toml. What is up to date stays; after an interruption
-    the next run goes on. The forecast of --dry-run comes from what earlier runs of spp run took on this machine.
+    the next run goes on. The forecast of --dry-run comes from what earlier runs of spp run took on this machine. With
+    --cluster the stages that go image by image work on its machines, and the others here.
     """
     from sppcli.cli import chain, config, console
     from sppcli.errors import MissingInput
@@ -50,6 +61,7 @@ def command(context: click.Context, stages: tuple[str, ...] | None, dry_run: boo
     if stages is None:
         raise MissingInput(f"no {config.FILE} here says which stages to run; 'spp init DATA' writes one")
     root = context.find_root()
+    _spread(root, stages, {"cluster": cluster, "shards": shards})
     steps = chain.steps(root, stages)
     rates = Rates()
     size = _size(steps)
@@ -66,6 +78,26 @@ def command(context: click.Context, stages: tuple[str, ...] | None, dry_run: boo
         row = rows[number - 1] if rows else None
         done.append(chain.run_step(root, step, number, len(steps), row, rates))
     _print_done(done)
+
+
+def _spread(root: click.Context, stages: Sequence[str], values: Mapping[str, Any]) -> None:
+    """Give ``values`` to the stages that take them: by a flag of this command in place of those of spp.toml, else
+    where a stage has none of its own there."""
+    group = root.command
+    assert isinstance(group, click.Group)
+    taken = False
+    found = {name: dict(own) for name, own in (root.default_map or {}).items()}
+    for name in stages:
+        stage = group.get_command(root, name)
+        takes = {item.name for item in stage.params} if stage and name != "run" else set()
+        for key, value in values.items():
+            own = found.setdefault(name, {})
+            if key in takes and value is not None and (by_flag(key) or key not in own):
+                own[key] = value
+                taken = taken or key == "cluster"
+    if by_flag("cluster") and not taken:
+        raise click.UsageError(f"--cluster: none of the stages to run ({', '.join(stages)}) goes image by image.")
+    root.default_map = found
 
 
 def _size(steps: Sequence[Step]) -> DataSize | None:

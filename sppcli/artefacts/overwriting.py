@@ -22,7 +22,7 @@ _ANNOTATIONS = (".xml", ".json", ".txt", ".csv", ".yaml", ".yml", ".names", ".da
 _LOOKED_AT = 1 << 20
 
 NETWORK, PICTURE, CURVES, COCO, JSONL = "network", "picture", "learning curves", "COCO's results", "JSON lines"
-PAGE = "a report"
+PAGE, MANUAL = "a report", "a manual page"
 PACK, TABLE, VIDEO = "a packed detector", "a table of detections", "a video"
 """Kinds of outputs besides those of `schema`."""
 
@@ -147,6 +147,7 @@ _SIGNS: dict[str, Callable[[bytes], bool]] = {
     CURVES: lambda start: start.startswith((b"epoch,size,rate,loss", b"epoch,rate,class_loss", b"epoch\n")),
     COCO: _is_coco,
     PAGE: lambda start: b'<meta name="generator" content="spp report' in start[:4096],
+    MANUAL: lambda start: start.startswith(b'.\\" Written by spp man'),
     JSONL: _is_jsonl,
     TABLE: lambda start: start.startswith(b"image,path,class,score,probability,x0,y0,x1,y1\n"),
 }

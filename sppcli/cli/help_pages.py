@@ -51,6 +51,7 @@ EVERYDAY = {
     "tune": ("grid", "split", "validation", "protocol", "write", "keep", "json"),
     "clean": ("yes", "keep", "json"),
     "completion": (),
+    "man": ("install", "roff", "overwrite"),
 }
 """Command -> options in the first panel: seven or so; with help and -q the list stays within ten."""
 
@@ -173,6 +174,10 @@ EXAMPLES = {
         ("spp completion bash >> ~/.bashrc", "complete commands and options"),
         ("spp completion fish > ~/.config/fish/completions/spp.fish", "in fish"),
     ),
+    "man": (
+        ("spp man propose", "show a page"),
+        ("spp man --install ~/.local/share/man", "so that 'man spp-propose' shows it"),
+    ),
 }
 """Command -> (what to type, what it does); a test parses every one of them."""
 
@@ -185,9 +190,33 @@ GROUPS = {
     "Look, compare, hand over": ("show", "report", "compare", "info", "pack", "clean"),
     "More than one machine": ("merge", "cluster", "plan"),
     "Classification of whole images": ("train-net", "classify", "features", "probe"),
-    "Data, weights and this machine": ("fetch", "convert", "import-caffe", "bench", "demo", "completion"),
+    "Data, weights and this machine": ("fetch", "convert", "import-caffe", "bench", "demo", "completion", "man"),
 }
 """Heading -> commands, for ``spp --help``; commands named nowhere come last."""
+
+WITHOUT_SETTINGS = ("init", "completion", "man")
+"""Commands that read no spp.toml."""
+
+EXIT_CODES = {
+    0: "It is done.",
+    1: "A bug of spp; its traceback is on standard error.",
+    2: "An option or argument that does not exist, or that does not go with another.",
+    3: "Something is missing or cannot be used: a file, an image, an annotation, memory or disk.",
+    4: "Files that do not belong together, such as features of other region proposals.",
+    130: "Interrupted by Ctrl-C; run it again to go on.",
+    143: "Terminated; run it again to go on.",
+}
+"""Exit code -> what it means; of every command."""
+
+ENVIRONMENT = {
+    "NO_COLOR": ((), "If it is set to anything, nothing is coloured."),
+    "XDG_CACHE_HOME": (
+        ("--dry-run",),
+        "Folder of the times that earlier runs took, from which --dry-run forecasts; ~/.cache if it is not set.",
+    ),
+    "TORCH_HOME": (("--weights",), "Folder of the weights that were downloaded; ~/.cache/torch if it is not set."),
+}
+"""Variable, besides those of options -> (options of the commands that it concerns, none for all; what it does)."""
 
 ALIASES = {
     **dict.fromkeys(("predict", "infer", "inference", "test"), "detect"),

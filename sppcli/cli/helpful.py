@@ -13,7 +13,8 @@ from sppcli.cli.options import ASKING
 
 EVERYTHING = "sppcli.help-all"
 """Key in click's context: show every option."""
-_TITLES = {"everyday": "Everyday options", "method": "Method", "machine": "Machine", "output": "Output"}
+TITLES = {"everyday": "Everyday options", "method": "Method", "machine": "Machine", "output": "Output"}
+"""Panel -> its heading."""
 LARGEST = 10
 """Options in ``--help``, with ``--help`` itself."""
 
@@ -49,7 +50,7 @@ class Helpful(click.Command):
         everything = bool(ctx.meta.get(EVERYTHING))
         shown = {name: rows[name] for name in (PANELS if everything else PANELS[:1]) if rows[name]}
         for name, options in shown.items():
-            with formatter.section(_TITLES[name]):
+            with formatter.section(TITLES[name]):
                 formatter.write_dl([record for item in options if (record := record_of(item, ctx))])
         hidden = sum(len(options) for name, options in rows.items() if name not in shown)
         helps = [item for item in self.get_params(ctx) if _key(item) in ("help", "help-all")]

@@ -57,6 +57,7 @@ COMMANDS = {
     "tune": "sppcli.cli.commands.tune",
     "clean": "sppcli.cli.commands.clean",
     "completion": "sppcli.cli.commands.completion",
+    "man": "sppcli.cli.commands.man",
 }
 
 # First sentence of each command's help, for ``spp --help``: importing all commands for it would take as long again as
@@ -95,9 +96,8 @@ SUMMARIES = {
     "tune": "Choose pyramid, C and NMS on validation images, from cached maps.",
     "clean": "Free the disk of what can be made again: maps, parts, checkpoints.",
     "completion": "Print a script that completes commands, options and files in a shell.",
+    "man": "Show the manual page of a command, or install the pages of all.",
 }
-
-_WITHOUT_SETTINGS = ("init", "completion")
 
 # What the machine refuses, and what the user can do about it.
 _REFUSALS = {
@@ -160,8 +160,9 @@ class LazyGroup(click.Group):
 def _take_settings(group: click.Group, ctx: click.Context, args: Sequence[str]) -> None:
     """Let ``spp.toml`` set defaults; a broken one stops neither help nor `spp init`, which writes it anew."""
     from sppcli.cli import config
+    from sppcli.cli.help_pages import WITHOUT_SETTINGS
 
-    if ctx.resilient_parsing or args[0] in _WITHOUT_SETTINGS or ctx.default_map is not None:
+    if ctx.resilient_parsing or args[0] in WITHOUT_SETTINGS or ctx.default_map is not None:
         return
     asks_help = not {"-h", "--help", "--help-all"}.isdisjoint(args)
     try:

@@ -235,6 +235,7 @@ class Features:
 
 
 @contextmanager
-def open_features(path: Path) -> Iterator[Features]:
-    with open_artefact(path, "features") as artefact:
+def open_features(path: Path, lazily: bool = False) -> Iterator[Features]:
+    """``lazily``: see `reading.open_checked`."""
+    with open_artefact(path, "features", lazily) as artefact:
         yield Features(artefact)

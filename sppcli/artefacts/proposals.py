@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,20 @@ import numpy.typing as npt
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.shards import SHARD
 from sppcli.artefacts.store import Header, Json, create, open_artefact
-from sppcli.artefacts.validity import checked_values
+from sppcli.artefacts.validity import checked_proposals, checked_tables, checked_values
+from sppcli.runtime.shards import Shard
 from sppcli.structures import Boxes, FloatArray
+
+Wanted = Callable[[ImageTable], Iterable[int]]
+"""Which rows of the table of images proposals are asked for of."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """All of a proposals file. ``offsets`` (images + 1,): image i has rows offsets[i]:offsets[i+1] of ``boxes``."""
+    """A proposals file. ``offsets`` (images + 1,): image i has rows offsets[i]:offsets[i+1] of ``boxes``.
+
+    ``rows``: the images whose proposals were read, where not those of all were; ``images`` are all in any case.
+    """
 
     path: Path
     header: Header
@@ -25,6 +33,7 @@ class Proposals:
     boxes: Boxes
     scores: FloatArray
     offsets: npt.NDArray[np.int64]
+    rows: frozenset[int] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -41,18 +50,56 @@ class Proposals:
         return list(self.header.source["paths"])
 
     def of(self, index: int) -> Boxes:
-        """Proposals (N, 4) of image ``index``."""
-        return self.boxes[self.offsets[index] : self.offsets[index + 1]]
+        """Proposals (N, 4) of image ``index``.
+
+        Raises:
+            LookupError: they were not asked for.
+        """
+        return self.boxes[self._span(index)]
 
     def scores_of(self, index: int) -> FloatArray:
-        """Scores (N,) of the proposals of image ``index``."""
-        return self.scores[self.offsets[index] : self.offsets[index + 1]]
+        """Scores (N,) of the proposals of image ``index``; as `of`."""
+        return self.scores[self._span(index)]
+
+    def _span(self, index: int) -> slice:
+        if self.rows is not None and index not in self.rows:
+            raise LookupError(f"{self.path}: the proposals of {self.images.ids[index]} were not read")
+        return slice(self.offsets[index], self.offsets[index + 1])
 
 
-def read_proposals(path: Path) -> Proposals:
-    with open_artefact(path, "proposals") as artefact:
-        found = checked_values(artefact)
-        return Proposals(path, artefact.header, ImageTable.of(found), found["boxes"], found["scores"], found["offsets"])
+def read_proposals(path: Path, wanted: Wanted | None = None) -> Proposals:
+    """All of the file; or with ``wanted`` its tables, and of some images the proposals, and nothing else of it.
+
+    Raises:
+        MissingInput, BadArtefact: it is not there, or what was read of it is damaged.
+    """
+    with open_artefact(path, "proposals", lazily=wanted is not None) as artefact:
+        if wanted is None:
+            found = checked_values(artefact)
+            rest = (found["boxes"], found["scores"], found["offsets"])
+            return Proposals(path, artefact.header, ImageTable.of(found), *rest)
+        found = checked_tables(artefact)
+        images = ImageTable.of(found)
+        rows = sorted(wanted(images))
+        boxes, scores = checked_proposals(artefact, found, rows)
+        counts = np.zeros(len(images) + 1, np.int64)
+        counts[np.array(rows, np.int64) + 1] = np.diff(found["offsets"])[rows]
+        return Proposals(path, artefact.header, images, boxes, scores, np.cumsum(counts), frozenset(rows))
+
+
+def none_of_them(images: ImageTable) -> Iterable[int]:
+    """For `read_proposals`: the table of images is all that is asked for."""
+    return ()
+
+
+def read_images(path: Path) -> ImageTable:
+    """The table of images of a proposals file, without reading the proposals."""
+    return read_proposals(path, none_of_them).images
+
+
+def of_shard(shard: Shard | None) -> Wanted | None:
+    """For `read_proposals`: what belongs to ``shard``; all without one."""
+    return None if shard is None else lambda images: shard.rows(images.ids)
 
 
 def write_proposals(path: Path, header: Header, images: ImageTable, found: list[tuple[Boxes, FloatArray]]) -> None:

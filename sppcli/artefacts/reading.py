@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,22 @@ class Reader:
         """
         with self._holder(name) as (held, name):
             return np.asarray(own_data(held._file, name)[()])
+
+    def runs(self, name: str, runs: Sequence[tuple[int, int]]) -> Array:
+        """Rows of a data set, one run of them (from, to) after the other; nothing else of it is read.
+
+        Raises:
+            BadArtefact: as for `array`.
+        """
+        with self._holder(name) as (held, name):
+            data = own_data(held._file, name)
+            found = np.empty((sum(end - start for start, end in runs), *data.shape[1:]), data.dtype)
+            at = 0
+            for start, end in runs:
+                if start < end:
+                    data.read_direct(found, np.s_[start:end], np.s_[at : at + end - start])
+                at += end - start
+            return found
 
     def strings(self, name: str) -> tuple[str, ...]:
         with self._holder(name) as (held, name):

@@ -6,7 +6,7 @@ their values must be, a function for each kind; `checked_values` reads all of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from sppcli.errors import BadArtefact
 Values = dict[str, Any]
 Array = npt.NDArray[Any]
 
+_OF_WINDOWS = ("boxes", "scores")
 _TOLERANCE = 1e-2
 """Pixels by which a box may lie outside its image: sides are float32, and some are computed."""
 _ONLY_INSIDE = ("voc", "folder", "files")
@@ -31,17 +32,51 @@ def checked_values(artefact: Artefact) -> Values:
     Raises:
         BadArtefact: a value that cannot be; names the file, the data set and the command that makes it.
     """
-    found: Values = {
-        item.name: artefact.strings(item.name) if item.dtype == "str" else artefact.array(item.name)
-        for item in artefact.schema.fields
-    }
+    found = _read(artefact, [item.name for item in artefact.schema.fields])
     _CHECKS[artefact.schema.kind](_Checker(artefact), found)
     return found
 
 
+def checked_tables(artefact: Artefact) -> Values:
+    """Of a file of proposals everything but the proposals, which `checked_proposals` reads.
+
+    Raises:
+        BadArtefact: as for `checked_values`.
+    """
+    found = _read(artefact, [item.name for item in artefact.schema.fields if item.name not in _OF_WINDOWS])
+    check = _Checker(artefact)
+    check.images(found)
+    check.offsets(found["offsets"], artefact.shape("boxes")[0])
+    return found
+
+
+def checked_proposals(artefact: Artefact, tables: Values, rows: Sequence[int]) -> tuple[Array, Array]:
+    """Boxes (N, 4) and scores (N,) of the images ``rows``, one image after the other; nothing else is read of them.
+
+    Raises:
+        BadArtefact: as for `checked_values`.
+    """
+    offsets = tables["offsets"]
+    runs = [(int(offsets[row]), int(offsets[row + 1])) for row in rows]
+    boxes, scores = (artefact.runs(name, runs) for name in _OF_WINDOWS)
+    lies = np.concatenate([np.zeros(0, np.int64), *(np.arange(*run) for run in runs)])
+    check = _Checker(artefact, lies)
+    check.finite("scores", scores)
+    check.boxes("boxes", boxes, np.repeat(tables["sizes"][rows], [end - start for start, end in runs], axis=0))
+    return boxes, scores
+
+
+def _read(artefact: Artefact, names: Sequence[str]) -> Values:
+    texts = {item.name for item in artefact.schema.fields if item.dtype == "str"}
+    return {name: artefact.strings(name) if name in texts else artefact.array(name) for name in names}
+
+
 class _Checker:
-    def __init__(self, artefact: Artefact) -> None:
+    """``lies``: which row of the file each row that was read is; all of them without it."""
+
+    def __init__(self, artefact: Artefact, lies: Array | None = None) -> None:
         self._artefact = artefact
+        self._lies = lies
         self.source_kind = artefact.header.source.get("kind")
         self._features = artefact.header.summary.get("features")
 
@@ -53,7 +88,8 @@ class _Checker:
         """Refuse ``name`` unless all of ``good``; ``why`` may speak of {i}, the first row that is not."""
         rows = np.atleast_1d(np.asarray(good, dtype=np.bool_))
         if not rows.all():
-            self.refuse(name, why.format(i=int(np.flatnonzero(~rows.reshape(len(rows), -1).all(axis=1))[0])))
+            row = int(np.flatnonzero(~rows.reshape(len(rows), -1).all(axis=1))[0])
+            self.refuse(name, why.format(i=row if self._lies is None else int(self._lies[row])))
 
     def finite(self, name: str, array: Array) -> None:
         # A sum is not finite if a summand is not; the rows are looked for only then.
@@ -79,6 +115,12 @@ class _Checker:
         self.corners(name, boxes)
         inside = (boxes[:, :2] >= -_TOLERANCE) & (boxes[:, 2:] <= sizes[:, ::-1] + _TOLERANCE)
         self.need(name, inside, "has a box in row {i} outside its image")
+
+    def offsets(self, offsets: Array, boxes: int) -> None:
+        """``boxes``: how many the images have in all."""
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != boxes:
+            self.refuse("offsets", f"do not cover the {boxes} boxes")
+        self.need("offsets", np.diff(offsets) >= 0, "fall at image {i}")
 
     def width(self, weights: Array) -> None:
         """Weights of pooled features are as wide as these; of fc layers the network says, which is read later."""
@@ -135,13 +177,9 @@ def _of_type(artefact: Artefact, name: str, dtype: type[np.floating]) -> Array:
 
 def _proposals(check: _Checker, found: Values) -> None:
     check.images(found)
-    boxes, offsets = found["boxes"], found["offsets"]
-    counts = np.diff(offsets)
-    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(boxes):
-        check.refuse("offsets", f"do not cover the {len(boxes)} boxes")
-    check.need("offsets", counts >= 0, "fall at image {i}")
+    check.offsets(found["offsets"], len(found["boxes"]))
     check.finite("scores", found["scores"])
-    check.boxes("boxes", boxes, np.repeat(found["sizes"], counts, axis=0))
+    check.boxes("boxes", found["boxes"], np.repeat(found["sizes"], np.diff(found["offsets"]), axis=0))
 
 
 def _features(check: _Checker, found: Values) -> None:

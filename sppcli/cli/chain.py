@@ -98,7 +98,7 @@ def foretell(context: click.Context, share: float = 1.0) -> None:
 
     ``share``: of its work that there is to do.
     """
-    from sppcli.artefacts.proposals import read_proposals
+    from sppcli.artefacts.proposals import none_of_them, read_proposals
     from sppcli.cli import console
     from sppcli.cli.meter import about, size_text
     from sppcli.errors import SppError
@@ -108,7 +108,7 @@ def foretell(context: click.Context, share: float = 1.0) -> None:
     if step.name not in _USUAL:
         return
     try:
-        sources = step.values.get("sources") or read_proposals(step.values["proposals"]).sources
+        sources = step.values.get("sources") or read_proposals(step.values["proposals"], none_of_them).sources
         size = look_at(Path(sources[0]))
     except SppError:
         return

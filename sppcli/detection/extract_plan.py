@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sppcli.artefacts.features import Features, open_features
-from sppcli.artefacts.proposals import read_proposals
+from sppcli.artefacts.proposals import read_images
 from sppcli.errors import BadArtefact, MissingInput, UsageProblem
 from sppcli.nets.registry import BACKBONES
 
@@ -42,14 +42,14 @@ def plan_maps(proposals_path: Path, output: Path, wanted: MapsWanted, force: boo
         MissingInput: no proposals, or no weights file.
         UsageProblem: a backbone that does not exist.
     """
-    proposals = read_proposals(proposals_path)
+    images = read_images(proposals_path)
     if wanted.backbone and wanted.backbone not in BACKBONES:
         raise UsageProblem(f"there is no backbone {wanted.backbone!r}; choose one of {', '.join(BACKBONES)}")
     if wanted.weights not in ("imagenet", "") and not Path(wanted.weights).is_file():
         raise MissingInput(
             f"{wanted.weights}: there is no such weights file; give a .safetensors or .pth file, or --weights imagenet"
         )
-    digests = proposals.images.digests
+    digests = images.digests
     there: frozenset[str] = frozenset()
     if not force:
         try:

@@ -120,8 +120,12 @@ class WindowExtraction:
         self.inputs = {"objects": joined.hexdigest()}
 
     def keys(self) -> tuple[str, ...]:
-        digests = self._proposals.images.digests
-        return tuple(_key(digest, self._boxes(row)) for row, digest in enumerate(digests))
+        images, read = self._proposals.images, self._proposals.rows
+        # Those of other shards are looked up by nobody.
+        return tuple(
+            _key(digest, self._boxes(row)) if read is None or row in read else f"elsewhere {images.ids[row]}"
+            for row, digest in enumerate(images.digests)
+        )
 
     def keys_in(self, features: Features) -> tuple[str, ...]:
         return tuple(_key(digest, features.boxes(i)) for i, digest in enumerate(features.images.digests))

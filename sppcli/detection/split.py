@@ -15,7 +15,7 @@ import numpy as np
 from sppcli.artefacts.features import Features, ImageMaps, ImageVectors, open_features
 from sppcli.artefacts.images import ImageTable
 from sppcli.artefacts.overwriting import claim
-from sppcli.artefacts.proposals import Proposals, read_proposals
+from sppcli.artefacts.proposals import Proposals, Wanted, read_proposals
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.reopen import reopen
 from sppcli.errors import BadInput, UsageProblem
@@ -153,13 +153,15 @@ class ImageSplit(_SplitImages):
         return np.ascontiguousarray(pixels[:, ::-1]) if image.mirrored else pixels
 
 
-def open_images(proposals_path: Path, split: str, dataset: Path | None = None) -> ImageSplit:
-    """The images of a split that `spp propose` searched.
+def open_images(
+    proposals_path: Path, split: str, dataset: Path | None = None, needed: Wanted | None = None
+) -> ImageSplit:
+    """The images of a split that `spp propose` searched; ``needed``: see `read_proposals`.
 
     Raises:
         MissingInput: a file, the data set or the split is not there.
     """
-    proposals = read_proposals(proposals_path)
+    proposals = read_proposals(proposals_path, needed)
     opened = reopen_dataset(proposals, dataset)
     rows = proposals.images.row_of
     wanted = opened.labelled(opened.split(split))
@@ -188,12 +190,19 @@ def open_split(
 
 @contextmanager
 def open_splits(
-    proposals_path: Path, features_paths: Sequence[Path], split: str, dataset: Path | None = None
+    proposals_path: Path,
+    features_paths: Sequence[Path],
+    split: str,
+    dataset: Path | None = None,
+    needed: Wanted | None = None,
 ) -> Iterator[tuple[SplitData, ...]]:
-    """As `open_split`, of several networks: image i of each is the same, one that all have features of."""
-    proposals = read_proposals(proposals_path)
+    """As `open_split`, of several networks: image i of each is the same, one that all have features of.
+
+    ``needed``: the images that will be worked on, if not all (see `read_proposals`); what others have is not read.
+    """
+    proposals = read_proposals(proposals_path, needed)
     with ExitStack() as stack:
-        several = [stack.enter_context(open_features(path)) for path in features_paths]
+        several = [stack.enter_context(open_features(path, lazily=needed is not None)) for path in features_paths]
         for features in several:
             features.check_proposals(proposals)
         opened = reopen_dataset(proposals, dataset)

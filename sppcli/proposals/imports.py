@@ -114,14 +114,14 @@ def open_import(
             several images have.
     """
     if path.suffix.lower() in (".h5", ".hdf5"):
-        stored = read_proposals(path)
+        here = set(digests)
+        stored = read_proposals(path, lambda table: [row for row, value in enumerate(table.digests) if value in here])
         known = {value: i for i, value in enumerate(stored.images.digests)}
         taken = {
             index: Rows(stored.of(known[value]), stored.scores_of(known[value]))
             for index, value in enumerate(digests)
             if value in known
         }
-        here = set(digests)
         foreign = tuple(
             name for name, value in zip(stored.images.ids, stored.images.digests, strict=True) if value not in here
         )

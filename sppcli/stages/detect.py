@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sppcli.artefacts.detections import DetectionsFile, count_detections, read_detections
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.proposals import of_shard
 from sppcli.artefacts.shards import for_shard, shard_of
 from sppcli.artefacts.store import Header, digest_of
 from sppcli.detection.detecting import DetectConfig as DetectConfig
@@ -113,7 +114,7 @@ def _by_models(asked: _Asked) -> DetectSummary:
     paths, config = asked.paths, asked.config
     models = read_models(paths.models, config.bbox, config.svd)
     features = [item.features for item in paths.models]
-    with open_splits(paths.proposals, features, config.split, asked.dataset) as splits:
+    with open_splits(paths.proposals, features, config.split, asked.dataset, of_shard(asked.shard)) as splits:
         header = of_split(paths, config.to_json(), models, splits, asked.shard)
         mine = tuple(data.of(asked.shard) for data in splits)
 
@@ -131,7 +132,7 @@ def _by_network(asked: _Asked, network: Path) -> DetectSummary:
 
     paths, config = asked.paths, asked.config
     detector = NetworkDetector(network, config.settings, device=asked.options.device, progress=asked.options.progress)
-    data = open_images(paths.proposals, config.split, asked.dataset)
+    data = open_images(paths.proposals, config.split, asked.dataset, of_shard(asked.shard))
     inputs = {
         "proposals": data.proposals.fingerprint,
         "network": detector.fingerprint,

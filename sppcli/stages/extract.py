@@ -16,7 +16,7 @@ from sppcli.artefacts.networks import describes_itself
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.parts import Moving, Parts, discard_finished
-from sppcli.artefacts.proposals import Proposals, read_proposals
+from sppcli.artefacts.proposals import Proposals, of_shard, read_proposals
 from sppcli.artefacts.shards import for_shard
 from sppcli.artefacts.store import Header, create, digest_of
 from sppcli.artefacts.writing import Writer
@@ -117,7 +117,7 @@ def run(
         BadInput: weights that do not fit; with ``strict``, an image that has changed or cannot be read.
         UsageProblem: a backbone, layer or device that does not exist, or a context or side that leaves nothing.
     """
-    proposals = read_proposals(proposals_path)
+    proposals = read_proposals(proposals_path, of_shard(shard))
     _claim(output, config, proposals, options)
     normalisation = _normalisation(config)
     network = load_network(config.weights, _backbone(config), config.cut, normalisation)

@@ -163,6 +163,7 @@ def command(
     training; so do videos, webcams, streams (--video) and a folder that fills (--watch).
     """
     from sppcli.artefacts.packs import read_description
+    from sppcli.artefacts.proposals import none_of_them
     from sppcli.cli import console
     from sppcli.cli.media import Media, Place, detect_media, say
     from sppcli.detection.detecting import ResultsFile, Shown
@@ -211,7 +212,7 @@ def command(
                     stage,
                     target,
                     run,
-                    ids=lambda: open_images(paths.proposals, split, dataset).listed()[0],
+                    ids=lambda: open_images(paths.proposals, split, dataset, none_of_them).listed()[0],
                     inputs=[*paths.files(), *([Path(weights)] if weights else [])],
                 )
                 if target

@@ -100,7 +100,7 @@ def command(
     from dataclasses import asdict
     from functools import partial
 
-    from sppcli.artefacts.proposals import read_proposals
+    from sppcli.artefacts.proposals import read_images
     from sppcli.cli import console
 
     for name in ("scales", "flip") if method == "rcnn" else ("layer", "side", "context"):
@@ -137,7 +137,7 @@ def command(
             progress=progress,
         )
         stage, inputs = partial(extract.run, proposals, config=config), [proposals, Path(weights)]
-        summary = spread.run(stage, output, run, ids=lambda: read_proposals(proposals).images.ids, inputs=inputs)
+        summary = spread.run(stage, output, run, ids=lambda: read_images(proposals).ids, inputs=inputs)
     if as_json:
         console.print_json(asdict(summary))
     elif summary.dry_run:

@@ -294,7 +294,7 @@ precision = click.option(
     ),
 )
 _CUT = click.option(
-    "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: the backbone's last]"
+    "--cut", metavar="LAYER", help="Layer whose output is the conv feature map.  [default: what suits the backbone]"
 )
 _CUTS = click.option(
     "--cut",

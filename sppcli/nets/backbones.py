@@ -31,7 +31,7 @@ class BackboneSpec:
     as its ``tracer_kwargs``; ``finish``: changes the trunk that was traced.
 
     A detector of one network takes its maps from the layers ``detector_cuts`` (none: from ``cut``), and is trained from
-    the layer ``train_from`` on.
+    the layer ``train_from`` on. A vector of a whole image is pooled from the map of ``image_cut`` ("": of ``cut``).
 
     The head's pyramid is one level as fine as the grid that the network's first fc layer reads (6 for AlexNet: over the
     13 x 13 map of a 224 image, 6 x 6 bins are the very windows of its last pooling layer).
@@ -49,6 +49,7 @@ class BackboneSpec:
     finish: Callable[[fx.GraphModule], fx.GraphModule] | None = None
     detector_cuts: tuple[str, ...] = ()
     train_from: str = "all"
+    image_cut: str = ""
 
     @property
     def pixels(self) -> Normalisation:

@@ -133,6 +133,7 @@ BACKBONE = BackboneSpec(
     # Strides of 8, which small objects need, and of 16, which sees what is around them.
     detector_cuts=("blocks.5.expand", "blocks.11.expand"),
     train_from="blocks.3",
+    image_cut="head",
     normalisation="inception",
     installed=partial(find_packaged, "efficientnet_lite0", _WEIGHTS),
     other_names=(_name_in_package, _name_in_timm),

@@ -55,6 +55,14 @@ class Fit:
     left_out: tuple[str, ...] = ()
     plain: bool = True
 
+    @property
+    def where_from(self) -> str:
+        """What a sentence on the file goes on with: the table that was read, and what was left out."""
+        table, names = self.prefix.rstrip("."), self.left_out
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        without = f"; left out: {', '.join(names[:6])}{more}" if names else ""
+        return f"{f', from {table}' if table else ''}{without}"
+
 
 def fit(wanted: Wanted, found: Mapping[str, torch.Tensor], where: str) -> Fit:
     """Return the best reading of ``found`` as the tensors ``wanted``.

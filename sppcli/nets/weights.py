@@ -39,7 +39,12 @@ METADATA_KEY = "spp_network"
 
 
 def load_network(
-    weights: str, backbone: str | None = None, cut: str | None = None, normalisation: str | None = None
+    weights: str,
+    backbone: str | None = None,
+    cut: str | None = None,
+    normalisation: str | None = None,
+    *,
+    whole_images: bool = False,
 ) -> Network:
     """Load a network for `extract` and the fc layers.
 
@@ -48,7 +53,8 @@ def load_network(
             path to .safetensors or .pth.
         backbone: a name of `SPECS`; None means what the file says or the one that its tensors fit, and for ``imagenet``
             that of the default recipe.
-        cut: the layer whose output is the conv map; None means the backbone's default.
+        cut: the layer whose output is the conv map; None means the backbone's default, which need not be the same for
+            regions and for ``whole_images``.
         normalisation: how pixels are normalised, one of `images.INPUTS`; None means what the file says, else what
             torchvision's weights read.
 
@@ -62,6 +68,7 @@ def load_network(
         raise UsageProblem(f"unknown backbone {backbone!r}; choose one of {', '.join(SPECS)}")
     if weights == "imagenet":
         name = backbone or DEFAULT.backbone
+        cut = cut or (SPECS[name].image_cut if whole_images else None)
         found = _imagenet_state(name)
         where = f"the ImageNet weights of {name}"
         return _network(name, _fitting(name, cut, found, where), cut, normalisation, weights)
@@ -75,11 +82,12 @@ def load_network(
         if backbone is not None or cut is not None or normalisation is not None:
             raise UsageProblem(f"{path} describes its own network; leave out --backbone, --cut and --input")
         return _load_own(path, found, metadata[METADATA_KEY])
-    name, fitted = (backbone, _fitting(backbone, cut, found, str(path))) if backbone else _recognised(path, cut, found)
+    name = backbone or _recognised(path, cut, found)
+    cut = cut or (SPECS[name].image_cut if whole_images else None)
+    fitted = _fitting(name, cut, found, str(path))
     note = "" if backbone else f"recognised as {name}"
     if not fitted.plain:
-        table = fitted.prefix.rstrip(".")
-        note = f"{note or f'read as {name}'}{f', from {table}' if table else ''}{_left_out(fitted)}"
+        note = (note or f"read as {name}") + fitted.where_from
     notes = (f"{path}: {note}",) if note else ()
     return _network(name, fitted, cut, normalisation, str(path.resolve()), notes)
 
@@ -167,7 +175,7 @@ def _fitting(backbone: str, cut: str | None, found: Mapping[str, torch.Tensor], 
     return fitted
 
 
-def _recognised(path: Path, cut: str | None, found: Mapping[str, torch.Tensor]) -> tuple[str, Fit]:
+def _recognised(path: Path, cut: str | None, found: Mapping[str, torch.Tensor]) -> str:
     """Return the one backbone whose weights ``found`` are."""
     fits = _fits(cut, found, str(path))
     whole = [name for name, fitted in fits.items() if not fitted.problem]
@@ -179,15 +187,7 @@ def _recognised(path: Path, cut: str | None, found: Mapping[str, torch.Tensor]) 
             f"{path}: the weights fit none of {', '.join(SPECS)}; the nearest is {nearest}, but "
             f"{fits[nearest].problem}; give weights of one of these, or a network of spp train-net or spp import-caffe"
         )
-    return whole[0], fits[whole[0]]
-
-
-def _left_out(fitted: Fit) -> str:
-    names = fitted.left_out
-    if not names:
-        return ""
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"; left out: {', '.join(names[:6])}{more}"
+    return whole[0]
 
 
 def _network(

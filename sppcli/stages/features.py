@@ -117,7 +117,7 @@ def run(
     for warning in data.warnings:
         progress.warn(warning)
     claim(output, "image-features", inputs=[Path(config.weights)], data=data, overwrite=options.overwrite)
-    network = load_network(config.weights, config.backbone, config.cut, config.normalisation)
+    network = load_network(config.weights, config.backbone, config.cut, config.normalisation, whole_images=True)
     for note in network.notes:
         progress.warn(note)
     head, head_digest = head_of(network, config.layer)

@@ -54,7 +54,7 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
 @click.option(
     "--cut",
     metavar="LAYER",
-    help="Layer of a torchvision network after which the pyramid is placed.  [default: the backbone's last]",
+    help="Layer of a torchvision network after which the pyramid is placed.  [default: where spp extract cuts it]",
 )
 @click.option(
     "--dropout",

@@ -24,6 +24,7 @@ types: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py --check
 	$(BIN)/python docs/make_drawings.py --check
+	$(BIN)/python docs/make_stragglers.py --check
 
 # The documentation as pages, in site/; a link that leads nowhere is an error.
 site: $(VENV)/.dev

@@ -14,6 +14,7 @@ HEAVY = {
     "cv2",
     "dask",
     "distributed",
+    "fsspec",
     "h5py",
     "hdf5plugin",
     "matplotlib",

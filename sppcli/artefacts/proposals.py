@@ -14,6 +14,7 @@ from sppcli.artefacts.shards import SHARD
 from sppcli.artefacts.store import Header, Json, create, open_artefact
 from sppcli.artefacts.validity import checked_proposals, checked_tables, checked_values
 from sppcli.runtime.shards import Shard
+from sppcli.runtime.urls import to_record
 from sppcli.structures import Boxes, FloatArray
 
 Wanted = Callable[[ImageTable], Iterable[int]]
@@ -120,4 +121,4 @@ def propose_settings(proposals: Proposals) -> Json:
     header = proposals.header
     options = {name: value for name, value in header.config.items() if name not in ("method", "engine", SHARD)}
     # Where the model lies does not decide the proposals, and so is no part of the configuration.
-    return options | {name: header.source[name] for name in ("edge_model",) if name in header.source}
+    return options | {name: to_record(header.source[name]) for name in ("edge_model",) if name in header.source}

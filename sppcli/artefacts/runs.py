@@ -13,6 +13,7 @@ from sppcli import __version__
 from sppcli.artefacts.detections import DetectionsFile
 from sppcli.errors import BadInput, MissingInput
 from sppcli.runtime.inputs import read_regular
+from sppcli.runtime.urls import with_urls
 
 RUNS = "runs.jsonl"
 
@@ -65,7 +66,7 @@ def record_of(
     return RunRecord(
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
         version=__version__,
-        detections=str(stored.path),
+        detections=with_urls(str(stored.path)),
         fingerprint=stored.header.fingerprint,
         split=split,
         images=images,

@@ -26,6 +26,7 @@ from sppcli.artefacts.writing import Writer, sealed
 from sppcli.errors import BadArtefact, MissingInput
 from sppcli.runtime.checksums import CheckedFile
 from sppcli.runtime.files import replacing
+from sppcli.runtime.urls import from_record, to_record
 
 Json = dict[str, Any]
 
@@ -92,6 +93,7 @@ class Artefact(Linking):
             schema.kind,
             *(json.loads(file.attrs[name], object_hook=self._described) for name in _JSON_ATTRIBUTES),
         )
+        from_record(self.header.source)
         if self.header.fingerprint != self.fingerprint:
             raise BadArtefact(
                 f"{path}: its description is not the one of its fingerprint; run {schema.made_by} --force to make it "
@@ -214,7 +216,8 @@ def create(path: Path, header: Header, kept: Path | None = None) -> Iterator[Wri
         file.attrs["tool_version"] = __version__
         file.attrs["fingerprint"] = header.fingerprint
         for name in _JSON_ATTRIBUTES:
-            file.attrs[name] = canonical_json(getattr(header, name))
+            value = getattr(header, name)
+            file.attrs[name] = canonical_json(to_record(value) if name == "source" else value)
         yield writer
         for item in schema.fields:
             _check_field(path, file, item, _remedy(schema))

@@ -61,9 +61,9 @@ class Helpful(click.Command):
                 formatter.write_dl([(flag, more if "all" in flag and hidden else text) for flag, text in records])
 
     def invoke(self, ctx: click.Context) -> Any:
-        from sppcli.cli import console
+        from sppcli.cli import by_url, console
 
-        with console.waiting(f"{ctx.info_name}: starting"):
+        with console.waiting(f"{ctx.info_name}: starting"), by_url.at_hand(ctx):
             if not ctx.meta.get(ASKING):
                 return super().invoke(ctx)
             from sppcli.artefacts.output import WouldWork, only_asking

@@ -7,12 +7,11 @@ here: a missing file is the stage's `MissingInput` (exit 3), not a usage error (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sppcli.cli.types import Bytes, Device, IntList, NameList, Number, PositiveFloat
+from sppcli.cli.types import Bytes, Device, IntList, NameList, Number, PathOrUrl, PositiveFloat
 from sppcli.nets.registry import BACKBONES
 from sppcli.paper import DEFAULT, PAPER, RECIPES
 
@@ -28,7 +27,8 @@ VERBOSITY = "sppcli.verbosity"
 STEP = "sppcli.step"
 STAGE = "sppcli.stage"
 
-FilePath = click.Path(path_type=Path)
+FilePath, OutputPath, LocalPath = PathOrUrl(), PathOrUrl("write"), PathOrUrl("here")
+Weights = PathOrUrl(text=True)
 
 
 def _set_verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -57,7 +57,7 @@ def verbosity(function: F) -> F:
 
 def output(default: str | None, what: str = "The file to write.") -> Decorator[Any]:
     """``-o/--output`` as ``output: Path`` (or None if there is no default)."""
-    return click.option("-o", "--output", type=FilePath, default=default, metavar="FILE", help=what)
+    return click.option("-o", "--output", type=OutputPath, default=default, metavar="FILE", help=what)
 
 
 def _input(name: str, default: str, made_by: str) -> Decorator[Any]:
@@ -178,12 +178,14 @@ def window_settings(recipe_name: str, given: Mapping[str, Any]) -> tuple[WindowS
 
 network_weights = click.option(
     "--weights",
+    type=Weights,
     metavar="imagenet|FILE",
     show_default="those of spp extract",
     help="Network whose fc6 and fc7 are used.",
 )
 whole_weights = click.option(
     "--weights",
+    type=Weights,
     metavar="imagenet|FILE",
     show_default="those of spp extract",
     help="Weights of the whole network, backbone and fc layers, for new IMAGEs.",
@@ -315,6 +317,7 @@ _NETWORK = (
     ),
     click.option(
         "--weights",
+        type=Weights,
         default="imagenet",
         metavar="imagenet|FILE",
         help=(

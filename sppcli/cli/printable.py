@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sppcli.runtime.urls import with_urls
+
 _CONTROL = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1
@@ -15,13 +17,14 @@ _CONTROL = re.compile(
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters as escapes, ``\\x1b``; tabs and ends of lines stay."""
+    """``text`` with control characters as escapes, ``\\x1b``, and URLs as they were given; tabs and line ends stay."""
+    text = with_urls(text)
     return text if text.isascii() and text.isprintable() else _CONTROL.sub(_escape, text)
 
 
 def printable_json(text: str) -> str:
     """JSON with the control characters of its texts as JSON's own escapes."""
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", with_urls(text))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from sppcli.runtime.urls import is_url, local_of, scheme_of, url_fault
 
 if TYPE_CHECKING:
     from sppcli.runtime.shards import Shard
@@ -174,3 +177,36 @@ class ShardOf(_Type):
         if not named or not 1 <= int(named[1]) <= int(named[2]):
             self.fail(f"{value!r} is not a shard such as 3/8: its number, from 1, and how many there are.", param, ctx)
         return Shard(int(named[1]), int(named[2]))
+
+
+class PathOrUrl(click.Path):
+    """A path, as ``Path`` or with ``text`` as ``str``; of a URL the path that stands for it, which `by_url` sees to.
+
+    ``role``: whether it is read, written, read and perhaps written anew, or cannot be a URL.
+    """
+
+    def __init__(self, role: Literal["read", "write", "update", "here"] = "read", text: bool = False) -> None:
+        super().__init__(path_type=None if text else Path, allow_dash=True)
+        self.role = role
+        self.text = text
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        # As in yolo:s3://bucket/data.
+        form, colon, named = str(value).partition(":")
+        rest = named if isinstance(value, str) and colon and is_url(named) else value
+        if isinstance(rest, str) and is_url(rest):
+            self._refuse(rest, param, ctx)
+            path = f"{'' if rest is value else f'{form}:'}{local_of(rest)}"
+            return path if self.text else Path(path)
+        return str(value) if self.text else super().convert(value, param, ctx)
+
+    def _refuse(self, url: str, param: click.Parameter | None, ctx: click.Context | None) -> None:
+        """Refuse a URL that cannot be what is asked for."""
+        if fault := url_fault(url):
+            self.fail(f"{url!r} cannot be used: {fault}.", param, ctx)
+        if self.role == "here" and scheme_of(url) != "file":
+            self.fail(f"{url!r} is a URL, and only a path of this machine can stand here.", param, ctx)
+        if self.role == "write" and url.endswith("/"):
+            self.fail(f"{url!r} is a folder; name a file, or write to a path of this machine.", param, ctx)
+        if self.role == "write" and scheme_of(url) in ("http", "https"):
+            self.fail(f"{url!r} cannot be written to; name an object of s3://, gs:// or az://, or a path.", param, ctx)

@@ -29,6 +29,8 @@ from sppcli.datasets.format import Format, Place, Recognised
 from sppcli.datasets.matching import loose
 from sppcli.datasets.remarks import counted
 from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.runtime.url_transfer import at_hand
+from sppcli.runtime.urls import is_by_url
 
 FORMATS: tuple[Format, ...] = (
     ilsvrc.FORMAT,
@@ -79,6 +81,10 @@ def open_dataset(sources: Sequence[Path | str], images_needed: bool = True, form
     if not sources:
         raise UsageProblem("no source was given: name a VOC folder, a folder of images, or image files")
     chosen = [_chosen(source) for source in sources]
+    if len({is_by_url(path) for path, _ in chosen}) > 1:
+        raise UsageProblem("a data set lies on this machine or is given by URL: give paths, or URLs, not both")
+    for path, _ in chosen:
+        at_hand(path)
     try:
         places = [Place(_existing(path), images_needed) for path, _ in chosen]
         return _open(places, [name for _, name in chosen], form)

@@ -9,6 +9,7 @@ from typing import Any
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.formats import open_dataset
 from sppcli.errors import BadArtefact, MissingInput
+from sppcli.runtime.url_transfer import at_hand
 
 
 def reopen(
@@ -45,6 +46,8 @@ def _open(artefact: Path, source: Mapping[str, Any], dataset: Path | None, image
     paths = [Path(path) for path in source.get("paths") or ()]
     if not paths:
         raise BadArtefact(f"{artefact}: does not say where its images are; {remedy}")
+    for path in paths:
+        at_hand(path)
     gone = [path for path in paths if not path.exists()]
     if gone:
         raise MissingInput(f"{gone[0]}: the images of {artefact} are no longer there; {remedy}")

@@ -30,6 +30,8 @@ from sppcli.nets.detector import SppDetector, load_detector
 from sppcli.paper import DEFAULT
 from sppcli.proposals.propose import ProposeConfig, search
 from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.url_transfer import at_hand
+from sppcli.runtime.urls import from_record
 from sppcli.structures import Boxes, ByteImage, Calibration, FloatArray, ImageDetections
 
 
@@ -353,7 +355,7 @@ def proposing_of(settings: Mapping[str, Any], where: Path, progress: Progress) -
     Raises:
         UsageProblem: they were imported.
     """
-    found = ProposeConfig(**settings)
+    found = ProposeConfig(**from_record(dict(settings)))
     if not found.methods:
         raise UsageProblem(
             f"{where} was trained on imported proposals, which new images do not have: import theirs with "
@@ -364,6 +366,8 @@ def proposing_of(settings: Mapping[str, Any], where: Path, progress: Progress) -
             f"{where} was trained on proposals by {' and '.join(found.methods)} and imported ones: new images get only "
             "the former"
         )
+    if found.edge_model:
+        at_hand(found.edge_model)
     return found
 
 

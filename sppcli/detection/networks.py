@@ -11,6 +11,7 @@ from sppcli.detection.svd_cache import Truncate, truncated
 from sppcli.errors import BadInput, StaleArtefact, UsageProblem
 from sppcli.features.windows import WindowReader
 from sppcli.geometry.projection import CellGrid
+from sppcli.runtime.url_transfer import at_hand
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ def open_network(source: Mapping[str, Any], weights: str | None = None) -> Netwo
     """The network that ``source`` describes (arguments of `load_network`), or with other ``weights``."""
     from sppcli.nets.weights import describes_itself, load_network
 
+    at_hand(weights or source["weights"])
     if weights and describes_itself(weights):
         return load_network(weights)
     names = {"reads": "normalisation"}

@@ -16,6 +16,8 @@ from sppcli.proposals.propose import Windows, propose_image
 from sppcli.runtime.arriving import as_they_come
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.processes import run_many
+from sppcli.runtime.url_transfer import at_hand
+from sppcli.runtime.urls import with_urls
 from sppcli.structures import Found, ImageItem
 
 Outcome = tuple[ImageItem, "tuple[Found, str] | SppError"]
@@ -33,13 +35,20 @@ def over_stream(paths: Iterator[Path], detector: Detector, jobs: int) -> Iterato
     Ids and names are the paths. Processes are started only for many images at once, so that one has no wait for them.
     """
     for waiting in as_they_come(paths):
-        items = [item for path in waiting for item in _images_at(path)]
+        items = []
+        for path in waiting:
+            try:
+                at_hand(path)
+            except SppError as error:
+                yield ImageItem(with_urls(path.as_posix()), path), error
+            else:
+                items += _images_at(path)
         yield from _over(items, None, detector, jobs if len(items) >= 4 * jobs else 1)
 
 
 def _images_at(path: Path) -> list[ImageItem]:
     found = [item.path for item in PlainImages([path.absolute()]).images] if path.is_dir() else [path]
-    return [ImageItem(one.with_suffix("").as_posix(), one) for one in found]
+    return [ImageItem(with_urls(one.with_suffix("").as_posix()), one) for one in found]
 
 
 def _over(items: Sequence[ImageItem], root: Path | None, detector: Detector, jobs: int) -> Iterator[Outcome]:
@@ -56,7 +65,7 @@ def _over(items: Sequence[ImageItem], root: Path | None, detector: Detector, job
         except SppError as error:
             yield item, error
         else:
-            name = name_in(root, item.path) if root else str(item.path)
+            name = name_in(root, item.path) if root else with_urls(str(item.path))
             yield item, (Found(item.id, name, windows.size, detections), digest(data))
 
 

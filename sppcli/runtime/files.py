@@ -20,6 +20,12 @@ LONGEST_NAME = 255
 """Bytes of a file name on Linux and macOS."""
 
 
+def user_cache() -> Path:
+    """The folder for what can be had again: XDG_CACHE_HOME, or else ``~/.cache``."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache) if cache else Path.home() / ".cache"
+
+
 def path_fault(name: str) -> str:
     """Why ``name`` cannot be that of a file in a folder, or in folders below it (``a/b``); "" if it can.
 

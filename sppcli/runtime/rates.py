@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.files import user_cache
 
 REACH = 20
 """A run foretells one of up to so many times as much work; from a smaller one nothing can be said."""
@@ -57,8 +58,7 @@ def machine() -> str:
 
 def rates_file() -> Path:
     """Where measurements are kept: ``sppcli/rates.json`` in XDG_CACHE_HOME, or else in ``~/.cache``."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sppcli" / "rates.json"
+    return user_cache() / "sppcli" / "rates.json"
 
 
 class Rates:

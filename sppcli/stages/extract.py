@@ -40,6 +40,7 @@ from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
 from sppcli.runtime.shards import Shard
+from sppcli.runtime.url_transfer import at_hand
 from sppcli.structures import ByteImage, Skipped
 
 # Bytes of decoded images that may wait for others of their size: some 450 images of VOC.
@@ -192,6 +193,8 @@ def _fill(
 
 
 def _claim(output: Path, config: ExtractConfig, proposals: Proposals, options: RunOptions) -> None:
+    for source in proposals.sources:
+        at_hand(source)
     images = (proposals.images.absolute(proposals.root, row) for row in range(len(proposals.images)))
     inputs = [proposals.path, Path(config.weights)]
     claim(output, "features", inputs=inputs, images=images, overwrite=options.overwrite)

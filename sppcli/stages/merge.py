@@ -14,9 +14,11 @@ from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.schema import SCHEMAS
 from sppcli.artefacts.store import Header, open_artefact
 from sppcli.artefacts.validity import Values, checked_values
+from sppcli.errors import UsageProblem
 from sppcli.runtime.files import check_room
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.urls import is_by_url
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def run(paths: Sequence[Path], output: Path, *, copy: bool = False, options: Run
         values = [checked_values(item.artefact) for item in shards]
         header = merged_header(shards, values)
         linked = bool(SCHEMAS[kind].groups) and not copy
+        if linked and any(map(is_by_url, (output, *paths))):
+            raise UsageProblem(f"{output} cannot lead to the conv maps in shards by URL; give --copy")
         images = sum(len(found["image_ids"]) for found in values)
         skipped = sum(len(item.note.left_out) for item in shards)
         current = _is_current(output, header, paths, linked, options.force) and _lists(output, values)

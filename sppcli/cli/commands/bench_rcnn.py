@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @helpful.command("rcnn")
-@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=options.FilePath)
 @click.option(
     "--net",
     metavar="NAME",

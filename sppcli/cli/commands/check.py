@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @helpful.command("check")
 @click.argument("source", metavar="DATA", type=options.FilePath)
-@click.option("--plot", type=options.FilePath, metavar="FILE.png", help="Also draw counts and sizes, as a PNG.")
+@click.option("--plot", type=options.OutputPath, metavar="FILE.png", help="Also draw counts and sizes, as a PNG.")
 @click.option(
     "--quick",
     is_flag=True,

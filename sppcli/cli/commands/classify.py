@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @helpful.command("classify")
-@click.argument(
-    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True)
-)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=options.FilePath)
 @click.option(
     "--network",
     "networks",

@@ -19,7 +19,7 @@ KINDS = {
 
 
 @helpful.command("clean")
-@click.argument("folder", default=".", type=options.FilePath)
+@click.argument("folder", default=".", type=options.LocalPath)
 @click.option("--yes", is_flag=True, help="Remove what is listed. Without it nothing is removed.")
 @click.option(
     "--keep",

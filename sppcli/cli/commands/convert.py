@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @helpful.command("convert")
 @click.argument("source", metavar="SOURCE", type=options.FilePath)
-@click.argument("destination", metavar="DEST", type=options.FilePath)
+@click.argument("destination", metavar="DEST", type=options.LocalPath)
 @click.option(
     "--to",
     required=True,

@@ -12,7 +12,7 @@ from sppcli.cli import helpful, options
 
 
 @helpful.command("demo")
-@click.argument("folder", default="spp-demo", type=options.FilePath)
+@click.argument("folder", default="spp-demo", type=options.LocalPath)
 @click.option("--scenes", type=click.IntRange(min=8), default=200, metavar="N", help="Number of images to compose.")
 @click.option(
     "--epochs",

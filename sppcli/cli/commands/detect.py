@@ -16,7 +16,7 @@ from sppcli.cli.media import FORMATS
 from sppcli.cli.options import of_recipe
 from sppcli.cli.spreading import Spread, by_flag
 from sppcli.cli.spreading import spread as spread_options
-from sppcli.cli.types import Fraction, Number
+from sppcli.cli.types import Fraction, Number, PathOrUrl
 from sppcli.paper import DEFAULT
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @helpful.command("detect")
-@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=options.FilePath)
 @options.proposals
 @options.features
 @options.svm
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
+    type=PathOrUrl("write", text=True),
     metavar="FILE|FOLDER/",
     show_default="detections.h5; for new images standard output",
     help=(
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="End the video after N frames.")
 @click.option(
     "--watch",
-    type=options.FilePath,
+    type=options.LocalPath,
     metavar="FOLDER",
     help="Detect in the images of a folder, then in each that comes, until Ctrl-C.",
 )

@@ -11,7 +11,7 @@ import click
 
 from sppcli.cli import helpful, options
 from sppcli.cli.media import on_line
-from sppcli.cli.types import Fraction
+from sppcli.cli.types import Fraction, PathOrUrl
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.runtime.counts import count_of
 
@@ -31,7 +31,7 @@ def _protocols(function: F) -> F:
 
 
 @helpful.command("evaluate")
-@click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
+@click.argument("dataset", required=False, metavar="[DATASET]", type=options.FilePath)
 @_protocols
 @click.option(
     "--localization",
@@ -44,7 +44,7 @@ def _protocols(function: F) -> F:
 )
 @click.option(
     "--detections",
-    type=options.FilePath,
+    type=PathOrUrl("update"),
     default="detections.h5",
     metavar="FILE",
     help=("The detections made by spp detect, which runs first if the file does not exist or its inputs have changed."),
@@ -71,7 +71,10 @@ def _protocols(function: F) -> F:
     ),
 )
 @click.option(
-    "--plot", type=options.FilePath, metavar="FILE.png", help="Draw the recall curves of --proposals into this picture."
+    "--plot",
+    type=options.OutputPath,
+    metavar="FILE.png",
+    help="Draw the recall curves of --proposals into this picture.",
 )
 @click.option(
     "--calibration",

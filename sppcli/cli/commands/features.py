@@ -13,7 +13,7 @@ from sppcli.runtime.counts import count_of
 
 
 @helpful.command("features")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=options.FilePath)
 @options.output("image-features.h5")
 @options.network
 @click.option(

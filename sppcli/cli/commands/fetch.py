@@ -21,7 +21,7 @@ NAMES = (
 @click.option(
     "-o",
     "--output",
-    type=options.FilePath,
+    type=options.LocalPath,
     default=".",
     metavar="FOLDER",
     help="Folder that archives of data sets are downloaded to and unpacked in.",

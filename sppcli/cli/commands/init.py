@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--backbone", metavar="NAME", show_default="the preset's", help="Backbone of the detector.")
 @click.option(
     "--weights",
+    type=options.Weights,
     metavar="imagenet|FILE",
     show_default="imagenet",
     help="Weights of the backbone: imagenet, or a .safetensors or PyTorch file.",
@@ -63,6 +64,7 @@ def command(
     from sppcli.cli.settings_file import written
     from sppcli.errors import BadInput
     from sppcli.runtime.files import replacing
+    from sppcli.runtime.urls import with_urls
     from sppcli.stages import check
 
     if config.FILE.exists() and not force:
@@ -72,7 +74,7 @@ def command(
     chosen = propose_settings(summary, preset, backbone, weights, split_seed)
     group = context.find_root().command
     assert isinstance(group, click.Group)
-    text = written(group, chosen.sections, chosen.head, chosen.remarks)
+    text = with_urls(written(group, chosen.sections, chosen.head, chosen.remarks))
     with replacing(config.FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
     config.read_file(group)

@@ -11,11 +11,11 @@ from sppcli.runtime.counts import count_of
 
 
 @helpful.command("merge")
-@click.argument("shards", nargs=-1, required=True, metavar="SHARD...", type=click.Path(path_type=Path))
+@click.argument("shards", nargs=-1, required=True, metavar="SHARD...", type=options.FilePath)
 @click.option(
     "-o",
     "--output",
-    type=options.FilePath,
+    type=options.OutputPath,
     metavar="FILE",
     show_default="the name that the shards were made for, as features.h5",
     help="The file to write.",
@@ -52,8 +52,11 @@ def command(
     from sppcli.cli import console
     from sppcli.runtime.options import RunOptions
     from sppcli.runtime.shards import whole_of
+    from sppcli.runtime.urls import is_by_url
     from sppcli.stages import merge
 
+    if output is None and is_by_url(shards[0]):
+        raise click.UsageError("name the file to write, by -o FILE or -o URL, where shards are given by URL.")
     target = output or whole_of(shards[0])
     with console.progress("merge") as progress:
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, progress=progress)

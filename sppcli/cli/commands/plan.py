@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @helpful.command("plan")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=options.FilePath)
 @click.option("--images", type=click.IntRange(min=1), required=True, metavar="N", help="Number of images in all.")
 @click.option(
     "--workers",
@@ -41,7 +41,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of images of SOURCE to measure on.",
 )
-@click.option("--weights", default="imagenet", metavar="imagenet|FILE", help="Weights of the network for spp extract.")
+@click.option(
+    "--weights",
+    type=options.Weights,
+    default="imagenet",
+    metavar="imagenet|FILE",
+    help="Weights of the network for spp extract.",
+)
 @click.option("--backbone", metavar="NAME", show_default="that of spp extract", help="Backbone of the network.")
 @click.option(
     "--scales",

@@ -15,12 +15,11 @@ from sppcli.cli.spreading import spread as spread_options
 from sppcli.paper import DEFAULT
 from sppcli.proposals.registry import METHODS
 from sppcli.runtime.counts import count_of
+from sppcli.runtime.urls import is_url, local_of, url_fault
 
 
 @helpful.command("propose")
-@click.argument(
-    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path, allow_dash=True)
-)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=options.FilePath)
 @options.output("proposals.h5")
 @click.option(
     "--method",
@@ -230,8 +229,9 @@ def _edge_model(edges: str | None, model: Path | None, used: bool) -> str:
 
 
 def lines_of(stream: TextIO) -> Iterator[Path]:
-    """The paths in ``stream``, one per line, as they come."""
-    return (Path(line.rstrip("\r\n")) for line in stream if line.strip())
+    """The paths in ``stream``, one per line, as they come; of a URL the file that stands for it."""
+    lines = (line.rstrip("\r\n") for line in stream if line.strip())
+    return (local_of(line) if is_url(line) and not url_fault(line) else Path(line) for line in lines)
 
 
 def expand(sources: tuple[Path, ...]) -> list[Path]:

@@ -12,7 +12,7 @@ from sppcli.runtime.counts import count_of
 
 
 @helpful.command("report")
-@click.argument("dataset", required=False, metavar="[DATASET]", type=click.Path(path_type=Path))
+@click.argument("dataset", required=False, metavar="[DATASET]", type=options.FilePath)
 @click.option(
     "--detections",
     type=options.FilePath,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sppcli.cli import helpful, options
-from sppcli.cli.types import IntList, NameList, Number
+from sppcli.cli.types import IntList, NameList, Number, PathOrUrl
 from sppcli.runtime.counts import count_of
 
 
@@ -16,6 +16,7 @@ from sppcli.runtime.counts import count_of
 @click.option(
     "-o",
     "--output",
+    type=PathOrUrl("write", text=True),
     metavar="FILE.png|FILE.jpg|FOLDER/",
     show_default="detections.png, proposals.png or ground-truth.png",
     help="The file of a contact sheet (a JPEG has less than 1 MB), or a folder for one PNG per image.",
@@ -92,6 +93,7 @@ from sppcli.runtime.counts import count_of
 )
 @click.option(
     "--weights",
+    type=options.Weights,
     default="imagenet",
     metavar="imagenet|FILE",
     help="With --explain: the network, as of spp extract.",

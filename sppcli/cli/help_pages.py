@@ -49,7 +49,7 @@ EVERYDAY = {
     "demo": ("scenes", "epochs", "seed"),
     "config": ("all", "json"),
     "tune": ("grid", "split", "validation", "protocol", "write", "keep", "json"),
-    "clean": ("yes", "keep", "json"),
+    "clean": ("yes", "keep", "urls", "json"),
     "completion": (),
     "man": ("install", "roff", "overwrite"),
 }

@@ -28,6 +28,8 @@ def explained(url: str, kept: str = "") -> Iterator[None]:
         raise MissingInput(f"{url}: {scheme}:// needs another package: pip install '{with_spp}' ({error})") from None
     except FileNotFoundError:
         raise MissingInput(f"{url}: there is no such object, folder or bucket{more}; check the name") from None
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        raise same_name(url) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and not kept:
             raise no_room(url, 0) from None
@@ -37,6 +39,11 @@ def explained(url: str, kept: str = "") -> Iterator[None]:
     except Exception as error:
         # Each package has exceptions of its own.
         raise _refused(url, error, package, more) from error
+
+
+def same_name(url: str) -> BadInput:
+    """Object storage allows what no file system does."""
+    return BadInput(f"{url}: a file and a folder there have the same name; rename one")
 
 
 def _refused(url: str, error: Exception, package: str, more: str) -> SppError:

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sppcli.errors import BadInput, MissingInput, UsageProblem
+from sppcli.errors import MissingInput, UsageProblem
 from sppcli.runtime import url_cache
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.files import commit, inside, temporary_name, temporary_owner
 from sppcli.runtime.locks import held
 from sppcli.runtime.options import RunOptions
 from sppcli.runtime.progress import NoProgress, Progress
-from sppcli.runtime.url_errors import explained, no_room
+from sppcli.runtime.url_errors import explained, no_room, same_name
 from sppcli.runtime.urls import cache_root, is_by_url, local_of, scheme_of, url_of
 
 _ATOMIC = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
@@ -328,7 +328,7 @@ def _place(temporary: Path, path: Path, url: str, sync: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         commit(temporary, path) if sync else temporary.replace(path)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise BadInput(f"{url}: a file and a folder there have the same name; rename one") from None
+        raise same_name(url) from None
 
 
 @contextmanager

@@ -13,9 +13,12 @@ from sppcli.artefacts.parts import PARTS
 from sppcli.artefacts.store import open_artefact
 from sppcli.errors import Busy, SppError
 from sppcli.runtime.attempts import ATTEMPTS
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.files import CHECKPOINT, temporary_owner
 from sppcli.runtime.locks import held, lock_file
 from sppcli.runtime.remote import SHARDS
+from sppcli.runtime.url_cache import known_below
+from sppcli.runtime.urls import cache_root
 
 MAPS = "features"
 
@@ -40,6 +43,23 @@ def find(folder: Path) -> list[Clutter]:
     """Everything in ``folder``, not below it, that may go; the largest first. What another run works on is left out."""
     there = _Folder(folder)
     found = [item for path in sorted(folder.iterdir()) for item in there.clutter(path)]
+    return sorted(found, key=lambda item: -item.bytes)
+
+
+def find_copies() -> list[Clutter]:
+    """What the user's cache has of each bucket or server, by URL; the largest first. What a run works on is left out."""
+    found = []
+    there = sorted(path for path in cache_root().glob("*/*") if path.is_dir())
+    for folder in there:
+        if any(map(_is_held, folder.rglob(".*.lock"))):
+            continue
+        known = known_below(folder)
+        names = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        unsent = [path for path, name in names.items() if not (name in known and known[name].is_of(path))]
+        cost = "fetched again when needed"
+        if unsent:
+            cost += f"; {count_of(len(unsent), 'file')} of runs that have not ended, or not been sent, made again"
+        found.append(Clutter(folder, _size(folder), "copies of what lies there", cost, not unsent))
     return sorted(found, key=lambda item: -item.bytes)
 
 

@@ -28,9 +28,10 @@ KINDS = {
     show_default="nothing",
     help=f"Kinds to leave where they are: {', '.join(KINDS)}.",
 )
+@click.option("--urls", is_flag=True, help="In place of FOLDER: copies in the user's cache of what was given by URL.")
 @options.as_json
 @options.verbosity
-def command(folder: Path, yes: bool, keep: tuple[str, ...] | None, as_json: bool) -> None:
+def command(folder: Path, yes: bool, keep: tuple[str, ...] | None, urls: bool, as_json: bool) -> None:
     """Free the disk of what can be made again: maps, parts, shards, checkpoints.
 
     What may go is listed, the largest first, with what its absence costs. Proposals, models, detections and networks
@@ -45,10 +46,13 @@ def command(folder: Path, yes: bool, keep: tuple[str, ...] | None, as_json: bool
     for name in keep or ():
         if name not in KINDS:
             raise click.UsageError(f"There is no kind {name!r} to keep; the kinds are {', '.join(KINDS)}.")
+    if urls and (keep or folder != Path()):
+        raise click.UsageError("--urls is about the user's cache: leave out FOLDER and --keep.")
     if not folder.is_dir():
         raise MissingInput(f"{folder}: there is no such folder")
     kept = tuple(KINDS[name] for name in keep or ())
-    found = [item for item in clean.find(folder) if not item.what.startswith(kept or ("-",))]
+    there = clean.find_copies() if urls else clean.find(folder)
+    found = [item for item in there if not item.what.startswith(kept or ("-",))]
     freed = clean.remove(found) if yes else 0
     whole = sum(item.bytes for item in found)
     if as_json:
@@ -62,7 +66,7 @@ def command(folder: Path, yes: bool, keep: tuple[str, ...] | None, as_json: bool
         console.echo(
             f"{size_text(freed)} freed, {count} removed"
             if yes
-            else f"{size_text(whole)} in {count} can go; 'spp clean --yes' removes them"
+            else f"{size_text(whole)} in {count} can go; 'spp clean {'--urls ' if urls else ''}--yes' removes them"
         )
 
 

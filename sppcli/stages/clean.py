@@ -47,7 +47,7 @@ def find(folder: Path) -> list[Clutter]:
 
 
 def find_copies() -> list[Clutter]:
-    """What the user's cache has of each bucket or server, by URL; the largest first. What a run works on is left out."""
+    """What the user's cache has of each bucket or server; the largest first. What a run works on is left out."""
     found = []
     there = sorted(path for path in cache_root().glob("*/*") if path.is_dir())
     for folder in there:

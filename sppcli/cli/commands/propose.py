@@ -139,8 +139,8 @@ def command(
     """Find region proposals: boxes that may hold an object.
 
     SOURCE is an annotated data set (a PASCAL VOC folder or devkit, COCO, YOLO, CSV or ILSVRC), a folder of images (with
-    the folders in it), image files, or - for paths on standard input. The result does not depend on -j or on the
-    order of the images.
+    the folders in it), image files, the URL of any of these, or - for paths on standard input. The result does not
+    depend on -j or on the order of the images.
 
     Imported .csv and .jsonl files hold boxes x0 y0 x1 y1 in 0-based half-open pixels; see docs/guide.md. A union takes
     its first N proposals from its sources in turn.

@@ -186,8 +186,8 @@ def _take_settings(group: click.Group, ctx: click.Context, args: Sequence[str]) 
         "max_content_width": 100,
         "auto_envvar_prefix": "SPP",
     },
-    epilog="Results are written to standard output, progress and messages to standard error. Files and data sets may be "
-    "URLs (s3://, gs://, az://, https://). "
+    epilog="Results are written to standard output, progress and messages to standard error. "
+    "Files and data sets may be URLs (s3://, gs://, az://, https://). "
     "'spp COMMAND --help' describes each command, --help-all with all its options.",
 )
 @click.version_option(__version__, prog_name="spp", message="%(prog)s %(version)s", allow_from_autoenv=False)

@@ -22,7 +22,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.argument("names", metavar="[COMMAND]", nargs=-1, shell_complete=_complete)
 @click.option(
     "--install",
-    type=options.FilePath,
+    type=options.LocalPath,
     metavar="FOLDER",
     help="Write the pages of all commands to FOLDER/man1, so that 'man spp-propose' shows one.",
 )

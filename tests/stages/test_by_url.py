@@ -279,7 +279,7 @@ def test_new_images_by_url(chain: str, store: Store, run: Run, monkeypatch: pyte
     assert [line["score"] for line in found] == [line["score"] for line in first]
     assert f"warning: skipped: s3://{BUCKET}/voc/JPEGImages/none.jpg: there is no such object" in err
     code, _, _ = run(
-        "detect", "--model", chain, f"s3://{BUCKET}/voc/JPEGImages", "-o", f"s3://{BUCKET}/found.csv", "-q"
+        "detect", "--model", chain, f"s3://{BUCKET}/voc/JPEGImages/000001.jpg", "-o", f"s3://{BUCKET}/found.csv", "-q"
     )
     assert code == 0
     assert store.get("found.csv").startswith(b"image,path,class,score,")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sppcli.cli import helpful, options
+from sppcli.cli.types import PathOrUrl
 
 _LOCAL = """\
 # On this computer: a scheduler, and {workers} worker processes that share its cores.
@@ -55,7 +56,11 @@ _RECIPES = {"local": _LOCAL, "ssh": _SSH, "slurm": _SLURM}
 )
 @click.option("--memory", default="8GB", metavar="SIZE", help="For slurm: memory of each worker.")
 @click.option(
-    "--file", default="scheduler.json", metavar="FILE", help="The scheduler file to write, which --cluster then reads."
+    "--file",
+    type=PathOrUrl("here", text=True),
+    default="scheduler.json",
+    metavar="FILE",
+    help="The scheduler file to write, which --cluster then reads.",
 )
 @options.verbosity
 def command(kind: str, workers: int, hosts: tuple[str, ...], memory: str, file: str) -> None:

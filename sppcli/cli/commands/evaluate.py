@@ -103,6 +103,7 @@ def _protocols(function: F) -> F:
 )
 @click.option(
     "--log",
+    type=PathOrUrl("here", text=True),
     metavar="FILE|off",
     show_default="runs.jsonl",
     help="Add one line of JSON on this evaluation to FILE, which spp compare reads; off adds none.",

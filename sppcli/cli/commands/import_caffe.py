@@ -37,6 +37,7 @@ from sppcli.cli.types import IntList
 )
 @click.option(
     "--mean",
+    type=options.Weights,
     metavar="B,G,R|FILE",
     help="Another mean pixel, or a mean.binaryproto or .npy file, whose average over all pixels is taken.",
 )

@@ -70,6 +70,7 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
 )
 @click.option(
     "--init",
+    type=options.Weights,
     metavar="imagenet|FILE",
     help="Weights to start from; every tensor whose name and shape fit is taken.",
 )

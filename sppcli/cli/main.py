@@ -110,6 +110,7 @@ _REFUSALS = {
     errno.EROFS: "the file system is read-only; name another place with -o",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use a smaller -j",
 }
+_CACHE = "free some space (spp clean --urls) or set XDG_CACHE_HOME to a folder on another disk, and run it again"
 _MEMORY = (
     "out of memory; use fewer processes (-j), a smaller --batch or smaller --scales, or a machine with more memory"
 )
@@ -333,9 +334,17 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f"{error.filename}: " if error.filename else ""
         what, _, remedy = _REFUSALS[error.errno].partition("; ")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename and _is_by_url(str(error.filename)):
+            what, remedy = f"while it is made in the cache, {what}", _CACHE
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         return f"{where}{what}{notes}; {remedy}", SppError.exit_code
     return "", 1
+
+
+def _is_by_url(name: str) -> bool:
+    from sppcli.runtime.urls import is_by_url
+
+    return is_by_url(name)
 
 
 def _one_line(text: str) -> str:

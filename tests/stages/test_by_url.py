@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from sppcli.cli.main import main
+from sppcli.runtime import files
 from tests.conftest import Run, build_voc
 from tests.object_store import BUCKET, ENVIRONMENT, Store, serving
 from tests.stages.conftest import SCALES, Work
@@ -329,6 +331,17 @@ def test_a_file_of_this_machine_by_url(trained: Work, run: Run) -> None:
     path = trained.folder / "proposals.h5"
     assert run("info", f"file://{path}") == run("info", str(path))
     assert not Path(os.environ["XDG_CACHE_HOME"]).exists()
+
+
+def test_an_output_whose_cache_is_full(photos: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(temporary: Path, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
+
+    monkeypatch.setattr(files, "commit", full)
+    code, out, err = run("propose", photos, "-o", f"s3://{BUCKET}/full.h5", *QUICK)
+    assert (code, out) == (3, "")
+    assert f"s3://{BUCKET}/full.h5: while it is made in the cache, the disk is full (" in err
+    assert "free some space (spp clean --urls) or set XDG_CACHE_HOME to a folder on another disk" in err
 
 
 def test_a_cache_without_room(photos: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

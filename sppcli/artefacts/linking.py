@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -24,16 +26,27 @@ from sppcli.runtime.files import path_fault
 
 FILES, SEALS = "shards/files", "shards/seals"
 """Data sets that list the shards by their path from the file's own folder, with / between folders, and their seals."""
+MOST_OPEN = 64
+"""So many shards are open at once: each takes memory, and a process may have a thousand files open as a rule."""
+
+
+@dataclass
+class _Lent:
+    """An open shard, what closes it, and how many are reading it."""
+
+    reader: Reader
+    close: ExitStack = field(default_factory=ExitStack)
+    users: int = 0
 
 
 class Linking(Reader):
-    """A reader that follows links to listed shards, each opened when it is first read; it closes them."""
+    """A reader that follows links to listed shards, which it opens as they are read and closes again."""
 
     def __init__(self, path: Path, checked: CheckedFile, file: h5py.File, again: str) -> None:
         super().__init__(path, checked, file, again)
-        self._open = ExitStack()
         self._opening = threading.Lock()
-        self._shards: dict[str, Reader] = {}
+        # The one that was read last is the last.
+        self._shards: OrderedDict[str, _Lent] = OrderedDict()
         self._seals: dict[str, str] = {}
         if is_own(file, FILES):
             self._seals = dict(zip(self.strings(FILES), self.strings(SEALS), strict=True))
@@ -45,7 +58,9 @@ class Linking(Reader):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        for lent in self._shards.values():
+            lent.close.close()
+        self._shards.clear()
 
     @property
     def shards(self) -> list[Path]:
@@ -59,7 +74,8 @@ class Linking(Reader):
             MissingInput, BadArtefact, StaleArtefact: one is not there, is damaged or was made again since.
         """
         for name in self._seals:
-            self._shard(name)
+            with self._shard(name):
+                pass
 
     def names(self) -> list[str]:
         found = super().names()
@@ -81,7 +97,8 @@ class Linking(Reader):
     def verify(self) -> None:
         super().verify()
         for name in self._seals:
-            self._shard(name).verify()
+            with self._shard(name) as shard:
+                shard.verify()
 
     @contextmanager
     def _holder(self, name: str) -> Iterator[tuple[Reader, str]]:
@@ -95,11 +112,12 @@ class Linking(Reader):
             return
         if link.filename not in self._seals:
             raise BadArtefact(f"{self.path}: {name} is damaged (it leads to another file); {self._again}")
-        with self._shard(link.filename)._holder(link.path) as held:
+        with self._shard(link.filename) as shard, shard._holder(link.path) as held:
             yield held
 
-    def _shard(self, name: str) -> Reader:
-        """The open shard ``name``.
+    @contextmanager
+    def _shard(self, name: str) -> Iterator[Reader]:
+        """The shard ``name``, open while it is read.
 
         Raises:
             BadArtefact: a name that leads elsewhere, or no sealed file.
@@ -109,9 +127,19 @@ class Linking(Reader):
         with self._opening:
             if name not in self._shards:
                 self._shards[name] = self._opened(name)
-            return self._shards[name]
+            lent = self._shards[name]
+            self._shards.move_to_end(name)
+            lent.users += 1
+            idle = [other for other, it in self._shards.items() if not it.users]
+            for other in idle[: max(0, len(self._shards) - MOST_OPEN)]:
+                self._shards.pop(other).close.close()
+        try:
+            yield lent.reader
+        finally:
+            with self._opening:
+                lent.users -= 1
 
-    def _opened(self, name: str) -> Reader:
+    def _opened(self, name: str) -> _Lent:
         if path_fault(name):
             raise BadArtefact(f"{self.path}: the list of its shards is damaged ({path_fault(name)}); {self._again}")
         path = self._folder / name
@@ -121,7 +149,10 @@ class Linking(Reader):
                 "again and run spp merge"
             )
         # Each block is checked as it is read: a run over all shards would otherwise read everything twice.
-        checked, file = self._open.enter_context(open_checked(path, "; make it again and run spp merge", lazily=True))
-        if checked.seal != self._seals[name]:
-            raise StaleArtefact(f"{path} has been made again since {self.path} was merged from it; run spp merge again")
-        return Reader(path, checked, file, "make it again and run spp merge")
+        with ExitStack() as stack:
+            checked, file = stack.enter_context(open_checked(path, "; make it again and run spp merge", lazily=True))
+            if checked.seal != self._seals[name]:
+                raise StaleArtefact(
+                    f"{path} has been made again since {self.path} was merged from it; run spp merge again"
+                )
+            return _Lent(Reader(path, checked, file, "make it again and run spp merge"), stack.pop_all())

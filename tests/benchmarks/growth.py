@@ -2,7 +2,8 @@
 
 Small drawn images, all of other content, and a network of two conv layers; every stage is a process of its own. Linear
 in the number of images are stages whose seconds per image stay the same, flat those whose peak memory does. A stage's
-start, which is part of its seconds, weighs less on more images. --memory bounds what trainings hold.
+start, which is part of its seconds, weighs less on more images. --memory bounds what trainings hold. With --shards 16
+the maps are those of 16 shards, to which features.h5 leads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,18 @@ STAGES = (
     ("detect",),
     ("evaluate",),
 )
+
+
+EXTRACT = STAGES[1]
+
+
+def stages(shards: int) -> tuple[tuple[str, ...], ...]:
+    """The commands of one number of images, with conv maps in so many shards (0: in one file)."""
+    if not shards:
+        return STAGES
+    parts = tuple((*EXTRACT, "--shard", f"{number}/{shards}") for number in range(1, shards + 1))
+    files = tuple(f"features.shard-{number}-of-{shards}.h5" for number in range(shards, 0, -1))
+    return (STAGES[0], *parts, ("merge", *files), *STAGES[2:])
 
 
 def prepare(folder: Path, count: int) -> None:
@@ -50,6 +63,7 @@ def measured(stage: tuple[str, ...], folder: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("counts", nargs="*", type=int, default=[100, 1000])
+    parser.add_argument("--shards", type=int, default=0, help="of the least number of images; more have more of them")
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     counts = options.counts
@@ -63,7 +77,7 @@ def main() -> None:
             # In a process of its own: what this one holds would count as the peak of those that it starts.
             itself = [sys.executable, "-m", "tests.benchmarks.growth", "--prepare", name, str(count)]
             subprocess.run(itself, check=True)
-            for stage in STAGES:
+            for stage in stages(options.shards * count // counts[0]):
                 seconds, peak = measured(stage, folder)
                 print(f"{count:7} {stage[0]:>11} {seconds:8.1f} {1000 * seconds / count:9.1f} {peak:9.0f}", flush=True)
 

@@ -26,8 +26,8 @@ from sppcli.runtime.files import path_fault
 
 FILES, SEALS = "shards/files", "shards/seals"
 """Data sets that list the shards by their path from the file's own folder, with / between folders, and their seals."""
-MOST_OPEN = 64
-"""So many shards are open at once: each takes memory, and a process may have a thousand files open as a rule."""
+MOST_OPEN = 16
+"""So many shards are open at once: each takes a megabyte, and opening it a millisecond or two."""
 
 
 @dataclass

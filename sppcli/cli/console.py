@@ -23,6 +23,7 @@ from sppcli.cli.drawn import progress_display, table_for_terminal
 from sppcli.cli.meter import Meter, duration, rate, unit_of
 from sppcli.cli.options import STEP, VERBOSITY
 from sppcli.cli.printable import printable, printable_json
+from sppcli.runtime.torchrun import follows
 
 if TYPE_CHECKING:
     import rich.console
@@ -198,7 +199,7 @@ def progress(label: str) -> Iterator[Progress]:
     if context and STEP in context.meta:
         label = f"{context.meta[STEP]} {label}"
     meter: _Plain
-    if level() < 0:
+    if level() < 0 or follows():
         yield _Quiet()
         return
     if _is_terminal(sys.stderr):

@@ -268,6 +268,14 @@ asking = click.option(
 )
 """``--dry-run`` of stages that have only one thing to do or nothing; `cli.helpful` sees to it."""
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+checkpoint = click.option(
+    "--checkpoint",
+    "checkpoint_seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    metavar="SECONDS",
+    help="Seconds between two checkpoints. A training that was killed goes on from the last one.",
+)
 strict = click.option(
     "--strict", is_flag=True, help="Stop at the first input that cannot be used, instead of skipping it."
 )

@@ -12,6 +12,7 @@ import torch
 
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.nets.weight_files import read_tensors, save_tensors
+from sppcli.runtime import torchrun
 from sppcli.runtime.files import check_room, checkpoint_of
 from sppcli.runtime.options import RunOptions
 
@@ -64,13 +65,15 @@ class Checkpoints:
         writes: bool = True,
         on_milestone: Callable[[dict[str, Any]], None] = lambda position: None,
     ) -> Checkpoints:
-        """The checkpoints of the training that is to write ``model`` to ``output``; with --force it begins anew.
+        """The checkpoints of the training that is to write ``model`` to ``output``.
+
+        With --force it begins anew, but for processes that torchrun starts again: those go on with what was begun.
 
         Raises:
             NoRoom: the disk has no room for the network.
         """
         keeper = cls(checkpoint_of(output), fingerprint, seconds, writes, on_milestone)
-        if options.force:
+        if options.force and not torchrun.attempt():
             keeper.discard()
         size = sum(value.nbytes for value in model.state_dict().values())
         # A checkpoint has the momentum too, and is there until the network is.

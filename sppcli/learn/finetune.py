@@ -5,11 +5,14 @@ are regions with an IoU of at least 0.5 with an object; the rest have one in [0.
 momentum; biases learn at twice the rate and do not decay, as in the release. New fc layers, which the paper does not
 have, need a fraction of the mini-batches with AdamW (Loshchilov and Hutter 2019). The weights with the lowest loss on
 validation regions are kept.
+
+Several processes (`runtime.distributed`) share the regions of each mini-batch: each reads its own, their gradients are
+added up, and every process takes the same step. The weights are those of one process, to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +23,7 @@ from torch import nn
 
 from sppcli.learn.checkpoints import Keeper, Tensors
 from sppcli.nets.classifier import SppClassifier
+from sppcli.runtime.distributed import World
 from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import IntArray
 
@@ -69,10 +73,14 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """Pooled regions: ``features`` (N, bins * C) float16, ``labels`` (N,) int64, 0 for the background."""
+    """Pooled regions: ``features`` (N, bins * C) float16, ``labels`` (N,) int64, 0 for the background.
+
+    ``rows`` (N,) ascending: which regions of a round they are, if others are another process's; None for all of them.
+    """
 
     features: Half
     labels: IntArray
+    rows: IntArray | None = None
 
 
 class Rounds(Protocol):
@@ -80,10 +88,13 @@ class Rounds(Protocol):
 
     @property
     def batches(self) -> int:
-        """Mini-batches per round."""
+        """Mini-batches per round, all of one size."""
 
     def draw(self, number: int) -> Windows:
-        """Draw the regions of round ``number``, mini-batch after mini-batch; the same number gives the same regions."""
+        """Draw the regions of round ``number``, mini-batch after mini-batch; the same number gives the same regions.
+
+        Of several processes each gives its own; together they give each region once.
+        """
 
 
 @dataclass(frozen=True)
@@ -115,22 +126,25 @@ def finetune(
     config: FinetuneConfig,
     *,
     device: torch.device | None = None,
+    world: World | None = None,
     keeper: Keeper | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[Check], int]:
     """Train ``model.fc`` and ``model.last`` in place; the model comes back in evaluation mode.
 
-    The same draws, config and number of threads give the same weights, in one go or resumed.
+    The same draws, config and number of threads give the same weights, in one go or resumed. ``validation`` is the same
+    in all processes of ``world``.
 
     Returns:
         The result of each validation, and the step whose weights were kept (0: the first ones).
     """
     device = device or torch.device("cpu")
     progress = progress or NoProgress()
-    run = _Run(model.to(device), config, device)
+    run = _Run(model.to(device), config, device, world or World())
     if keeper and (kept := keeper.load()):
         run.restore(*kept)
     at = run.at
+    run.world.agree(f"mini-batch {at.step} of {config.steps}, {len(validation.labels)} regions to validate on")
     progress.start(config.steps, "mini-batches", at.step)
     if not at.history:
         run.look(validation)
@@ -140,10 +154,10 @@ def finetune(
             progress.note(f"rate {config.rate_at(at.step):g}, reading proposals")
             drawn = rounds.draw(number)
             progress.note(f"rate {config.rate_at(at.step):g}, best of validation so far {at.best_loss:.3f}")
-            for rows in _batches(len(drawn.labels), config.batch, first):
+            for batch in range(first, rounds.batches):
                 if at.step == config.steps:
                     break
-                run.step(drawn.features[rows], drawn.labels[rows])
+                run.step(drawn, batch * config.batch)
                 milestone = at.step % config.check == 0 or at.step == config.steps
                 if milestone:
                     run.look(validation)
@@ -153,13 +167,9 @@ def finetune(
     return at.history, run.finish()
 
 
-def _batches(count: int, size: int, first: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(first * size, count, size))
-
-
 class _Run:
-    def __init__(self, model: SppClassifier, config: FinetuneConfig, device: torch.device) -> None:
-        self.model, self.config, self.device = model, config, device
+    def __init__(self, model: SppClassifier, config: FinetuneConfig, device: torch.device, world: World) -> None:
+        self.model, self.config, self.device, self.world = model, config, device, world
         self.head = nn.ModuleDict({**model.fc, "last": model.last})
         weights = [p for name, p in self.head.named_parameters() if name.endswith("weight")]
         biases = [p for name, p in self.head.named_parameters() if name.endswith("bias")]
@@ -176,24 +186,33 @@ class _Run:
         self.at = _Position()
         self.best: Tensors = {}
 
-    def step(self, features: Half, labels: IntArray) -> None:
+    def step(self, drawn: Windows, start: int) -> None:
+        """Learn from the mini-batch that begins with region ``start`` of those drawn."""
         config, at = self.config, self.at
+        here = slice(start, start + config.batch)
+        if drawn.rows is not None:
+            here = slice(*np.searchsorted(drawn.rows, [start, start + config.batch]).tolist())
+            self.model.dropout.share = (torch.from_numpy(drawn.rows[here] - start).to(self.device), config.batch)
         rate = config.rate_at(at.step)
         for group, factor in zip(self.optimiser.param_groups, (1, 2), strict=True):
             group["lr"] = rate * factor
         self.model.train()
         torch.manual_seed(int(np.random.SeedSequence((config.seed, at.step)).generate_state(1)[0]))
-        logits = self.model.classify(torch.from_numpy(features).to(self.device).float())
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
+        logits = self.model.classify(torch.from_numpy(drawn.features[here]).to(self.device).float())
+        labels = torch.from_numpy(drawn.labels[here]).to(self.device)
+        # A mean over the whole mini-batch, of which there may be no region here.
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / config.batch
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.world.add_up([parameter.grad for parameter in self.head.parameters() if parameter.grad is not None])
         self.optimiser.step()
-        at.step, at.loss, at.since = at.step + 1, at.loss + float(loss.detach()), at.since + 1
+        (whole,) = self.world.total([float(loss.detach())], self.device)
+        at.step, at.loss, at.since = at.step + 1, at.loss + whole, at.since + 1
 
     def look(self, validation: Windows) -> None:
         """Validate the weights, and keep them if they are the best so far."""
         at = self.at
-        loss, error = judge(self.model, validation, self.device)
+        loss, error = judge(self.model, validation, self.device, self.world)
         rate = self.config.rate_at(max(0, at.step - 1))
         at.history.append(Check(at.step, rate, at.loss / max(1, at.since), loss, error))
         at.loss, at.since = 0.0, 0
@@ -233,16 +252,25 @@ def _named(tensors: Tensors, prefix: str) -> Tensors:
 
 
 @torch.inference_mode()
-def judge(model: SppClassifier, windows: Windows, device: torch.device) -> tuple[float, float]:
-    """Mean cross-entropy and share of wrong labels on ``windows``; leaves the model in evaluation mode."""
+def judge(
+    model: SppClassifier, windows: Windows, device: torch.device, world: World | None = None
+) -> tuple[float, float]:
+    """Mean cross-entropy and share of wrong labels on ``windows``; leaves the model in evaluation mode.
+
+    The processes of ``world`` share the work.
+    """
     model.eval()
+    world = world or World()
     loss, wrong = 0.0, 0
-    for rows in _batches(len(windows.labels), 512, 0):
+    first, end = world.share(len(windows.labels))
+    for start in range(first, end, 512):
+        rows = slice(start, min(start + 512, end))
         labels = torch.from_numpy(windows.labels[rows]).to(device)
         logits = model.classify(torch.from_numpy(windows.features[rows]).to(device).float())
         loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         wrong += int((logits.argmax(dim=1) != labels).sum())
-    return loss / len(windows.labels), wrong / len(windows.labels)
+    loss, errors = world.total([loss, float(wrong)], device)
+    return loss / len(windows.labels), errors / len(windows.labels)
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ class _Training:
         )
         inputs = to_input(pixels, self.model.architecture.normalisation, size, gain, lift)
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, at.epoch, at.step)).generate_state(1)[0]))
-        self.model.dropout.share = (share.rows.start, share.total)
+        self.model.dropout.share = (share.rows, share.total)
         with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
             logits = self.parallel(inputs)
         # A mean over the whole batch: gradients are averaged over processes, whose shares may differ by a row.

@@ -161,21 +161,21 @@ class FixedPool(nn.Module):
 class BatchDropout(nn.Module):
     """Dropout whose mask depends on the batch's place in the random sequence, not on which process computes which rows.
 
-    ``share``: (first row, rows of the whole batch) when a batch is spread over processes; None when it is all here.
-    With equal random states, several processes then drop what one would.
+    ``share``: (which rows of the batch are here, rows of the whole batch) when a batch is spread over processes; None
+    when it is all here. With equal random states, several processes then drop what one would.
     """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
-        self.share: tuple[int, int] | None = None
+        self.share: tuple[slice | torch.Tensor, int] | None = None
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         if not self.training or not self.probability:
             return value
-        first, total = self.share or (0, len(value))
+        rows, total = self.share or (slice(None), len(value))
         kept = torch.rand(total, value.shape[1], device=value.device) >= self.probability
-        return value * kept[first : first + len(value)] / (1 - self.probability)
+        return value * kept[rows] / (1 - self.probability)
 
     def extra_repr(self) -> str:
         return f"{self.probability:g}"

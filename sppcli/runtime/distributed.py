@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from sppcli.errors import SppError
+from sppcli.errors import SppError, WorkerKilled
+from sppcli.runtime import torchrun
 
 Item = TypeVar("Item")
 
@@ -86,23 +87,46 @@ class World:
             distributed.barrier()
 
 
-def started_by_torchrun() -> bool:
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+def _join(place: World, backend: str) -> None:
+    # torch exports both without saying so.
+    from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
+
+    found, *_ = next(iter(rendezvous("env://")))
+    # When torchrun starts processes again its store still has the addresses of those that are gone.
+    store = PrefixStore(f"spp-{torchrun.attempt()}-{place.size}", found)
+    distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
+
+
+def _is_of_the_others(error: RuntimeError) -> bool:
+    """Whether what went wrong is that another process is gone: gloo has no exceptions of its own."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error).lower()
 
 
 @contextmanager
 def world(device_type: str) -> Iterator[World]:
     """Join the processes that torchrun started with this one (by gloo, or NCCL on GPUs); otherwise this one is
-    alone."""
-    if not started_by_torchrun():
+    alone.
+
+    Raises:
+        WorkerKilled: another of them is gone.
+    """
+    if not torchrun.is_started():
         yield World()
         return
     place = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
     if place.size == 1:
         yield place
         return
-    distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
+        _join(place, "nccl" if device_type == "cuda" else "gloo")
         yield place
+    except RuntimeError as error:
+        if not _is_of_the_others(error):
+            raise
+        raise WorkerKilled(
+            f"process {place.rank + 1} of {place.size} has lost another one; run it again to go on from the last "
+            "checkpoint, or let torchrun do so with --max-restarts"
+        ) from error
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sppcli.errors import Busy
+from sppcli.runtime import torchrun
 from sppcli.runtime.options import USUAL, RunOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +76,16 @@ def held(output: Path, options: RunOptions = USUAL) -> Iterator[None]:
 
 def one_at_a_time(stage: F) -> F:
     """Decorate a stage's ``run``: it holds the lock of its ``output`` (or ``destination``); a dry run needs none."""
+    return _locked(stage, lambda: True)
+
+
+def one_training_at_a_time(stage: F) -> F:
+    """As `one_at_a_time`, of a stage on whose one output processes that torchrun started work together: the first of
+    them holds the lock."""
+    return _locked(stage, lambda: not torchrun.follows())
+
+
+def _locked(stage: F, holds: Callable[[], bool]) -> F:
     signature = inspect.signature(stage)
 
     @functools.wraps(stage)
@@ -82,9 +93,7 @@ def one_at_a_time(stage: F) -> F:
         given = signature.bind(*args, **named).arguments
         output = given.get("output") or given.get("destination")
         options: RunOptions = given.get("options", USUAL)
-        # Processes that train as one (torchrun) work on one output together; the first of them has the lock.
-        follows = os.environ.get("RANK", "0") != "0"
-        if output is None or options.dry_run or follows:
+        if output is None or options.dry_run or not holds():
             return stage(*args, **named)
         with held(output, options):
             return stage(*args, **named)

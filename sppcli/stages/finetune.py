@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,13 @@ from sppcli.paper import DEFAULT
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
+from sppcli.runtime.distributed import World, world
 from sppcli.runtime.files import ensure_folder
-from sppcli.runtime.locks import one_at_a_time
+from sppcli.runtime.locks import one_training_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
-from sppcli.runtime.progress import Progress
+from sppcli.runtime.progress import NoProgress, Progress
 from sppcli.structures import ImageRef, IntArray
 
 BACKGROUND = "background"
@@ -102,7 +103,7 @@ class FinetuneSummary:
     up_to_date: bool = False
 
 
-@one_at_a_time
+@one_training_at_a_time
 @kept_memory()
 @announces_compiling
 def run(
@@ -115,10 +116,11 @@ def run(
     weights: str | None = None,
     checkpoint_seconds: float = 60.0,
     options: RunOptions = USUAL,
-) -> FinetuneSummary:
+) -> FinetuneSummary | None:
     """Train fc layers and a softmax over classes and background; write the network.
 
-    Killed, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights.
+    Killed, the next run goes on from ``output`` + ".checkpoint" and ends with the same weights. Started by torchrun,
+    all processes train together; those that are not the first return None.
 
     Raises:
         MissingInput, BadInput: no such file or split, or no object to learn from.
@@ -126,6 +128,26 @@ def run(
         UsageProblem: images that are to train and to validate, or a checkpoint of other options.
     """
     ensure_folder(output)
+    device = choose_device(options.device)
+    with world(device.type) as place:
+        if device.type == "cuda" and place.size > 1:
+            device = torch.device("cuda", place.local)
+        told = options if place.first else replace(options, progress=NoProgress())
+        paths = (proposals_path, features_path, output)
+        return _run(paths, config, dataset, weights, checkpoint_seconds, told, place, device)
+
+
+def _run(
+    paths: tuple[Path, Path, Path],
+    config: FinetuneStageConfig,
+    dataset: Path | None,
+    weights: str | None,
+    checkpoint_seconds: float,
+    options: RunOptions,
+    place: World,
+    device: torch.device,
+) -> FinetuneSummary | None:
+    proposals_path, features_path, output = paths
     with open_split(proposals_path, features_path, config.split, dataset) as data:
         data.claim(output, NETWORK, weights, options.overwrite)
         require_annotations(data.dataset)
@@ -139,22 +161,24 @@ def run(
         network = network_of_maps(data.features, weights)
         header = _header(data, network, config, [*images, *held])
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):
-            return _summary(output, recorded_training(output)["summary"], up_to_date=True)
-        torch.set_num_threads(cpu_threads())
+            return _summary(output, recorded_training(output)["summary"], up_to_date=True) if place.first else None
+        torch.set_num_threads(max(1, cpu_threads() // place.size) if device.type == "cpu" else cpu_threads())
         fc = _fc(network)
         levels = choose_levels(record_of(network), "fc6", config.windows.pyramid, fc)
         model = _new_model(network, (BACKGROUND, *classes), levels, config)
         reader = window_reader(data.features.scales, config.windows.record(data.features.network, levels, ""), None)
         shown = data.with_mirrors() if config.flip else data
-        source = _Source(shown, reader, classes, config, options.progress)
+        source = _Source(shown, reader, classes, config, options.progress, place)
         source.find([*images, *(image.mirror for image in images)] if config.flip else images)
         validation = source.validation(held, is_unit=not fc)
         method = _method(config, len(source.foreground.labels), "sgd" if fc else "adamw")
-        keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, model, options)
-        device = choose_device(options.device)
+        keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, model, options, place.first)
+        place.wait()
         checks, best = finetune(
-            model, source, validation, method, device=device, keeper=keeper, progress=options.progress
+            model, source, validation, method, device=device, world=place, keeper=keeper, progress=options.progress
         )
+    if not place.first:
+        return None
     source.put_factor_into(model)
     facts = {
         "classes": list(classes),
@@ -272,9 +296,10 @@ class _Source:
         classes: tuple[str, ...],
         config: FinetuneStageConfig,
         progress: Progress,
+        place: World,
     ) -> None:
         self.data, self.reader, self.classes, self.config = data, reader, classes, config
-        self.progress = progress
+        self.progress, self.place = progress, place
         self.factor = 1.0
         self._images: list[ImageRef] = []
         self.width = sum(n * n for n in reader.levels) * reader.channels
@@ -297,7 +322,12 @@ class _Source:
         chosen = draw_round(
             self.foreground, self.background, self.config.batch, self.batches, rng, self.config.even_classes
         )
-        return self._pooled(chosen, rng.integers(0, len(self.reader.scales), len(chosen.labels)))
+        scales = rng.integers(0, len(self.reader.scales), len(chosen.labels))
+        if self.place.size == 1:
+            return self._pooled(chosen, scales)
+        # Each process has its own images: reading a map takes longer than pooling a few regions of it.
+        mine = np.flatnonzero(chosen.image % self.place.size == self.place.rank)
+        return replace(self._pooled(chosen.take(mine), scales[mine]), rows=mine)
 
     def validation(self, images: Sequence[ImageRef], is_unit: bool) -> Windows:
         """Regions of ``images``, each at its best scale.
@@ -346,7 +376,7 @@ class _Source:
     def _pooled(self, chosen: Candidates, scales: IntArray | None) -> Windows:
         features = np.empty((len(chosen.labels), self.width), dtype=np.float16)
         order = np.argsort(chosen.image, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(chosen.image[order])) + 1)
+        parts = np.split(order, np.flatnonzero(np.diff(chosen.image[order])) + 1) if len(order) else []
 
         def pool(rows: IntArray) -> tuple[IntArray, UniqueWindows]:
             image = self._images[int(chosen.image[rows[0]])]

@@ -31,7 +31,7 @@ from sppcli.runtime.counts import count_of
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.distributed import world
 from sppcli.runtime.files import ensure_folder
-from sppcli.runtime.locks import one_at_a_time
+from sppcli.runtime.locks import one_training_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import NoProgress
@@ -77,7 +77,7 @@ class TrainDetectorSummary:
     up_to_date: bool = False
 
 
-@one_at_a_time
+@one_training_at_a_time
 @kept_memory()
 @announces_compiling
 def run(

@@ -33,7 +33,7 @@ from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.distributed import World, world
 from sppcli.runtime.files import ensure_folder
-from sppcli.runtime.locks import one_at_a_time
+from sppcli.runtime.locks import one_training_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import NoProgress
 
@@ -97,7 +97,7 @@ class TrainNetSummary:
     up_to_date: bool = False
 
 
-@one_at_a_time
+@one_training_at_a_time
 @announces_compiling
 def run(
     source: Path,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sppcli.errors import Busy
-from sppcli.runtime.locks import held, lock_file, one_at_a_time
+from sppcli.runtime.locks import held, lock_file, one_at_a_time, one_training_at_a_time
 from sppcli.runtime.options import RunOptions
 from tests.conftest import Run, Voc
 
@@ -169,13 +169,21 @@ def sessions(leader: int) -> list[int]:
 def test_processes_that_train_as_one_share_the_lock_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @one_at_a_time
+    @one_training_at_a_time
     def stage(output: Path) -> int:
         return 7
 
+    @one_at_a_time
+    def alone(output: Path) -> int:
+        return 7
+
     with holder(tmp_path / "n.safetensors", 60) as first:
+        monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", "1")
         assert stage(tmp_path / "n.safetensors") == 7
+        # A stage that no processes work on together has its lock in each of them.
+        with pytest.raises(Busy):
+            alone(tmp_path / "n.safetensors")
         monkeypatch.setenv("RANK", "0")
         with pytest.raises(Busy):
             stage(tmp_path / "n.safetensors")

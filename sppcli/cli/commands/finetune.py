@@ -76,6 +76,7 @@ from sppcli.runtime.counts import count_of
     help="Number of mini-batches between two validations.",
 )
 @options.flip
+@options.checkpoint
 @options.asking
 @options.training
 def command(
@@ -92,6 +93,7 @@ def command(
     force: bool,
     wait: bool,
     overwrite: bool,
+    checkpoint_seconds: float,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -99,7 +101,7 @@ def command(
 
     fc6, fc7 and a new softmax over classes and background are trained. The conv layers stay as they are, so features.h5
     remains valid. Go on with spp train-svm --layer fc7 --weights finetuned.safetensors. A network without fc layers
-    gets new ones.
+    gets new ones. Processes that torchrun starts, on one machine or several, train as one.
     """
     from sppcli.cli import console
     from sppcli.detection.training_plan import WindowSettings
@@ -120,7 +122,18 @@ def command(
     )
     with console.progress("finetune") as progress:
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
-        summary = finetune.run(proposals, features, output, config, dataset=dataset, weights=weights, options=run)
+        summary = finetune.run(
+            proposals,
+            features,
+            output,
+            config,
+            dataset=dataset,
+            weights=weights,
+            checkpoint_seconds=checkpoint_seconds,
+            options=run,
+        )
+    if summary is None:
+        return
     if as_json:
         console.print_json(asdict(summary))
         return

@@ -63,6 +63,7 @@ from sppcli.cli.types import IntList, PositiveFloat
 @click.option("--rate", type=PositiveFloat(0.0004), default=0.0004, help="Largest learning rate of the new layers.")
 @click.option("--rois", type=click.IntRange(min=4), default=64, metavar="N", help="Number of RoIs in each step.")
 @options.detector_network
+@options.checkpoint
 @options.seed
 @options.dataset
 @options.asking
@@ -82,6 +83,7 @@ def command(
     force: bool,
     wait: bool,
     overwrite: bool,
+    checkpoint_seconds: float,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -89,7 +91,8 @@ def command(
 
     Conv feature maps are computed once per image and spatial pyramid pooling is applied to each RoI. The backbone, the
     fc layers, the softmax over classes and background, and bounding-box regression of each class are trained
-    together. features.h5 is not needed. Go on with spp detect --network detector.safetensors.
+    together. features.h5 is not needed. Go on with spp detect --network detector.safetensors. Processes that torchrun
+    starts, on one machine or several, train as one.
     """
     from sppcli.cli import console
     from sppcli.detection.rois import RoiSampling
@@ -105,7 +108,9 @@ def command(
     )
     with console.progress("train-detector") as progress:
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
-        summary = train_detector.run(proposals, output, config, dataset=dataset, options=run)
+        summary = train_detector.run(
+            proposals, output, config, dataset=dataset, checkpoint_seconds=checkpoint_seconds, options=run
+        )
     if summary is None:  # another process reports
         return
     if as_json:

@@ -152,14 +152,7 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
     default="2G",
     help="Memory for decoded images, for example 800M or 3G.",
 )
-@click.option(
-    "--checkpoint",
-    "checkpoint_seconds",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    metavar="SECONDS",
-    help="Seconds between two checkpoints. A training that was killed goes on from the last one.",
-)
+@options.checkpoint
 @options.seed
 @options.device
 @options.strict

@@ -48,7 +48,7 @@ EVERYDAY = {
     "bench rcnn": ("net", "weights", "windows", "best", "repeat", "json"),
     "demo": ("scenes", "epochs", "seed"),
     "config": ("all", "json"),
-    "tune": ("grid", "split", "validation", "protocol", "write", "keep", "json"),
+    "tune": ("grid", "split", "validation", "folds", "seeds", "plot", "write", "json"),
     "clean": ("yes", "keep", "urls", "json"),
     "completion": (),
     "man": ("install", "roff", "overwrite"),
@@ -168,6 +168,7 @@ EXAMPLES = {
     "tune": (
         ("spp tune", "pyramid, C and NMS, on val"),
         ("spp tune --grid 'c=0.01;0.1' --grid 'nms=0.3;0.4' --no-write", "two options, without writing spp.toml"),
+        ("spp tune --split trainval --folds 5 --seeds 3 --plot tune.png", "by cross-validation, with what is chance"),
     ),
     "clean": (("spp clean", "what may go, and how much it is"), ("spp clean --yes --keep features", "remove the rest")),
     "completion": (

@@ -93,7 +93,7 @@ SUMMARIES = {
     "bench": "Measure how long each stage takes on this machine.",
     "demo": "Show every stage at work on data that it makes itself.",
     "config": "Show the options set in this folder, and where each value comes from.",
-    "tune": "Choose pyramid, C and NMS on validation images, from cached maps.",
+    "tune": "Choose pyramid, C, NMS and more on validation images, from cached maps.",
     "clean": "Free the disk of what can be made again: maps, parts, shards, checkpoints.",
     "completion": "Print a script that completes commands, options and files in a shell.",
     "man": "Show the manual page of a command, or install the pages of all.",

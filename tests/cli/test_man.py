@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -112,7 +113,8 @@ def test_man_shows_a_page() -> None:
     if which("man") is None:
         pytest.skip("there is no man")
     command = [sys.executable, "-m", "sppcli", "man", "train-svm"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if "minimized" in done.stdout:
         pytest.skip("man is a stub here")
     assert done.returncode == 0, done.stderr

@@ -54,9 +54,11 @@ def known_below(folder: Path) -> dict[str, Copy]:
     return {place.removeprefix(start): Copy(*rest) for place, *rest in rows}
 
 
-def remember(files: Iterable[tuple[Path, str]]) -> None:
-    """Each of ``files`` is now a copy of the version beside it."""
-    rows = [(_place(file), version, found.st_ino, found.st_size) for file, version in files if (found := file.stat())]
+def remember(files: Iterable[tuple[Path, Path, str]]) -> None:
+    """The first of each three is, or is about to be, a copy of that version: the second, under its name or not yet."""
+    rows = [
+        (_place(file), version, found.st_ino, found.st_size) for file, now, version in files if (found := now.stat())
+    ]
     with _opened() as table:
         table.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?)", rows)
 

@@ -166,7 +166,7 @@ def send(path: Path) -> None:
             info = _info(url)
         if info is None or info.get("size") not in (None, size):
             raise MissingInput(f"{url}: what was sent did not all arrive; run the command again, which sends it")
-        url_cache.remember([(path, _version(info))])
+        url_cache.remember([(path, path, _version(info))])
     _here().current.add(path)
 
 
@@ -215,7 +215,7 @@ def _fetch(url: str, path: Path, info: Mapping[str, Any]) -> None:
         if size is not None and temporary.stat().st_size != size:
             raise MissingInput(f"{url}: {temporary.stat().st_size:,} of its {size:,} bytes came; run it again")
         _place(temporary, path, url)
-    url_cache.remember([(path, version)])
+    url_cache.remember([(path, path, version)])
 
 
 def _mirror(url: str, path: Path) -> None:
@@ -253,13 +253,16 @@ def _fetch_many(url: str, path: Path, infos: Mapping[str, Mapping[str, Any]], sy
             arrived = [folder / str(row) for row in range(len(some))]
             with explained(url):
                 system.get([start + name for name in some], [str(file) for file in arrived])
-            for name, file, target in zip(some, arrived, targets, strict=True):
+            for name, file in zip(some, arrived, strict=True):
                 size = infos[name].get("size")
                 if not file.is_file() or size not in (None, file.stat().st_size):
                     raise MissingInput(f"{url}/{name} has changed while it was fetched; run it again")
                 told.relative_update(file.stat().st_size)
+            # Before they have their names: no file is ever there that the next run does not know to be fetched.
+            versions = [_version(infos[name]) for name in some]
+            url_cache.remember(zip(targets, arrived, versions, strict=True))
+            for name, file, target in zip(some, arrived, targets, strict=True):
                 _place(file, target, f"{url}/{name}", sync=False)
-            url_cache.remember((target, _version(infos[name])) for name, target in zip(some, targets, strict=True))
 
 
 def _is_data(name: str) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from sppcli.cli.main import main
-from sppcli.runtime import files
+from sppcli.runtime import files, url_transfer
 from tests.conftest import Run, build_voc
 from tests.object_store import BUCKET, ENVIRONMENT, Store, serving
 from tests.stages.conftest import SCALES, Work
@@ -161,6 +161,26 @@ def test_of_a_changed_folder_only_what_changed_is_fetched(photos: str, store: St
     assert store.fetched() == ["photos/a/000001.jpg"]
     with h5py.File("proposals.h5") as file:
         assert [name.decode() for name in file["image_ids"]] == ["a/000001", "a/000003", "b/000004"]
+
+
+def test_a_fetch_that_was_interrupted_leaves_nothing_unknown(
+    photos: str, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, placed = url_transfer._place, []
+
+    def interrupted(*arguments: object, **named: object) -> None:
+        if len(placed) == 2:
+            raise KeyboardInterrupt
+        placed.append(arguments)
+        place(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(url_transfer, "_place", interrupted)
+        assert run("propose", photos, *QUICK)[0] == 130
+    store.delete("photos/a/000001.jpg")
+    store.asked.clear()
+    assert propose(run, photos)["images"] == 3
+    assert sorted(store.fetched()) == ["photos/b/000002.jpg", "photos/b/000004.jpg"]
 
 
 def test_a_changed_object_is_noticed(photos: str, store: Store, run: Run) -> None:

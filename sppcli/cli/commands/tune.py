@@ -76,7 +76,7 @@ def _plain(value: str) -> str:
     default="voc2010",
     help="Average precision that is compared: voc2010 is the area under the curve.",
 )
-@click.option("--plot", type=options.FilePath, metavar="FILE.png", help="Draw mAP against the values of each option.")
+@click.option("--plot", type=options.OutputPath, metavar="FILE.png", help="Draw mAP against the values of each option.")
 @click.option("--write/--no-write", default=True, help="Write what was better into spp.toml.")
 @click.option("--keep", is_flag=True, help="Keep the models of all trials, in tune/.")
 @options.overwrite

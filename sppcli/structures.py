@@ -93,6 +93,12 @@ class Annotations:
         """Mask (N,) of the objects of class ``name``."""
         return np.array([label == name for label in self.labels], dtype=np.bool_)
 
+    def only(self, kept: Sequence[bool]) -> Annotations:
+        """The objects that ``kept`` (N,) is true of."""
+        mask = np.array(kept, dtype=np.bool_)
+        labels = tuple(name for name, keep in zip(self.labels, kept, strict=True) if keep)
+        return Annotations(self.boxes[mask], labels, self.difficult[mask], self.crowd[mask])
+
 
 @dataclass(frozen=True)
 class ImageDetections:

@@ -99,6 +99,8 @@ def violations(graph: Graph) -> Iterator[str]:
                 yield f"3: {arrow}"
             if under(target, "fsspec") and module != "sppcli.runtime.url_transfer":
                 yield f"3: {arrow}"
+            if under(target, "tensorboard", "mlflow") and module != "sppcli.runtime.trackers":
+                yield f"3: {arrow}"
             if under(target, "matplotlib") and not under(module, *ours("report")):
                 yield f"3: {arrow}"
             mathematics = under(module, *ours("geometry", "nets", "caffe", "features", "evaluation"))
@@ -190,6 +192,8 @@ def test_no_forbidden_arrow() -> None:
         ("sppcli.stages.recall", "from matplotlib.figure import Figure\n", "3"),
         ("sppcli.runtime.remote", "def f():\n    from distributed import Client\n", "3"),
         ("sppcli.runtime.urls", "def f():\n    import fsspec\n", "3"),
+        ("sppcli.stages.finetune", "def f():\n    import mlflow\n", "3"),
+        ("sppcli.report.curves", "from tensorboard.summary import Writer\n", "3"),
         ("sppcli.geometry.boxes", "from sppcli.artefacts import store\n", "4"),
         ("sppcli.features.conv_maps", "from sppcli.datasets.voc import VocDataset\n", "4"),
         ("sppcli.features.windows", "from sppcli.artefacts.features import Features\n", "4"),

@@ -14,6 +14,9 @@ import click
 from sppcli.cli.types import Bytes, Device, IntList, NameList, Number, PathOrUrl, PositiveFloat
 from sppcli.nets.registry import BACKBONES
 from sppcli.paper import DEFAULT, PAPER, RECIPES
+from sppcli.runtime.trackers import TRACKERS, require
+
+WHERE = "tensorboard, in the folder tensorboard/; mlflow, in mlruns/ or where MLFLOW_TRACKING_URI says"
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -249,6 +252,38 @@ dry_run = click.option(
     "--dry-run",
     is_flag=True,
     help="Print what would be done, with a forecast of time, memory and disk, and do nothing.",
+)
+
+
+def _trackers(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Each named once, and installed."""
+    require(item for item in value if item in TRACKERS)
+    return tuple(dict.fromkeys(value))
+
+
+def log(what: str) -> Decorator[Any]:
+    """``--log tensorboard|mlflow`` as ``log: tuple[str, ...]``: trackers that ``what`` goes to."""
+    return click.option(
+        "--log",
+        type=click.Choice(TRACKERS),
+        multiple=True,
+        callback=_trackers,
+        help=f"Give {what} to an experiment tracker: {WHERE}. May be given twice.",
+    )
+
+
+run_log = click.option(
+    "--log",
+    type=PathOrUrl("here", text=True),
+    multiple=True,
+    callback=_trackers,
+    metavar="FILE|off|tensorboard|mlflow",
+    show_default="runs.jsonl",
+    help=(
+        "Add one line of JSON on this evaluation to FILE, which spp compare reads; off adds none. tensorboard and "
+        f"mlflow, beside it or alone, give the figures to an experiment tracker: {WHERE}. May be given several "
+        "times."
+    ),
 )
 ASKING = "sppcli.dry-run"
 """Key in click's context: say whether the stage would work, and do nothing."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sppcli.cli import console
+from sppcli.evaluation.operating_point import AT_IOU
 from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
@@ -16,27 +18,33 @@ if TYPE_CHECKING:
 
 
 def print_coco(summary: CocoSummary, as_json: bool) -> None:
-    result = summary.result
+    result, at = summary.result, summary.at_threshold
     if as_json:
-        console.print_json({"protocol": "coco", **result.stats, "ap": result.ap})
+        console.print_json({"protocol": "coco", **result.stats, "ap": result.ap, **_at_json(at, AT_IOU)})
         return
-    rows = [(name, _shown(ap), result.npos[name], result.n_detections[name]) for name, ap in result.ap.items()]
-    console.table(("class", "AP", "objects", "detections"), rows, footer=("mean", _shown(result.stats["AP"]), "", ""))
+    if at is None:
+        rows = [(name, _shown(ap), result.npos[name], result.n_detections[name]) for name, ap in result.ap.items()]
+        footer = ("mean", _shown(result.stats["AP"]), "", "")
+        console.table(("class", "AP", "objects", "detections"), rows, footer=footer)
+    else:
+        _table_at_threshold(result.ap, result.stats["AP"], at)
     console.echo()
     console.table(tuple(result.stats), [tuple(map(_shown, result.stats.values()))])
     console.echo(f"coco, IoU 0.50:0.95, {count_of(summary.images, 'image')} of {summary.split}")
+    _say_of_thresholds(at, AT_IOU)
 
 
 def print_ilsvrc(summary: IlsvrcSummary, as_json: bool) -> None:
-    result = summary.result
+    result, at = summary.result, summary.at_threshold
     if as_json:
-        console.print_json({"protocol": "ilsvrc", "mAP": result.mAP, "ap": result.ap})
+        console.print_json({"protocol": "ilsvrc", "mAP": result.mAP, "ap": result.ap, **_at_json(at, AT_IOU)})
         return
-    _table(summary)
+    _table(summary) if at is None else _table_at_threshold(result.ap, result.mAP, at)
     blacklist = f", {count_of(summary.blacklisted, 'pair')} blacklisted" if summary.blacklisted else ""
     console.echo(
         f"ilsvrc (area), IoU by object size, {count_of(summary.images, 'image')} of {summary.split}{blacklist}"
     )
+    _say_of_thresholds(at, AT_IOU)
 
 
 def print_localisation(result: LocalisationErrors, split: str, as_json: bool) -> None:
@@ -54,13 +62,18 @@ def print_localisation(result: LocalisationErrors, split: str, as_json: bool) ->
 
 def voc_json(summary: EvaluateSummary) -> dict[str, object]:
     """AP, and of a calibrated detector what its thresholds give."""
-    result, at = summary.result, summary.at_threshold
+    result = summary.result
     found: dict[str, object] = {"protocol": result.protocol, "mAP": result.mAP, "ap": result.ap}
+    return {**found, **_at_json(summary.at_threshold, result.iou)}
+
+
+def _at_json(at: AtThreshold | None, iou: float) -> dict[str, object]:
+    """What the thresholds of a calibration give; nothing without one."""
     if at is None:
-        return found
+        return {}
     classes = {name: {"threshold": at.thresholds[name], **_figures(one)} for name, one in at.figures.items()}
     errors = {"calibration_error": at.error, "calibration_error_shown": at.error_shown}
-    return {**found, "at_threshold": {"classes": classes, "all": _figures(at.all_figures), **errors}}
+    return {"at_threshold": {"iou": iou, "classes": classes, "all": _figures(at.all_figures), **errors}}
 
 
 def _figures(at: Figures) -> dict[str, object]:
@@ -69,33 +82,27 @@ def _figures(at: Figures) -> dict[str, object]:
 
 def print_voc(summary: EvaluateSummary) -> None:
     result, at = summary.result, summary.at_threshold
-    if at is None:
-        _table(summary)
-    else:
-        _table_at_threshold(summary, at)
+    _table(summary) if at is None else _table_at_threshold(result.ap, result.mAP, at)
     rule = {"voc2007": " (11-point)", "voc2010": " (area)"}.get(result.protocol, "")
     console.echo(f"{result.protocol}{rule}, IoU {result.iou:g}, {count_of(summary.images, 'image')} of {summary.split}")
+    _say_of_thresholds(at, result.iou)
+
+
+def _say_of_thresholds(at: AtThreshold | None, iou: float) -> None:
     if at is not None:
+        console.echo(f"precision, recall and F1: IoU {iou:g}, detections above their class's threshold")
         console.echo(f"expected calibration error {_shown(at.error)}, of what is shown {_shown(at.error_shown)}")
 
 
-def _table_at_threshold(summary: EvaluateSummary, at: AtThreshold) -> None:
+def _table_at_threshold(aps: Mapping[str, float | None], mean: float | None, at: AtThreshold) -> None:
     """AP beside what counts as an object: narrow enough for 80 columns with a class name of 15."""
-    result = summary.result
     headers = ("class", "AP", "threshold", "precision", "recall", "F1", "shown", "objects")
     rows = [
-        (
-            name,
-            _shown(ap),
-            _shown(at.thresholds[name]),
-            *_of(at.figures[name]),
-            at.figures[name].shown,
-            result.npos[name],
-        )
-        for name, ap in result.ap.items()
+        (name, _shown(ap), _shown(at.thresholds[name]), *_of(one), one.shown, one.objects)
+        for (name, ap), one in zip(aps.items(), (at.figures[name] for name in aps), strict=True)
     ]
     every = at.all_figures
-    console.table(headers, rows, footer=("mAP, all", _shown(result.mAP), "", *_of(every), every.shown, every.objects))
+    console.table(headers, rows, footer=("mAP, all", _shown(mean), "", *_of(every), every.shown, every.objects))
 
 
 def _of(at: Figures) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from sppcli.errors import UsageProblem
 from sppcli.evaluation.verdicts import judge_all
 from sppcli.structures import Annotations, BoolArray, Calibration, Detections, Floats, Floats64
 
+AT_IOU = 0.5
+"""From which on a detection above a threshold is right, where AP is taken at other overlaps (COCO, ILSVRC)."""
 BINS = 15
 """Bins of equal width that `calibration_error` compares probabilities and shares in (Guo et al. 2017)."""
 

@@ -12,7 +12,7 @@ added up, and every process takes the same step. The weights are those of one pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from sppcli.learn.checkpoints import Keeper, Tensors
 from sppcli.nets.classifier import SppClassifier
 from sppcli.runtime.distributed import World
 from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.trackers import Log, Row, rows_of
 from sppcli.structures import IntArray
 
 Half = npt.NDArray[np.float16]
@@ -107,6 +108,18 @@ class Check:
     loss: float
     validation_loss: float
     validation_error: float
+
+
+def curves_of(history: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """The curves of a history of `Check`, for a tracker. Before the first mini-batch there is no training loss."""
+    names = {"loss": "loss/train", "validation_loss": "loss/validation", "validation_error": "error/validation"}
+    shown = [check if check["step"] else {**check, "loss": None} for check in history]
+    return rows_of(shown, {**names, "rate": "rate"}, "step")
+
+
+def tell(log: Log, position: Mapping[str, Any]) -> None:
+    """Give the curves so far to the trackers."""
+    log.add(curves_of(position["history"]))
 
 
 @dataclass

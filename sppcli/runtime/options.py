@@ -22,6 +22,7 @@ class RunOptions:
     | dry_run | say what would be done, and do nothing |
     | jobs | processes to work with |
     | device | where networks run: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` |
+    | trackers | experiment trackers that learning curves and figures go to: names of `runtime.trackers.TRACKERS` |
     | progress | is told how far the work is |
     """
 
@@ -32,6 +33,7 @@ class RunOptions:
     dry_run: bool = False
     jobs: int = 1
     device: str = "auto"
+    trackers: tuple[str, ...] = ()
     progress: Progress = field(default_factory=NoProgress)
 
 

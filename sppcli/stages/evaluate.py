@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from sppcli.artefacts.calibration import CalibrationFile
 from sppcli.artefacts.detections import DetectionsFile
 from sppcli.datasets import open_dataset
 from sppcli.datasets.base import Dataset
@@ -20,7 +24,7 @@ from sppcli.errors import UsageProblem
 from sppcli.evaluation.coco_ap import CocoResult, evaluate_coco
 from sppcli.evaluation.ilsvrc import IlsvrcResult, evaluate_ilsvrc
 from sppcli.evaluation.localisation import LocalisationErrors, localisation_error
-from sppcli.evaluation.operating_point import AtThreshold, at_threshold, matched
+from sppcli.evaluation.operating_point import AT_IOU, AtThreshold, at_threshold, matched
 from sppcli.evaluation.registry import PROTOCOLS
 from sppcli.evaluation.voc_ap import Evaluate, Points, VocResult
 from sppcli.runtime.options import USUAL, RunOptions
@@ -59,6 +63,7 @@ class IlsvrcSummary:
     images: int
     split: str
     blacklisted: int
+    at_threshold: AtThreshold | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class CocoSummary:
     result: CocoResult
     images: int
     split: str
+    at_threshold: AtThreshold | None = None
 
 
 def run(
@@ -90,24 +96,54 @@ def run(
     opened, wanted = data_of(stored, config.split, dataset, progress)
     known = calibration_of_detections(stored, calibration, progress)
     summary = _evaluate(stored.detections, opened, wanted, config, stored.path, progress)
+    at = _at_threshold(stored, opened, wanted, tuple(summary.result.ap), known, config.iou)
+    return replace(summary, at_threshold=at)
+
+
+def _at_threshold(
+    stored: DetectionsFile,
+    opened: Dataset,
+    wanted: tuple[str, ...],
+    classes: tuple[str, ...],
+    known: CalibrationFile | None,
+    iou: float = AT_IOU,
+    blacklist: Collection[tuple[str, str]] = (),
+) -> AtThreshold | None:
+    """What the thresholds of a calibration give, without pairs of image and class on ``blacklist``."""
     if known is None:
-        return summary
+        return None
     truth = {image_id: opened.annotations(image_id) for image_id in wanted}
-    found = matched(stored.detections, truth, tuple(summary.result.ap), config.iou)
-    return replace(summary, at_threshold=at_threshold(found, known.calibration))
+    found, out = stored.detections, set(blacklist)
+    if out:
+        names = [
+            (found.image_ids[image], found.classes[label])
+            for image, label in zip(found.image, found.label, strict=True)
+        ]
+        found = found.only(np.array([name not in out for name in names], dtype=np.bool_))
+        truth = {
+            image_id: one.only([(image_id, name) not in out for name in one.labels]) for image_id, one in truth.items()
+        }
+    return at_threshold(matched(found, truth, classes, iou), known.calibration)
 
 
 def run_coco(
-    stored: DetectionsFile, split: str, *, dataset: Path | None = None, options: RunOptions = USUAL
+    stored: DetectionsFile,
+    split: str,
+    *,
+    dataset: Path | None = None,
+    calibration: Path | None = None,
+    options: RunOptions = USUAL,
 ) -> CocoSummary:
-    """As `run`, by COCO's rules: AP over IoU 0.50:0.95, by size, and AR.
+    """As `run`, by COCO's rules: AP over IoU 0.50:0.95, by size, and AR; what the thresholds give is at IoU 0.5.
 
     Raises:
-        MissingInput, BadInput: as `run`.
+        MissingInput, BadInput, StaleArtefact: as `run`.
     """
     progress = options.progress
     opened, wanted = data_of(stored, split, dataset, progress)
-    return _coco(stored.detections, opened, wanted, split, progress)
+    known = calibration_of_detections(stored, calibration, progress)
+    summary = _coco(stored.detections, opened, wanted, split, progress)
+    return replace(summary, at_threshold=_at_threshold(stored, opened, wanted, tuple(summary.result.ap), known))
 
 
 def run_coco_on_results(dataset: Path, results: Path, split: str, *, options: RunOptions = USUAL) -> CocoSummary:
@@ -143,20 +179,27 @@ def _coco(
 
 
 def run_ilsvrc(
-    stored: DetectionsFile, split: str, *, dataset: Path | None = None, options: RunOptions = USUAL
+    stored: DetectionsFile,
+    split: str,
+    *,
+    dataset: Path | None = None,
+    calibration: Path | None = None,
+    options: RunOptions = USUAL,
 ) -> IlsvrcSummary:
-    """As `run`, by the rules of ILSVRC's detection task.
+    """As `run`, by the rules of ILSVRC's detection task; what the thresholds give is at IoU 0.5.
 
     Raises:
-        MissingInput, BadInput: as `run`.
+        MissingInput, BadInput, StaleArtefact: as `run`.
     """
     progress = options.progress
     opened, wanted = data_of(stored, split, dataset, progress)
+    known = calibration_of_detections(stored, calibration, progress)
     truth, shown = _truth(opened, wanted, split, progress)
     blacklist = opened.blacklist if isinstance(opened, IlsvrcDataset) else frozenset()
     found = stored.detections
     result = evaluate_ilsvrc(found, truth, tuple(sorted(shown | set(found.classes))), blacklist)
-    return IlsvrcSummary(result, len(wanted), split, len(blacklist))
+    at = _at_threshold(stored, opened, wanted, tuple(result.ap), known, blacklist=blacklist)
+    return IlsvrcSummary(result, len(wanted), split, len(blacklist), at)
 
 
 def run_localisation(

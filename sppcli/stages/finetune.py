@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device
 from sppcli.features.windows import UniqueWindows, WindowReader
 from sppcli.learn.checkpoints import Checkpoints
-from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, draw_round, finetune
+from sppcli.learn.finetune import Candidates, Check, FinetuneConfig, Windows, curves_of, draw_round, finetune, tell
 from sppcli.nets.backbones import FcHead, Network
 from sppcli.nets.classifier import SppClassifier
 from sppcli.nets.weights import save_network, with_new_classes
@@ -37,6 +38,7 @@ from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.prefetch import prefetch
 from sppcli.runtime.progress import NoProgress, Progress
+from sppcli.runtime.trackers import Log, TrackedRun
 from sppcli.structures import ImageRef, IntArray
 
 BACKGROUND = "background"
@@ -132,7 +134,7 @@ def run(
     with world(device.type) as place:
         if device.type == "cuda" and place.size > 1:
             device = torch.device("cuda", place.local)
-        told = options if place.first else replace(options, progress=NoProgress())
+        told = options if place.first else replace(options, progress=NoProgress(), trackers=())
         paths = (proposals_path, features_path, output)
         return _run(paths, config, dataset, weights, checkpoint_seconds, told, place, device)
 
@@ -160,8 +162,9 @@ def _run(
         classes = data.to_learn(images)
         network = network_of_maps(data.features, weights)
         header = _header(data, network, config, [*images, *held])
+        log = Log(TrackedRun("finetune", output, header.fingerprint, asdict(config)), options)
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):
-            return _summary(output, recorded_training(output)["summary"], up_to_date=True) if place.first else None
+            return _summary(output, recorded_training(output)["summary"], log, up_to_date=True) if place.first else None
         torch.set_num_threads(max(1, cpu_threads() // place.size) if device.type == "cpu" else cpu_threads())
         fc = _fc(network)
         levels = choose_levels(record_of(network), "fc6", config.windows.pyramid, fc)
@@ -172,7 +175,9 @@ def _run(
         source.find([*images, *(image.mirror for image in images)] if config.flip else images)
         validation = source.validation(held, is_unit=not fc)
         method = _method(config, len(source.foreground.labels), "sgd" if fc else "adamw")
-        keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, model, options, place.first)
+        keeper = Checkpoints.beside(
+            output, header.fingerprint, checkpoint_seconds, model, options, place.first, partial(tell, log)
+        )
         place.wait()
         checks, best = finetune(
             model, source, validation, method, device=device, world=place, keeper=keeper, progress=options.progress
@@ -192,7 +197,7 @@ def _run(
     }
     save_network(output, model, {"fingerprint": header.fingerprint, "config": asdict(config), "summary": facts})
     keeper.discard()
-    return _summary(output, facts)
+    return _summary(output, facts, log)
 
 
 def _fc(network: Network) -> FcHead | None:
@@ -237,7 +242,8 @@ def _method(config: FinetuneStageConfig, foreground: int, usual: str) -> Finetun
     )
 
 
-def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> FinetuneSummary:
+def _summary(output: Path, facts: dict[str, Any], log: Log, up_to_date: bool = False) -> FinetuneSummary:
+    log.add(curves_of(facts["checks"]), over=True)
     lists = {"classes": tuple(facts["classes"]), "checks": tuple(Check(**check) for check in facts["checks"])}
     return FinetuneSummary(output, **{**facts, **lists}, up_to_date=up_to_date)
 

@@ -1,4 +1,7 @@
-"""Adds an evaluation to runs.jsonl. The log is an aid: what it is about goes on where it cannot be written."""
+"""Adds an evaluation to runs.jsonl and to experiment trackers.
+
+The log is an aid: what it is about goes on where it cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sppcli.artefacts.runs import RUNS, RunRecord, append_run, is_runs, read_runs
+from sppcli.artefacts.store import digest_of
 from sppcli.errors import MissingInput, SppError, UsageProblem
+from sppcli.evaluation.operating_point import AtThreshold
+from sppcli.runtime.options import RunOptions
+from sppcli.runtime.trackers import Log, TrackedRun
 
 OFF = "off"
 
@@ -43,3 +50,20 @@ def log_run(path: Path, record: RunRecord) -> str:
     except (OSError, SppError) as error:
         return f"{path}: this run could not be added ({getattr(error, 'strerror', None) or error})"
     return ""
+
+
+def track_run(record: RunRecord, at: AtThreshold | None, options: RunOptions) -> None:
+    """Give mAP and AP, precision, recall and F1 of each class to ``options.trackers``.
+
+    The same evaluation again adds nothing.
+    """
+    path = Path(record.detections)
+    name = path.with_name(f"{path.stem}-{record.protocol}-{record.split}.h5")
+    key = digest_of([record.fingerprint, record.protocol, record.split, record.iou, at and at.thresholds])
+    values = {"mAP": record.mAP, **{f"AP/{label}": ap for label, ap in record.ap.items()}}
+    if at:
+        for label, one in at.figures.items():
+            values |= {f"precision/{label}": one.precision, f"recall/{label}": one.recall, f"F1/{label}": one.f1}
+        every = at.all_figures
+        values |= {"all/precision": every.precision, "all/recall": every.recall, "all/F1": every.f1}
+    Log(TrackedRun("evaluate", name, key, record.options), options).add([(0, values)], over=True)

@@ -18,6 +18,7 @@ from sppcli.detection.training_plan import plan_training
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.trackers import Log, TrackedRun, rows_of_classes
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -56,8 +57,9 @@ def run(
         data.claim(output, "bbox", weights, options.overwrite)
         training = plan_training(data, config.windows, asdict(config), weights, options.device)
         header = Header("bbox", training.settings, training.inputs)
+        log = Log(TrackedRun("train-bbox", output, header.fingerprint, training.settings), options)
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):
-            return _summary(output, up_to_date=True)
+            return _summary(output, log, up_to_date=True)
         training.warn_of_data(progress)
         if config.flip:
             data = data.with_mirrors()
@@ -70,11 +72,12 @@ def run(
         "classes": [asdict(row) for row in rows],
     }
     write_bbox(output, Header("bbox", training.settings, training.inputs, training.source, summary), classes, arrays)
-    return _summary(output)
+    return _summary(output, log)
 
 
-def _summary(path: Path, up_to_date: bool = False) -> TrainBboxSummary:
+def _summary(path: Path, log: Log, up_to_date: bool = False) -> TrainBboxSummary:
     model = read_bbox(path)
     stored = model.header.summary
     rows = tuple(RegressorSummary(**row) for row in stored["classes"])
+    log.add(rows_of_classes(map(asdict, rows)), over=True)
     return TrainBboxSummary(path, stored["images"], model.record.layer, model.record.levels, rows, up_to_date)

@@ -35,6 +35,16 @@ from sppcli.runtime.locks import one_training_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import NoProgress
+from sppcli.runtime.trackers import Log, TrackedRun, rows_of
+
+_TRACKED = {
+    "class_loss": "loss/class",
+    "box_loss": "loss/box",
+    "map_11": "validation/mAP 11 points",
+    "map_area": "validation/mAP area",
+    "rate": "rate",
+}
+"""Field of an epoch -> curve in a tracker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +116,7 @@ def run(
         if device.type == "cuda" and place.size > 1:
             device = torch.device("cuda", place.local)
         on = Machinery(device, choose_precision(config.precision, device) == "bf16", place)
-        told = options if place.first else replace(options, progress=NoProgress())
+        told = options if place.first else replace(options, progress=NoProgress(), trackers=())
         return _run(proposals_path, output, config, dataset, checkpoint_seconds, told, on)
 
 
@@ -131,13 +141,17 @@ def _run(
         options.progress.warn(note)
     precision = "bf16" if on.autocast else "fp32"
     header = _header(data, held, network, config, precision)
+    log = Log(TrackedRun("train-detector", output, header.fingerprint, asdict(config)), options)
     if Output(output, header, [proposals_path]).is_current(options.force):
-        return _summary(output, recorded_training(output)["summary"], up_to_date=True) if first else None
+        facts = recorded_training(output)["summary"]
+        log.add(rows_of(facts["epochs"], _TRACKED), over=True)
+        return _summary(output, facts, up_to_date=True) if first else None
     torch.set_num_threads(max(1, cpu_threads() // on.world.size) if on.device.type == "cpu" else cpu_threads())
     model, trunk = _new_model(network, classes, config)
 
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])
+        log.add(rows_of(position["history"], _TRACKED))
 
     keeper = Checkpoints.beside(output, header.fingerprint, checkpoint_seconds, model, options, first, tabulate)
     on.world.wait()
@@ -156,6 +170,7 @@ def _run(
     if not first:
         return None
     facts = _facts(model, data, held, config, history)
+    log.add(rows_of(facts["epochs"], _TRACKED), over=True)
     curves.write_detector_png(picture, facts["epochs"], f"{network.backbone}, {len(classes)} classes")
     settings = {"scale": config.sampling.scale, "precision": precision, "proposals": propose_settings(data.proposals)}
     record = {"fingerprint": header.fingerprint, "config": asdict(config), "summary": timeless(facts)}

@@ -36,7 +36,16 @@ from sppcli.runtime.files import ensure_folder
 from sppcli.runtime.locks import one_training_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import NoProgress
+from sppcli.runtime.trackers import Log, TrackedRun, rows_of
 
+_TRACKED = {
+    "loss": "loss/train",
+    "right": "accuracy/train",
+    "validation_error": "error/validation",
+    "rate": "rate",
+    "size": "input size",
+}
+"""Field of an epoch -> curve in a tracker."""
 # The shorter side of images and the side of the crop in the paper.
 _SIDE, _CROP = 256, 224
 
@@ -122,7 +131,7 @@ def run(
     with world(device.type) as place:
         if device.type == "cuda" and place.size > 1:
             device = torch.device("cuda", place.local)
-        told = options if place.first else replace(options, progress=NoProgress())
+        told = options if place.first else replace(options, progress=NoProgress(), trackers=())
         return _run(source, output, config, told, checkpoint_seconds, place, device)
 
 
@@ -212,11 +221,15 @@ def _run(
         inputs = [Path(config.init)] if config.init else []
         claim(path, kind, inputs=inputs, images=plan.paths(), overwrite=options.overwrite)
     header = plan.header(config)
+    log = Log(TrackedRun("train-net", output, header.fingerprint, asdict(config)), options)
     if Output(output, header, plan.paths()).is_current(options.force):
-        return _summary(output, recorded_training(output)["summary"], up_to_date=True) if place.first else None
+        recorded = recorded_training(output)
+        log.add(rows_of(recorded["history"], _TRACKED), over=True)
+        return _summary(output, recorded["summary"], up_to_date=True) if place.first else None
 
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])
+        log.add(rows_of(position["history"], _TRACKED))
 
     with torch.device("meta"):
         like = SppClassifier(plan.design)
@@ -237,6 +250,7 @@ def _run(
     if not place.first:
         return None
     epochs = [asdict(epoch) for epoch in history]
+    log.add(rows_of(epochs, _TRACKED), over=True)
     curves.write_png(picture, epochs, f"{plan.design.name}, {_sizes(config.training)}, seed {config.training.seed}")
     facts = plan.facts(model, history, [table, picture])
     record = {"fingerprint": header.fingerprint, "config": asdict(config), "side": config.resized}

@@ -20,6 +20,7 @@ from sppcli.errors import UsageProblem
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.trackers import Log, TrackedRun, rows_of_classes
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -75,8 +76,9 @@ def run(
         classes = trained_classes(data, config.classes, progress)
         settings = {**training.settings, "classes": list(classes)}
         header = Header("svm", settings, training.inputs)
+        log = Log(TrackedRun("train-svm", output, header.fingerprint, settings), options)
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):
-            return _summary(output, up_to_date=True)
+            return _summary(output, log, up_to_date=True)
         training.warn_of_data(progress)
         trainer = SvmTrainer(data.with_mirrors() if config.flip else data, training.reader, config, classes, progress)
         normaliser, miners = trainer.train()
@@ -101,12 +103,13 @@ def run(
         np.stack([model.weights for model in models if model]),
         np.array([model.bias for model in models if model], dtype=np.float32),
     )
-    return _summary(output)
+    return _summary(output, log)
 
 
-def _summary(path: Path, up_to_date: bool = False) -> TrainSvmSummary:
+def _summary(path: Path, log: Log, up_to_date: bool = False) -> TrainSvmSummary:
     model = read_svm(path)
     stored = model.header.summary
     rows = tuple(ClassSummary(**row) for row in stored["classes"])
+    log.add(rows_of_classes(map(asdict, rows)), over=True)
     record = model.record
     return TrainSvmSummary(path, stored["images"], record.layer, record.levels, record.normalize, rows, up_to_date)

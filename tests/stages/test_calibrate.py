@@ -170,7 +170,19 @@ def test_evaluation_at_the_thresholds(there: Voc, run: Run) -> None:
     ]
     assert "expected calibration error" in out
     assert max(map(len, out.splitlines())) <= 80
-    assert run("evaluate", "--coco", "--calibration", "elsewhere.h5")[0] == 2
+    # By COCO's and ILSVRC's rules AP is another, and what the thresholds give at IoU 0.5 the same.
+    for protocol in ("coco", "ilsvrc"):
+        arguments = ("evaluate", f"--{protocol}", "--calibration", "elsewhere.h5", "--log", "off")
+        other = json.loads(run(*arguments, "--json", "-q")[1])
+        assert other["at_threshold"] == at
+        out = run(*arguments)[1]
+        assert out.splitlines()[0].split()[2:6] == ["threshold", "precision", "recall", "F1"]
+        assert f"{at['all']['f1']:.4f}" in next(line for line in out.splitlines() if line.startswith("mAP, all"))
+        assert "precision, recall and F1: IoU 0.5, detections above their class's threshold" in out
+        assert max(map(len, out.splitlines()[:-5])) <= 80
+        assert "at_threshold" not in json.loads(run("evaluate", f"--{protocol}", "--json", "-q")[1])
+    assert at["iou"] == 0.5
+    assert run("evaluate", "--proposals", "--calibration", "elsewhere.h5")[0] == 2
 
 
 def test_pictures_show_what_counts_as_an_object(there: Voc, run: Run) -> None:

@@ -6,12 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sppcli.artefacts.calibration import HeldOutScores, write_calibration
+from sppcli.artefacts.store import Header
 from sppcli.datasets import open_dataset
 from sppcli.datasets.ilsvrc import IlsvrcDataset
 from sppcli.errors import BadInput, MissingInput, UsageProblem
-from tests.conftest import Voc, build_voc
+from sppcli.structures import Calibration, ScoreMap
+from tests.conftest import SHAPES, Voc, build_voc
 from tests.small_artefacts import write_detections
 from tests.stages.conftest import Run
 
@@ -103,6 +107,22 @@ def test_evaluate_with_a_blacklist(tmp_path: Path, run: Run) -> None:
     assert out.splitlines()[-2].split() == ["mAP", "1.0000"]
     blacklist.write_text(f"{second.removeprefix('val/')} {WORDNET[label]}\n")
     assert run(*arguments)[1] == out
+    # Of a calibrated detector, precision and recall leave the pair out too: its object, and a detection there.
+    found[second].append((label, (0, 0, 5, 5), 0.4))
+    write_detections(tmp_path / "detections.h5", voc, found)
+    maps = tuple(ScoreMap("isotonic", np.array([[0.0, 0.0], [1.0, 1.0]])) for _ in SHAPES)
+    held = HeldOutScores(np.zeros(1, np.int64), np.ones(1, np.float32), np.ones(1, np.bool_), np.ones(3, np.int64))
+    config = {"at": "f1", "scores": "margin", "settings": {"min_score": 0.0}}
+    calibration = Calibration(tuple(sorted(SHAPES)), maps, np.zeros(3))
+    write_calibration(tmp_path / "calibration.h5", Header("calibration", config, {"svm": "ab" * 32}), calibration, held)
+    at = json.loads(run(*arguments, "--json")[1])["at_threshold"]
+    assert {name: one["precision"] for name, one in at["classes"].items() if one["objects"]}[label] == 1.0
+    assert at["classes"][label]["objects"] == counts[0]
+    assert at["all"]["recall"] == 1.0
+    blacklist.unlink()
+    at = json.loads(run(*arguments, "--json")[1])["at_threshold"]
+    assert at["classes"][label]["objects"] == sum(counts)
+    assert at["classes"][label]["precision"] == pytest.approx(counts[0] / (counts[0] + 1))
     blacklist.write_text("2\n")
     code, _, err = run(*arguments)
     assert code == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ from sppcli.runtime.counts import count_of
 
 if TYPE_CHECKING:
     from sppcli.artefacts.detections import DetectionsFile
+    from sppcli.evaluation.operating_point import AtThreshold
     from sppcli.evaluation.voc_ap import Points
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,7 +83,10 @@ def _protocols(function: F) -> F:
     type=options.FilePath,
     metavar="FILE",
     show_default="calibration.h5 of the detector, if it is there",
-    help="Thresholds made by spp calibrate: precision, recall and F1 are those of the detections above them.",
+    help=(
+        "Thresholds made by spp calibrate: precision, recall and F1 are those of the detections above them, with "
+        "--coco and --ilsvrc at IoU 0.5."
+    ),
 )
 @options.overwrite
 @options.split("test")
@@ -101,13 +106,7 @@ def _protocols(function: F) -> F:
         "under MATLAB or Octave."
     ),
 )
-@click.option(
-    "--log",
-    type=PathOrUrl("here", text=True),
-    metavar="FILE|off",
-    show_default="runs.jsonl",
-    help="Add one line of JSON on this evaluation to FILE, which spp compare reads; off adds none.",
-)
+@options.run_log
 @options.as_json
 @options.verbosity
 def command(
@@ -123,7 +122,7 @@ def command(
     split: str,
     iou: float,
     points: Points,
-    log: str | None,
+    log: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Compute the average precision of each class, and mAP.
@@ -135,15 +134,11 @@ def command(
     first N proposals of their image is at least 0.5 to 0.9, and average recall (AR), which is twice the area
     under recall from IoU 0.5 to 1.
     """
-    if (
-        calibration
-        and (results or proposals or localization or protocol in ("coco", "ilsvrc"))
-        and on_line("calibration")
-    ):
-        raise click.UsageError("--calibration goes with --detections and VOC's protocols only.")
+    if calibration and (results or proposals or localization) and on_line("calibration"):
+        raise click.UsageError("--calibration goes with --detections only.")
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
-    log_to = None if results or proposals or localization else _log_path(log)
+    log_to = _logs(log, bool(results or proposals or localization))
     if proposals:
         _recall(proposals, results, dataset, split, plot, overwrite, as_json)
     elif plot:
@@ -151,9 +146,9 @@ def command(
     elif localization:
         _localisation(localization, dataset, split, as_json)
     elif protocol == "coco":
-        _coco(detections, results, dataset, split, log_to, as_json)
+        _coco(detections, results, dataset, calibration, split, log_to, as_json)
     elif protocol == "ilsvrc":
-        _ilsvrc(detections, results, dataset, split, log_to, as_json)
+        _ilsvrc(detections, results, dataset, calibration, split, log_to, as_json)
     else:
         _voc(protocol, detections, results, dataset, calibration, split, iou, points, log_to, as_json)
 
@@ -167,7 +162,7 @@ def _voc(
     split: str,
     iou: float,
     points: Points,
-    log: Path | None,
+    log: Logs,
     as_json: bool,
 ) -> None:
     from sppcli.cli import console, scores
@@ -190,11 +185,17 @@ def _voc(
     if stored:
         result = summary.result
         figures = (protocol, iou, result.mAP, result.ap)
-        _log(log, stored, split, summary.images, figures, time.monotonic() - started)
+        _log(log, stored, split, summary.images, figures, time.monotonic() - started, summary.at_threshold)
 
 
 def _coco(
-    detections: Path, results: Path | None, dataset: Path | None, split: str, log: Path | None, as_json: bool
+    detections: Path,
+    results: Path | None,
+    dataset: Path | None,
+    calibration: Path | None,
+    split: str,
+    log: Logs,
+    as_json: bool,
 ) -> None:
     from sppcli.cli import console, scores
     from sppcli.runtime.options import RunOptions
@@ -207,15 +208,21 @@ def _coco(
             summary = evaluate.run_coco_on_results(dataset, results, split, options=run)
         else:
             stored = _stored(detections, split, dataset)
-            summary = evaluate.run_coco(stored, split, dataset=dataset, options=run)
+            summary = evaluate.run_coco(stored, split, dataset=dataset, calibration=calibration, options=run)
     scores.print_coco(summary, as_json)
     if stored:
         figures = ("coco", 0.5, summary.result.stats["AP"], summary.result.ap)
-        _log(log, stored, split, summary.images, figures, time.monotonic() - started)
+        _log(log, stored, split, summary.images, figures, time.monotonic() - started, summary.at_threshold)
 
 
 def _ilsvrc(
-    detections: Path, results: Path | None, dataset: Path | None, split: str, log: Path | None, as_json: bool
+    detections: Path,
+    results: Path | None,
+    dataset: Path | None,
+    calibration: Path | None,
+    split: str,
+    log: Logs,
+    as_json: bool,
 ) -> None:
     from sppcli.cli import console, scores
     from sppcli.runtime.options import RunOptions
@@ -226,39 +233,62 @@ def _ilsvrc(
     started = time.monotonic()
     with console.progress("evaluate") as progress:
         stored = _stored(detections, split, dataset)
-        summary = evaluate.run_ilsvrc(stored, split, dataset=dataset, options=RunOptions(progress=progress))
+        run = RunOptions(progress=progress)
+        summary = evaluate.run_ilsvrc(stored, split, dataset=dataset, calibration=calibration, options=run)
     scores.print_ilsvrc(summary, as_json)
     figures = ("ilsvrc", 0.5, summary.result.mAP, summary.result.ap)
-    _log(log, stored, split, summary.images, figures, time.monotonic() - started)
+    _log(log, stored, split, summary.images, figures, time.monotonic() - started, summary.at_threshold)
 
 
-def _log_path(given: str | None) -> Path | None:
+@dataclass(frozen=True)
+class Logs:
+    """Where an evaluation is noted: the log of runs ``path``, None for none, and ``trackers``."""
+
+    path: Path | None
+    trackers: tuple[str, ...]
+
+
+def _logs(given: tuple[str, ...], of_others: bool) -> Logs:
+    """What ``--log`` says; evaluations ``of_others``' files, or of proposals, are noted nowhere."""
+    from sppcli.runtime.trackers import TRACKERS
     from sppcli.stages.run_log import log_path
 
-    return log_path(given)
+    trackers = tuple(name for name in given if name in TRACKERS)
+    files = [name for name in given if name not in TRACKERS]
+    if len(files) > 1:
+        raise click.UsageError(f"--log names one file, or off, beside tensorboard and mlflow; not {', '.join(files)}.")
+    if not of_others:
+        return Logs(log_path(*files or (None,)), trackers)
+    if trackers and on_line("log"):
+        raise click.UsageError(f"--log {trackers[0]} goes with --detections only.")
+    return Logs(None, ())
 
 
 def _log(
-    path: Path | None,
+    logs: Logs,
     stored: DetectionsFile,
     split: str,
     images: int,
     figures: tuple[str, float, float | None, Mapping[str, float | None]],
     seconds: float,
+    at: AtThreshold | None,
 ) -> None:
-    """Add the evaluation to the log; ``figures``: protocol, IoU, mean AP and AP of each class."""
-    if path is None:
-        return
-    from sppcli.artefacts.runs import record_of
+    """Note the evaluation; ``figures``: protocol, IoU, mean AP and AP of each class."""
+    from sppcli.artefacts.runs import RUNS, record_of
     from sppcli.cli import console
-    from sppcli.stages.run_log import log_run
+    from sppcli.runtime.options import RunOptions
+    from sppcli.stages.run_log import log_run, track_run
 
+    if logs == Logs(None, ()):
+        return
     protocol, iou, mean, ap = figures
     record = record_of(
         stored, split=split, images=images, protocol=protocol, iou=iou, mean=mean, ap=dict(ap), seconds=seconds
     )
-    if problem := log_run(path, record):
-        console.detail(problem) if path == Path("runs.jsonl") else console.warn(problem)
+    if logs.path and (problem := log_run(logs.path, record)):
+        console.detail(problem) if logs.path == Path(RUNS) else console.warn(problem)
+    with console.progress("evaluate") as progress:
+        track_run(record, at, RunOptions(trackers=logs.trackers, progress=progress))
 
 
 def _localisation(localisations: Path, dataset: Path | None, split: str, as_json: bool) -> None:

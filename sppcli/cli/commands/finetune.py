@@ -77,6 +77,7 @@ from sppcli.runtime.counts import count_of
 )
 @options.flip
 @options.checkpoint
+@options.log("the learning curves")
 @options.asking
 @options.training
 def command(
@@ -92,6 +93,7 @@ def command(
     device: str,
     force: bool,
     wait: bool,
+    log: tuple[str, ...],
     overwrite: bool,
     checkpoint_seconds: float,
     as_json: bool,
@@ -121,7 +123,7 @@ def command(
         **given,
     )
     with console.progress("finetune") as progress:
-        run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress)
         summary = finetune.run(
             proposals,
             features,

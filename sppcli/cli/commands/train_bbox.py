@@ -31,6 +31,7 @@ from sppcli.runtime.counts import count_of
     "Whether the width from pixel 3 to pixel 5 is 3, or 2 as the release computes it.",
 )
 @options.flip
+@options.log("the figures of each class")
 @options.asking
 @options.training
 def command(
@@ -43,6 +44,7 @@ def command(
     device: str,
     force: bool,
     wait: bool,
+    log: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
     **given: Any,
@@ -68,7 +70,9 @@ def command(
             config,
             dataset=dataset,
             weights=weights,
-            options=RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress),
+            options=RunOptions(
+                force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress
+            ),
         )
     if as_json:
         console.print_json(asdict(summary))

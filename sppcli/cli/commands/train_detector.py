@@ -66,6 +66,7 @@ from sppcli.cli.types import IntList, PositiveFloat
 @options.checkpoint
 @options.seed
 @options.dataset
+@options.log("the learning curves")
 @options.asking
 @options.force
 @options.as_json
@@ -82,6 +83,7 @@ def command(
     device: str,
     force: bool,
     wait: bool,
+    log: tuple[str, ...],
     overwrite: bool,
     checkpoint_seconds: float,
     as_json: bool,
@@ -107,7 +109,7 @@ def command(
         **given,
     )
     with console.progress("train-detector") as progress:
-        run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress)
+        run = RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress)
         summary = train_detector.run(
             proposals, output, config, dataset=dataset, checkpoint_seconds=checkpoint_seconds, options=run
         )

@@ -156,6 +156,7 @@ _NETS = f"zf5, convnet5, overfeat5, overfeat7, tiny, or a backbone's trunk: {', 
 @options.seed
 @options.device
 @options.strict
+@options.log("the learning curves")
 @options.asking
 @options.force
 @options.as_json
@@ -175,13 +176,13 @@ def command(source: Path, output: Path, sizes: tuple[bool, tuple[int, ...]], as_
     if given.pop("no_spp"):
         given["pyramid"] = ()
     control = {name: given.pop(name) for name in ("strict", "force", "wait", "overwrite", "device")}
-    seconds = given.pop("checkpoint_seconds")
+    seconds, trackers = given.pop("checkpoint_seconds"), given.pop("log")
     method = {name: given.pop(name) for name in list(given) if name in TrainingConfig.__dataclass_fields__}
     drawn, pixels = sizes
     training = TrainingConfig(sizes=tuple(sorted(pixels, reverse=True)), drawn=drawn, **method)
     config = train_net.TrainNetConfig(training=training, **given)
     with console.progress("train-net") as progress:
-        run = RunOptions(progress=progress, **control)
+        run = RunOptions(progress=progress, trackers=trackers, **control)
         summary = train_net.run(source, output, config, checkpoint_seconds=seconds, options=run)
     if summary is None:
         return

@@ -79,6 +79,7 @@ from sppcli.runtime.counts import count_of
     metavar="N",
     help="Number of random boxes near each object (IoU at least 0.7) that are positives too.",
 )
+@options.log("the figures of each class")
 @options.asking
 @options.training
 def command(
@@ -92,6 +93,7 @@ def command(
     device: str,
     force: bool,
     wait: bool,
+    log: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
     **given: Any,
@@ -118,7 +120,9 @@ def command(
             config,
             dataset=dataset,
             weights=weights,
-            options=RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, progress=progress),
+            options=RunOptions(
+                force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress
+            ),
         )
     if as_json:
         console.print_json(asdict(summary))

@@ -34,11 +34,12 @@ def write_detections(
     found: Mapping[str, Sequence[Found]],
     classes: Sequence[str] = ("disc", "square", "triangle"),
     size: tuple[int, int] = (96, 128),
+    made_by: str = "svm",
 ) -> None:
-    """``found``: image id -> (class, box, score); its keys are the images searched."""
+    """``found``: image id -> (class, box, score); its keys are the images searched. ``made_by``: svm or network."""
     ids = list(found)
     rows = [(ids.index(name), *item) for name, items in found.items() for item in items]
-    header = Header("detections", {"nms": 0.3}, {"svm": "ab" * 32}, source_of(voc), {"detections": len(rows)})
+    header = Header("detections", {"nms": 0.3}, {made_by: "ab" * 32}, source_of(voc), {"detections": len(rows)})
     with create(path, header) as writer:
         write_images(writer, voc, ids, size, full=False)
         writer.strings("classes", classes)

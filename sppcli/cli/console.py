@@ -111,7 +111,7 @@ def warn(text: str) -> None:
     """A warning on standard error, with ``-q`` too: it is about the result."""
     coloured = _is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
     label = click.style("warning:", fg="yellow", bold=True) if coloured else "warning:"
-    _line(f" {printable(text)}", True, label) if coloured else _line(f"{label} {printable(text)}", True)
+    _line(printable(text), True, f"{label} ") if coloured else _line(f"{label} {printable(text)}", True)
 
 
 def print_json(value: Any) -> None:

@@ -122,7 +122,7 @@ EXAMPLES = {
     "show": (
         ("spp show", "a contact sheet of detections beside the ground truth"),
         ("spp show --worst 12 -o worst.jpg", "the images with the most mistakes"),
-        ("spp show photo.jpg --explain pyramid", "the bins of a region, drawn for a class"),
+        ("spp show photo.jpg --explain pyramid", "for teaching: how a region is pooled"),
         ("spp show proposals.h5 --images 000005,000007 -o pictures/", "two images, a picture each"),
     ),
     "features": (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -44,6 +45,20 @@ class Helpful(click.Command):
         if not any(isinstance(item, click.Option) and not item.hidden and _key(item) != "help" for item in params):
             return params
         return [*params, _HELP_ALL]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, with a hint where a name with blanks came as several words, or a name is missing."""
+        whole = "" if ctx.resilient_parsing else _with_blanks(args)
+        if whole:
+            raise click.UsageError(f"{whole!r} is one name with blanks; put it in quotes.", ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            examples = EXAMPLES.get(place_of(ctx), ())
+            if isinstance(error.param, click.Argument) and examples and not error.message:
+                example = f"For example: {examples[0][0]}"
+                raise click.MissingParameter(example, ctx, error.param, error.param_hint, error.param_type) from None
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = panels(self, ctx)
@@ -92,6 +107,19 @@ class Helpful(click.Command):
             for line, text in examples:
                 formatter.write(f"  {line:<{width}}  {text}\n" if beside else f"  # {text}\n  {line}\n")
         super().format_epilog(ctx, formatter)
+
+
+def _with_blanks(words: Sequence[str]) -> str:
+    """The name of a file or folder that several of ``words`` are together and not each by itself; "" if none is."""
+    for first in range(min(len(words), 20)):
+        for end in range(first + 2, min(len(words), first + 20) + 1):
+            part = words[first:end]
+            if part[-1].startswith("-"):
+                break
+            whole = " ".join(part)
+            if os.path.exists(whole) and not all(map(os.path.exists, part)):  # noqa: PTH110 (refuses no name)
+                return whole
+    return ""
 
 
 class HelpfulGroup(Helpful, click.Group):

@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -233,7 +235,8 @@ def main(args: Sequence[str] | None = None) -> int:
         # Every way out is decided here and nowhere else, so nothing may pass by.
         stopped = isinstance(error, KeyboardInterrupt | click.Abort | Terminated)
         command = (context[0].invoked_subcommand if stopped else _running(context[0])) if context else None
-        return _exit_code(error, f"spp {command}" if command else "spp")
+        meta = context[0].meta if context else {}
+        return _exit_code(error, f"spp {command}" if command else "spp", meta)
     return 0
 
 
@@ -288,8 +291,8 @@ def _sigterm_ends_cleanly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _exit_code(error: BaseException, command: str) -> int:
-    """Say what there is to say about ``error`` on standard error, and return the exit code."""
+def _exit_code(error: BaseException, command: str, meta: Mapping[str, Any]) -> int:
+    """Say what there is to say about ``error`` on standard error, and return the exit code; ``meta``: click's."""
     if isinstance(error, SystemExit | GeneratorExit):
         raise error
     if isinstance(error, click.exceptions.Exit):
@@ -302,7 +305,10 @@ def _exit_code(error: BaseException, command: str) -> int:
         _say(shown.getvalue().rstrip() + origin(error.ctx, getattr(error, "param", None)))
         return 2
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        _say(f"\n{command}: interrupted; nothing is left half-written, run it again to go on")
+        from sppcli.cli.options import ENDLESS
+
+        ended = meta.get(ENDLESS)
+        _say(f"\n{command}: {ended or 'interrupted; nothing is left half-written, run it again to go on'}")
         return 130
     if isinstance(error, Terminated):
         _say(f"{command}: terminated; nothing is left half-written, run it again to go on")
@@ -315,7 +321,7 @@ def _exit_code(error: BaseException, command: str) -> int:
         return code
     import traceback
 
-    _say("".join(traceback.format_exception(error)).rstrip())
+    _say("".join(traceback.format_exception(error)).rstrip(), as_it_is=True)
     _say(f"{command}: error: this is a bug in spp {__version__}; please report it with the lines above")
     return 1
 
@@ -351,12 +357,17 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _say(text: str) -> None:
-    """A line on standard error, if anyone still reads it."""
+def _say(text: str, as_it_is: bool = False) -> None:
+    """Lines on standard error, if anyone still reads it; on a terminal broken between words, or ``as_it_is``."""
+    from sppcli.cli.cells import broken
     from sppcli.cli.printable import printable
 
+    shown = printable(text)
     with suppress(OSError):
-        click.echo(printable(text), err=True)
+        if sys.stderr.isatty() and not as_it_is:
+            columns = shutil.get_terminal_size().columns
+            shown = "\n".join(broken(line, columns) for line in shown.split("\n"))
+        click.echo(shown, err=True)
 
 
 def _flushed(code: int) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,7 @@ KINDS: Mapping[str, str] = {
     "two-classes": "boxes with objects of two classes",
     "too-small": "objects too small for Selective Search",
     "similar-classes": "class names that differ only by case, blanks or hyphens",
+    "misspelt-class": "rare classes that a letter sets apart from a frequent one",
     "identical-across-splits": "images that are in two splits under different names",
     "in-two-splits": "images that are listed in two splits that must not meet",
     "identical-images": "images that occur twice",
@@ -47,6 +50,8 @@ KINDS: Mapping[str, str] = {
 
 NEAR = 0.9
 """IoU from which two boxes of one image are nearly the same."""
+
+_RARE, _SHORT = 10, 4
 
 ROUNDING = 0.5
 """Pixels that a box may reach outside its image: shares of a side and resized coordinates are rounded."""
@@ -162,6 +167,41 @@ def similar_classes(counts: Mapping[str, int]) -> Iterator[Finding]:
     for names in alike.values():
         if len(names) > 1:
             yield Finding("similar-classes", ", ".join(f"{name!r} ({_objects(counts[name])})" for name in names))
+
+
+def misspelt_classes(records: Sequence[AnnotatedImage]) -> Iterator[Finding]:
+    """Classes that differ from one with ten times their objects by one letter: a finding for each image with such."""
+    counts = Counter(thing.label for record in records for thing in record.objects or ())
+    meant = {}
+    for rare, count in counts.items():
+        near = [name for name in counts if counts[name] >= _RARE * count and _a_letter_apart(rare, name)]
+        if near:
+            meant[rare] = max(near, key=lambda name: counts[name])
+    for record in records:
+        for rare in dict.fromkeys(thing.label for thing in record.objects or () if thing.label in meant):
+            other = meant[rare]
+            text = f"{rare!r} ({_objects(counts[rare])}) is {other!r} ({_objects(counts[other])}) but for a letter"
+            yield Finding("misspelt-class", text, record.id, record.path)
+
+
+def _a_letter_apart(one: str, other: str) -> bool:
+    """Whether a letter that is left out, put in or changed, or two exchanged, make one name the other.
+
+    Names of fewer than four letters often are so by right, and numbers mean something.
+    """
+    if one.casefold() == other.casefold() or min(len(one), len(other)) < _SHORT:
+        return False
+    start = _same_letters(one, other)
+    one, other = one[start:], other[start:]
+    end = _same_letters(one[::-1], other[::-1])
+    one, other = one[: len(one) - end], other[: len(other) - end]
+    exchanged = len(one) == 2 and one == other[::-1]
+    return (max(len(one), len(other)) == 1 or exchanged) and f"{one}{other}".isalpha()
+
+
+def _same_letters(one: str, other: str) -> int:
+    """How many letters two names begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def of_splits(splits: Mapping[str, Sequence[str]], places: Mapping[str, Path]) -> Iterator[Finding]:

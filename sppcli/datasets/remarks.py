@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
@@ -83,6 +84,18 @@ def grouped(warnings: Iterable[str]) -> list[str]:
 
 
 def counted(kind: str, items: list[str]) -> str:
-    """``kind`` with the count of ``items`` for ``{n}``, and the first ten of them behind it."""
+    """``kind`` with the count of ``items`` for ``{n}``, and the first ten of them behind it.
+
+    A kind in the plural, such as "{n} images have …", is put into the singular where there is one.
+    """
     more = "" if len(items) <= NAMED else f" and {len(items) - NAMED:,} more"
-    return f"{kind.replace('{n}', f'{len(items):,}')}: {', '.join(items[:NAMED])}{more}"
+    said = kind
+    if len(items) == 1:
+        said = _SINGULAR.sub(lambda found: f"{{n}} {found[1]} {_ONE[found[2]]}", kind)
+        said = said if said == kind else _AND.sub(lambda found: f"and {_ONE[found[1]]} ", said)
+    return f"{said.replace('{n}', f'{len(items):,}')}: {', '.join(items[:NAMED])}{more}"
+
+
+_ONE = {"have": "has", "are": "is", "keep": "keeps", "stand": "stands", "were": "was"}
+_SINGULAR = re.compile(rf"\{{n\}} (\w+)s ({'|'.join(_ONE)})\b")
+_AND = re.compile(r"\band (have|are|were) ")

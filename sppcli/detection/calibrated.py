@@ -19,6 +19,9 @@ from sppcli.runtime.progress import NoProgress, Progress
 CALIBRATION = "calibration.h5"
 """The default name, beside the SVMs or the network."""
 
+NEW_IMAGE_SCORE = 0.5
+"""Without calibration: detections of a network that are more likely than this count as objects."""
+
 
 def calibration_of_models(
     inputs: Mapping[str, str], folder: Path, given: Path | None = None, progress: Progress | None = None
@@ -90,6 +93,16 @@ def calibration_folder(paths: DetectPaths) -> Path:
     if paths.network:
         return paths.network.parent
     return paths.models[0].svm.parent if len(paths.models) == 1 else Path()
+
+
+def uncalibrated_score(inputs: Mapping[str, str]) -> tuple[float, bool]:
+    """From which score on a detection counts as an object without calibration; whether scores are probabilities.
+
+    Args:
+        inputs: of the header of the detections, or of the models that make them.
+    """
+    probable = any(kind.split(" ")[0] == "network" for kind in inputs)
+    return (NEW_IMAGE_SCORE, True) if probable else (0.0, False)
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str], kinds: tuple[str, ...]) -> str:

@@ -15,9 +15,9 @@ from PIL import Image
 
 from sppcli.artefacts.calibration import CalibrationFile
 from sppcli.artefacts.packs import PACK_SUFFIX
-from sppcli.detection.calibrated import calibration_folder, calibration_of_models
+from sppcli.detection.calibrated import NEW_IMAGE_SCORE, calibration_folder, calibration_of_models
 from sppcli.detection.models import DetectPaths, Model, ModelPaths, model_inputs, read_models, same_proposals
-from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE, NetworkScorer
+from sppcli.detection.network_scoring import NETWORK_SETTINGS, NetworkScorer
 from sppcli.detection.new_images import ImageReader
 from sppcli.detection.packing import PackedDetector, load_pack
 from sppcli.detection.scoring import DetectSettings, UnionScorer

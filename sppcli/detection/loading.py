@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sppcli.artefacts.calibration import CalibrationFile
-from sppcli.detection.calibrated import calibration_folder, calibration_of_models
+from sppcli.detection.calibrated import calibration_folder, calibration_of_models, uncalibrated_score
 from sppcli.detection.detecting import DetectConfig, Shown
 from sppcli.detection.detector import Detector, NetworkDetector
 from sppcli.detection.models import DetectPaths, model_inputs, read_models
@@ -34,7 +34,7 @@ def detector_of(
     if paths.pack:
         packed = load_pack(paths.pack)
         known = packed.calibration if shown.calibration is None else None
-        _say_what_counts(known, shown, config, options)
+        _say_what_counts(known, shown, config, options, packed.joint is not None, packed=True)
         return Detector.of_pack(
             packed,
             config.settings,
@@ -77,7 +77,7 @@ def _calibration(
     folder = calibration_folder(paths)
     given = shown.calibration
     known = None if given is False else calibration_of_models(inputs, folder, given, options.progress)
-    _say_what_counts(known, shown, config, options)
+    _say_what_counts(known, shown, config, options, uncalibrated_score(inputs)[1])
     return known
 
 
@@ -86,14 +86,20 @@ def _say_what_counts(
     shown: Shown,
     config: DetectConfig,
     options: RunOptions,
+    probable: bool,
+    packed: bool = False,
 ) -> None:
+    """``probable``: scores are probabilities, as of a network; ``packed``: the detector was handed over."""
     if known and shown.thresholds:
         options.progress.say(f"{known.path}: probabilities, and the threshold of each class for {known.aim}")
     elif shown.thresholds and shown.calibration is None:
-        options.progress.say(
-            f"objects are what scores above {config.settings.min_score:g}; spp calibrate finds the best threshold of "
-            "each class, and probabilities"
+        what = "has a probability above" if probable else "scores above"
+        choice = (
+            "--min-score chooses another"
+            if probable or packed
+            else "spp calibrate finds the best threshold of each class, and probabilities"
         )
+        options.progress.say(f"objects are what {what} {config.settings.min_score:g}; {choice}")
 
 
 def _fingerprint(known: CalibrationFile | None) -> dict[str, str]:

@@ -24,9 +24,6 @@ from sppcli.structures import Boxes, ByteImage, Detections, FloatArray, Found, I
 NETWORK_SETTINGS = DetectSettings(nms=0.3, nms_again=False, max_per_image=100, min_score=0.01)
 """Of detection with probabilities as scores."""
 
-NEW_IMAGE_SCORE = 0.5
-"""Of new images only detections more likely than this are shown, if nothing else is asked for."""
-
 _AT_ONCE = 1024
 
 

@@ -21,7 +21,7 @@ from sppcli.geometry.projection import CellGrid
 from sppcli.nets.lrn import AcrossChannels, WithinChannel
 from sppcli.nets.measured_field import measured_grid
 
-_POINTWISE_MODULES = (
+POINTWISE_MODULES = (
     nn.ReLU,
     nn.ReLU6,
     nn.SiLU,
@@ -78,11 +78,11 @@ def _through_graph(trunk: fx.GraphModule, name: str) -> CellGrid:
         elif node.op == "output":
             if placed:
                 return placed[0]
-        elif (inputs and not placed) or _pools_all(node, layer):
+        elif (inputs and not placed) or pools_all(node, layer):
             grids[node] = None
         elif layer is not None:
             grids[node] = _through(layer, placed[0], name, str(node.target))
-        elif _keeps_places(node):
+        elif keeps_places(node):
             if len(set(placed)) != 1:
                 raise UnknownGeometry(
                     f"{name}: branches meet at {node.name} with different strides or centres {placed}; cut earlier"
@@ -93,20 +93,21 @@ def _through_graph(trunk: fx.GraphModule, name: str) -> CellGrid:
     raise UnknownGeometry(f"{name}: the trunk's output is no map; cut earlier")
 
 
-def _keeps_places(node: fx.Node) -> bool:
+def keeps_places(node: fx.Node) -> bool:
+    """Whether unit k of what ``node`` gives comes of unit k of each input."""
     if node.op == "call_method":
         return node.target in _POINTWISE_METHODS
     return node.op == "call_function" and node.target in _POINTWISE_FUNCTIONS | _MEETING_FUNCTIONS
 
 
-def _pools_all(node: fx.Node, layer: nn.Module | None) -> bool:
+def pools_all(node: fx.Node, layer: nn.Module | None) -> bool:
     """Whether ``node`` is the mean of the whole map, one cell of it."""
     if isinstance(layer, nn.AdaptiveAvgPool2d):
         return layer.output_size in (1, (1, 1))
     return node.op == "call_method" and node.target == "mean" and node.args[1:2] == ((2, 3),)
 
 
-def _excites(layer: Any) -> bool:
+def excites(layer: Any) -> bool:
     """Whether ``layer`` is torchvision's squeeze and excitation, which reads the whole map."""
     # Only an imported torchvision can have made the layer; importing it takes as long as importing torch.
     ops = sys.modules.get("torchvision.ops")
@@ -114,7 +115,7 @@ def _excites(layer: Any) -> bool:
 
 
 def _through(layer: Any, grid: CellGrid, name: str, where: str) -> CellGrid:
-    if isinstance(layer, _POINTWISE_MODULES) or _excites(layer):
+    if isinstance(layer, POINTWISE_MODULES) or excites(layer):
         return grid
     if isinstance(layer, nn.Sequential):
         for inner, part in layer.named_children():

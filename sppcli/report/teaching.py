@@ -111,9 +111,27 @@ def channel_tiles(image: ByteImage, conv_map: npt.NDArray[np.floating], count: i
 
 
 def strongest(conv_map: npt.NDArray[np.floating], count: int) -> list[int]:
-    """The channels with the highest values, the highest first."""
-    highest = np.asarray(conv_map, dtype=np.float32).max(axis=(0, 1))
-    return [int(channel) for channel in np.argsort(-highest, kind="stable")[:count]]
+    """The channels with the highest values, the highest first; of those that are as high (ReLU6 ends at 6), those that
+    are so at the most cells away from the border, where padding answers too."""
+    values = np.asarray(conv_map, dtype=np.float32)
+    highest = values.max(axis=(0, 1))
+    inner = _inside(values)
+    often = (inner == highest).sum(axis=(0, 1))
+    return [int(channel) for channel in np.lexsort((np.arange(len(highest)), -often, -highest))[:count]]
+
+
+def strongest_cell(values: npt.NDArray[np.floating]) -> tuple[int, int]:
+    """Row and column of the highest of ``values`` (h, w): of several the one nearest to the middle."""
+    rows, columns = np.nonzero(values == values.max())
+    away = np.hypot(rows - (values.shape[0] - 1) / 2, columns - (values.shape[1] - 1) / 2)
+    nearest = int(away.argmin())
+    return int(rows[nearest]), int(columns[nearest])
+
+
+def _inside(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """``values`` (h, w, C) without an eighth at each border."""
+    rows, columns = values.shape[0] // 8, values.shape[1] // 8
+    return values[rows : values.shape[0] - rows, columns : values.shape[1] - columns]
 
 
 def heated(image: ByteImage, values: npt.NDArray[np.float32], place: Place) -> ByteImage:

@@ -17,6 +17,7 @@ from sppcli.datasets.check import (
     KINDS,
     Finding,
     identical,
+    misspelt_classes,
     not_annotated,
     of_classes,
     of_image,
@@ -197,4 +198,5 @@ def _of_classes(
     declared = dataset.declared if isinstance(dataset, AnnotatedDataset) else ()
     written = Counter(thing.label for record in records for thing in record.objects or ())
     yield from similar_classes(dict.fromkeys(declared, 0) | written)
+    yield from misspelt_classes(records)
     yield from of_classes(stats, declared, min_examples)

@@ -16,7 +16,7 @@ from sppcli.nets.seen_pixels import seen_pixels
 from sppcli.nets.weights import load_network
 from sppcli.report.drawing import Tile, contact_sheet
 from sppcli.report.picture_files import JPEG, PNG, write_picture
-from sppcli.report.teaching import Box, Place, channel_tiles, field_tiles, pyramid_tiles, strongest
+from sppcli.report.teaching import Box, Place, channel_tiles, field_tiles, pyramid_tiles, strongest, strongest_cell
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.structures import ByteImage, FloatArray
 
@@ -69,7 +69,7 @@ def run(image: Path, output: Path, config: ExplainConfig, *, options: RunOptions
     network = load_network(config.weights, config.backbone)
     height, width = pixels.shape[:2]
     device = choose_device("cpu")
-    # In float32, so that gradients can be taken.
+    # In float32: where layers are not known, gradients are taken.
     extractor = Extractor(network, device, "fp32")
     conv_map = extractor(pixels, config.scale, str(image))
     scaled = size_at(height, width, config.scale)
@@ -79,21 +79,20 @@ def run(image: Path, output: Path, config: ExplainConfig, *, options: RunOptions
     elif config.what == CHANNELS:
         tiles = channel_tiles(pixels, conv_map, _CHANNELS, place)
     else:
-        found = []
         given = prepare([pixels], config.scale, network.normalisation, device)
-        for channel in strongest(conv_map, _FIELDS):
-            values = conv_map[:, :, channel]
-            row, column = (int(i) for i in np.unravel_index(int(values.argmax()), values.shape))
-            seen = seen_pixels(network.trunk, given, row, column)
-            field = tuple(end / place.factor for end in seen)
-            cell = column, row, column + 1, row + 1
-            found.append((channel, float(values[row, column]), cell, (field[0], field[1], field[2], field[3])))
+        channels = strongest(conv_map, _FIELDS)
+        cells = [strongest_cell(conv_map[:, :, channel]) for channel in channels]
+        found = []
+        fields = seen_pixels(network.trunk, given, cells)
+        for channel, (row, column), seen in zip(channels, cells, fields, strict=True):
+            x0, y0, x1, y1 = (end / place.factor for end in seen)
+            value = float(conv_map[row, column, channel])
+            found.append((channel, value, (column, row, column + 1, row + 1), (x0, y0, x1, y1)))
         tiles = field_tiles(pixels, found, place)
-    rows, columns, channels = conv_map.shape
     name = f"{network.backbone}, cut after {network.cut}"
     title = f"{image.name}: {config.what.replace('-', ' ')}; {name}, shorter side at {config.scale} pixels"
     write_picture(output, contact_sheet(tiles, title, []))
-    return ExplainSummary(output, config.what, name, (rows, columns, channels))
+    return ExplainSummary(output, config.what, name, conv_map.shape)
 
 
 def _pyramid(pixels: ByteImage, conv_map: FloatArray, config: ExplainConfig, place: Place, image: Path) -> list[Tile]:
@@ -101,7 +100,10 @@ def _pyramid(pixels: ByteImage, conv_map: FloatArray, config: ExplainConfig, pla
     box = config.box or (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
     x0, y0, x1, y1 = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
     if x1 <= x0 or y1 <= y0:
-        raise BadInput(f"{image} has {width} x {height} pixels, and the box {box} none of them; give x0,y0,x1,y1")
+        raise BadInput(
+            f"{image} has {width} x {height} pixels, and the box {','.join(f'{end:g}' for end in box)} none of them; "
+            "give x0,y0,x1,y1"
+        )
     region = np.array([[x0, y0, x1, y1]], dtype=np.float32)
     index = np.zeros(1, dtype=np.int64)
     cells = cells_at(region, height, width, [config.scale], [conv_map.shape[:2]], place.grid, index)[0].tolist()

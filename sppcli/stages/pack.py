@@ -9,7 +9,7 @@ from typing import Literal
 
 from sppcli.artefacts.calibration import CalibrationFile
 from sppcli.artefacts.overwriting import PACK, claim
-from sppcli.detection.calibrated import calibration_folder, calibration_of_models
+from sppcli.detection.calibrated import calibration_folder, calibration_of_models, uncalibrated_score
 from sppcli.detection.models import DetectPaths, model_inputs, read_models
 from sppcli.runtime.options import USUAL, RunOptions
 
@@ -75,8 +75,11 @@ def _calibration(
         return None
     known = calibration_of_models(inputs, calibration_folder(paths), config.calibration, options.progress)
     if known is None:
+        least, probable = uncalibrated_score(inputs)
         options.progress.warn(
-            "without calibration: whoever uses the file sees what scores above 0; spp calibrate finds thresholds"
+            f"without calibration: whoever uses the file sees what has a probability of {least:g} or more"
+            if probable
+            else "without calibration: whoever uses the file sees what scores above 0; spp calibrate finds thresholds"
         )
     return known
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from sppcli.artefacts.detections import DetectionsFile, read_detections
 from sppcli.artefacts.overwriting import PICTURE, claim
-from sppcli.artefacts.proposals import Proposals, read_proposals
-from sppcli.artefacts.store import Header, open_artefact
-from sppcli.datasets import Dataset, open_dataset
-from sppcli.datasets.reopen import reopen
-from sppcli.detection.calibrated import calibration_of_detections
+from sppcli.datasets.base import did_you_mean
 from sppcli.detection.per_image import none_left
+from sppcli.detection.shown import DETECTIONS, PROPOSALS, Source, open_shown
 from sppcli.errors import MissingInput, SppError, UsageProblem
 from sppcli.images import read_image
 from sppcli.report.drawing import Colour, Tile, class_colours, contact_sheet, draw, with_head
@@ -34,9 +29,8 @@ from sppcli.report.picture_files import JPEG, PNG, names_in, write_picture
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.options import USUAL, RunOptions
 from sppcli.runtime.progress import Progress
-from sppcli.structures import Annotations, BoolArray, ByteImage, Detections, Skipped
+from sppcli.structures import Annotations, ByteImage, Skipped
 
-DETECTIONS, PROPOSALS, GROUND_TRUTH = WHATS = ("detections", "proposals", "ground-truth")
 # More pictures than this on one sheet cannot be made out.
 MAX_ON_SHEET = 200
 # Pictures on a sheet are of one height, if they are not very wide.
@@ -51,7 +45,7 @@ class ShowConfig:
 
     | field | meaning |
     |---|---|
-    | what | one of `WHATS`; None: what the file holds |
+    | what | one of `shown.WHATS`; None: what the file holds |
     | images | ids of the images to draw, in this order |
     | count, seed | without ``images``: so many, spread evenly, or drawn at random with a seed |
     | worst | in place of ``count``: so many images, those with the most false positives and missed objects first |
@@ -97,38 +91,6 @@ class ShowSummary:
     skipped: tuple[Skipped, ...]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What is shown, with its data set. ``ids``: its images, in the order that ``detections`` or ``proposals`` have.
-
-    ``shown``: which of the detections are drawn; ``shown_from``: that in words.
-    """
-
-    name: str
-    what: str
-    dataset: Dataset
-    ids: tuple[str, ...]
-    detections: Detections | None = None
-    proposals: Proposals | None = None
-    shown: BoolArray | None = None
-    shown_from: str = ""
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        return {image_id: row for row, image_id in enumerate(self.ids)}
-
-    def truth(self, image_id: str) -> Annotations | None:
-        """Ground truth; None where there is none, which is an error only if it is what is to be drawn."""
-        if not self.dataset.has_annotations:
-            return None
-        try:
-            return self.dataset.annotations(image_id)
-        except MissingInput:
-            if self.what == GROUND_TRUTH:
-                raise
-            return None
-
-
 def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, options: RunOptions = USUAL) -> ShowSummary:
     """Draw pictures and write them.
 
@@ -145,9 +107,10 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
         UsageProblem: what is asked for is not in the files, or is too much for one sheet.
     """
     progress = options.progress
-    source = _open(files, config, progress)
+    source = open_shown(files, config.what, config.dataset, config.min_score, progress)
     colours = class_colours(_classes(source))
-    pool = _narrowed(source, config, _pool(source, config), colours)
+    overlays = _Overlays(source, config, colours)
+    pool = _narrowed(overlays, _pool(source, config))
     ids = _choose(source, config, pool)
     target, is_folder = _target(output or f"{source.what}.png", len(ids))
     paths = {item.id: item.path for item in source.dataset.images}
@@ -162,7 +125,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
             if image_id not in paths:
                 raise MissingInput(f"{image_id}: there is no such image in {source.dataset.root} any more")
             image = read_image(paths[image_id])
-            overlay = _overlay(source, config, source.row_of[image_id], source.truth(image_id), colours)
+            overlay = overlays.of(image_id)
         except SppError as error:
             progress.warn(f"skipped: {error}")
             skipped.append(Skipped(image_id, str(error)))
@@ -194,84 +157,7 @@ def run(files: Sequence[Path], output: str | None, config: ShowConfig, *, option
     return ShowSummary(source.what, tuple(dict.fromkeys(written.values())), pictures, len(pool), tuple(skipped))
 
 
-def _open(files: Sequence[Path], config: ShowConfig, progress: Progress) -> _Source:
-    """Find what is to be shown among ``files`` and open it with its data set."""
-    folders = [path for path in files if path.is_dir()]
-    artefacts = [path for path in files if not path.is_dir()]
-    if len(folders) > 1 or (folders and config.dataset):
-        raise UsageProblem("several data sets are named; name one")
-    given = folders[0] if folders else config.dataset
-    if given is not None and not artefacts and (config.what == GROUND_TRUTH or (folders and config.what is None)):
-        dataset = open_dataset([given])
-        return _annotated(_Source(str(given), GROUND_TRUTH, dataset, tuple(item.id for item in dataset.images)))
-    path, kind, header = _pick(artefacts or _defaults(), config.what)
-    proposals = read_proposals(path) if kind == PROPOSALS else None
-    stored = None if kind == PROPOSALS else read_detections(path)
-    detections = stored.detections if stored else None
-    which = _shown(stored, config, progress) if stored else (None, "")
-    ids = proposals.images.ids if proposals else detections.image_ids if detections else ()
-    source = _Source(path.name, kind, _dataset(path, header, given), ids, detections, proposals, *which)
-    if ids and not set(ids) & {item.id for item in source.dataset.images}:
-        raise MissingInput(
-            f"{path}: none of its {len(ids)} images is in {source.dataset.root} (they are called {ids[0]} and so on); "
-            "name the data set it was made from with --dataset"
-        )
-    return _annotated(replace(source, what=GROUND_TRUTH)) if config.what == GROUND_TRUTH else source
-
-
-def _shown(stored: DetectionsFile, config: ShowConfig, progress: Progress) -> tuple[BoolArray, str]:
-    """Which detections are drawn: those that count as objects by the detector's calibration, or by ``min_score``."""
-    found = stored.detections
-    if config.min_score is None:
-        if "calibration" in stored.header.inputs:  # of new images only what counts as an object was kept
-            return np.ones(len(found.scores), np.bool_), "above the thresholds of the detector"
-        known = calibration_of_detections(stored, progress=progress)
-        if known:
-            return known.calibration.shown(found.scores, found.label), f"above the thresholds of {known.path.name}"
-        progress.say("detections that score 0 or more are drawn; spp calibrate finds the best threshold of each class")
-    least = config.min_score or 0.0
-    return found.scores >= least, f"scores >= {least:g}"
-
-
-def _defaults() -> list[Path]:
-    found = [path for path in (Path("detections.h5"), Path("proposals.h5")) if path.exists()]
-    if not found:
-        raise MissingInput(
-            "there is neither detections.h5 nor proposals.h5 in this folder; run spp propose, or name a file to show"
-        )
-    return found
-
-
-def _pick(paths: Sequence[Path], what: str | None) -> tuple[Path, str, Header]:
-    """The one file among ``paths`` that ``what`` is drawn from; without ``what``, detections go before proposals."""
-    headers: dict[Path, Header] = {}
-    for path in paths:
-        with open_artefact(path) as artefact:
-            headers[path] = artefact.header
-    wanted = (what,) if what in (DETECTIONS, PROPOSALS) else (DETECTIONS, PROPOSALS)
-    for kind in wanted:
-        fitting = [path for path, header in headers.items() if header.kind == kind]
-        if len(fitting) > 1:
-            raise UsageProblem(f"{' and '.join(map(str, fitting))} both hold {kind}; show one at a time")
-        if fitting:
-            return fitting[0], kind, headers[fitting[0]]
-    held = ", ".join(f"{path} holds {header.kind}" for path, header in headers.items())
-    raise UsageProblem(f"{held}: there are no {' or '.join(wanted)} to draw; name a file that has them")
-
-
-def _dataset(path: Path, header: Header, given: Path | None) -> Dataset:
-    return reopen(path, header.source, given, remedy="name the data set with --dataset")
-
-
-def _annotated(source: _Source) -> _Source:
-    if not source.dataset.has_annotations:
-        raise MissingInput(
-            f"{source.dataset.root}: has no annotations, so there is no ground truth to show; name another data set"
-        )
-    return source
-
-
-def _pool(source: _Source, config: ShowConfig) -> list[str]:
+def _pool(source: Source, config: ShowConfig) -> list[str]:
     """Ids of the images there are to choose from."""
     members = set(source.ids if config.split is None else source.dataset.split(config.split))
     pool = [image_id for image_id in source.ids if image_id in members]
@@ -280,8 +166,9 @@ def _pool(source: _Source, config: ShowConfig) -> list[str]:
     return pool
 
 
-def _narrowed(source: _Source, config: ShowConfig, pool: list[str], colours: dict[str, Colour]) -> list[str]:
+def _narrowed(overlays: _Overlays, pool: list[str]) -> list[str]:
     """The images of ``pool`` that ``worst`` and ``only`` leave, the worst first; all if neither is given."""
+    source, config = overlays.source, overlays.config
     if config.worst is None and config.only is None:
         return pool
     flag = "--worst" if config.worst is not None else "--only"
@@ -291,13 +178,16 @@ def _narrowed(source: _Source, config: ShowConfig, pool: list[str], colours: dic
     if needs_truth and not source.dataset.has_annotations:
         raise MissingInput(f"{source.dataset.root}: has no annotations, so that nothing is known to be false or missed")
     if config.only not in (None, FALSE, MISSED, *_classes(source)):
+        near = did_you_mean(str(config.only), (FALSE, MISSED, *_classes(source)))
         raise UsageProblem(
-            f"--only {config.only}: neither false nor missed nor a class; the classes are {', '.join(_classes(source))}"
+            f"--only {config.only}: neither false nor missed nor a class; the classes are "
+            + ", ".join(_classes(source))
+            + near
         )
-    overlays = {name: _overlay(source, config, source.row_of[name], source.truth(name), colours) for name in pool}
-    kept = [name for name in pool if config.only is None or overlays[name].marks]
+    kept = [name for name in pool if config.only is None or overlays.of(name).marks]
     if config.worst is not None:
-        kept = sorted((name for name in kept if overlays[name].mistakes), key=lambda name: -overlays[name].mistakes)
+        kept = [name for name in kept if overlays.of(name).mistakes]
+        kept.sort(key=lambda name: -overlays.of(name).mistakes)
     if not kept:
         raise MissingInput(f"{source.name}: no image has {config.only or 'a mistake'} to show; nothing is drawn")
     return kept
@@ -311,7 +201,7 @@ def _side(image: ByteImage, alone: bool) -> int:
     return round(min(max(height, width) * _TILE_HEIGHT / height, _TILE_WIDEST))
 
 
-def _choose(source: _Source, config: ShowConfig, pool: Sequence[str]) -> list[str]:
+def _choose(source: Source, config: ShowConfig, pool: Sequence[str]) -> list[str]:
     for image_id in config.images:
         if image_id not in pool:
             where = f" in the split {config.split}" if config.split else ""
@@ -345,29 +235,46 @@ def _target(output: str, count: int) -> tuple[Path, bool]:
     return path, False
 
 
-def _classes(source: _Source) -> list[str]:
+def _classes(source: Source) -> list[str]:
     """Every class that may be drawn, in an order that does not depend on the images chosen."""
     detected = source.detections.classes if source.detections is not None else ()
     annotated = source.dataset.classes if source.dataset.has_annotations else ()
     return sorted({*detected, *annotated})
 
 
-def _overlay(
-    source: _Source, config: ShowConfig, row: int, truth: Annotations | None, colours: dict[str, Colour]
-) -> Overlay:
-    if source.what == DETECTIONS and source.detections is not None:
-        drawn = source.detections if source.shown is None else source.detections.only(source.shown)
-        return detection_overlay(drawn.of_image(row), truth, colours, -np.inf, config.max_boxes, config.only)
-    if source.what == PROPOSALS and source.proposals is not None:
-        first, end = source.proposals.offsets[row : row + 2]
-        return proposal_overlay(
-            source.proposals.of(row), source.proposals.scores[first:end], truth, colours, config.max_boxes
-        )
-    return truth_overlay(truth or Annotations.empty(), colours)
+@dataclass(frozen=True)
+class _Overlays:
+    """What is drawn on each image, worked out once: ``--worst`` and ``--only`` ask for it before it is drawn."""
+
+    source: Source
+    config: ShowConfig
+    colours: dict[str, Colour]
+    known: dict[str, Overlay] = field(default_factory=dict)
+
+    def of(self, image_id: str) -> Overlay:
+        """The marks of one image.
+
+        Raises:
+            MissingInput, BadInput: its annotation cannot be read.
+        """
+        if image_id not in self.known:
+            self.known[image_id] = self._made(self.source.row_of[image_id], self.source.truth(image_id))
+        return self.known[image_id]
+
+    def _made(self, row: int, truth: Annotations | None) -> Overlay:
+        source, config, colours = self.source, self.config, self.colours
+        if source.what == DETECTIONS and source.detections is not None:
+            drawn = source.detections if source.shown is None else source.detections.only(source.shown)
+            return detection_overlay(drawn.of_image(row), truth, colours, -np.inf, config.max_boxes, config.only)
+        if source.what == PROPOSALS and source.proposals is not None:
+            first, end = source.proposals.offsets[row : row + 2]
+            scores = source.proposals.scores[first:end]
+            return proposal_overlay(source.proposals.of(row), scores, truth, colours, config.max_boxes)
+        return truth_overlay(truth or Annotations.empty(), colours)
 
 
 def _warn_if_bare(
-    source: _Source, config: ShowConfig, drawn: dict[str, tuple[Overlay, ByteImage]], progress: Progress
+    source: Source, config: ShowConfig, drawn: dict[str, tuple[Overlay, ByteImage]], progress: Progress
 ) -> None:
     """Say why there is no detection on the pictures, if so."""
     meant = source.what == DETECTIONS and config.only != MISSED
@@ -378,10 +285,11 @@ def _warn_if_bare(
     if source.shown_from.startswith("above"):
         progress.warn(f"{source.name}: no detection on these images lies {source.shown_from}; {highest}")
         return
-    progress.warn(f"{source.name}: no detection on these images scores {config.min_score or 0:g} or more; {highest}")
+    least = source.shown_from.rpartition(" ")[2]
+    progress.warn(f"{source.name}: no detection on these images scores {least} or more; {highest}")
 
 
-def _title(source: _Source, config: ShowConfig, shown: int, of: int) -> str:
+def _title(source: Source, config: ShowConfig, shown: int, of: int) -> str:
     parts = [f"{source.name}: {source.what.replace('-', ' ')}", f"{shown} of {count_of(of, 'image')}"]
     if config.split:
         parts[-1] += f" of {config.split}"

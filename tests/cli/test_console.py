@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pty
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -286,6 +287,12 @@ def test_terminal_without_colour() -> None:
     colours = [f"\x1b[{code}m" for code in (*range(30, 38), *range(90, 98))]
     assert [code for code in colours if code in shown] == []
     assert "\x1b[33m" in on_terminal(piped_results=False, NO_COLOR="")[0]
+
+
+def test_a_warning_is_broken_between_words_and_not_indented() -> None:
+    shown, _ = on_terminal(piped_results=True, COLUMNS="20")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n")
+    assert "warning: a.jpg:\ndamaged [x]\n" in plain.replace("\n\n", "\n"), plain
 
 
 def test_dumb_terminal_gets_plain_lines() -> None:

@@ -65,7 +65,7 @@ def test_images_that_a_yaml_does_not_list_are_counted(tmp_path: Path, run: Run) 
     write(root / "data.yaml", "train: ../train/images\nnames: [cup]\n")
     rows, err = converted(run, root, tmp_path / "out")
     assert [row[5] for row in rows] == ["cup"]
-    assert "1 images are not listed in data.yaml and were left out: old/images/a.jpg" in err
+    assert "1 image is not listed in data.yaml and was left out: old/images/a.jpg" in err
 
 
 # --- COCO

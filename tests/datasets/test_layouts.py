@@ -257,5 +257,5 @@ def test_images_without_annotation_count_as_stated(
     assert run("propose", "set", "-j", "1", "--unlabelled", policy)[0] == 0
     code, out, err = run("evaluate", "--proposals", "--split", "test")
     assert code == 0
-    assert ("1 images have no annotation and are left out" in err) == (objects is None)
+    assert ("1 image has no annotation and is left out" in err) == (objects is None)
     assert ("2 images" in out + err) == (objects is not None)

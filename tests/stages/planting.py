@@ -136,6 +136,14 @@ def other_blanks(at: Planted) -> None:
         at.add(image_id, "dis_c", (2, 2, 126, 94))
 
 
+def misspelt(at: Planted) -> None:
+    for number, image_id in enumerate(at.voc.ids):
+        for column in range(8):
+            at.add(image_id, "disc", (2 + 15 * column, 2, 14 + 15 * column, 16))
+        if number % 2 == 0:
+            at.add(image_id, "disk", (2, 70, 40, 94))
+
+
 def leak(at: Planted) -> None:
     at.same(at.test[0], at.train[0])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sppcli.datasets.check import KINDS
+from sppcli.datasets.check import KINDS, _a_letter_apart
 from tests.conftest import Run
 from tests.stages.planting import (
     Planted,
@@ -17,6 +17,7 @@ from tests.stages.planting import (
     gone,
     in_both_lists,
     leak,
+    misspelt,
     nearly_twice,
     no_image,
     no_label,
@@ -48,6 +49,7 @@ FAULTS = [
     (two_classes, "two-classes", ALL),
     (other_case, "similar-classes", ALL),
     (other_blanks, "similar-classes", ALL),
+    (misspelt, "misspelt-class", ALL),
     (leak, "identical-across-splits", ALL),
     (same_pixels_in_another_file, "identical-across-splits", ALL),
     (repeated, "identical-images", ALL),
@@ -100,6 +102,25 @@ def test_a_planted_fault_is_found(
     assert f"{kind} ({found['wrong'][kind]}): {KINDS[kind].split()[0]}" in out
     assert f"something wrong ({found['wrong'][kind]} times" in err
     assert run("check", str(at.root), "-j", "1", "-q")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ("Platelet", "Platelets", True),
+        ("raccon", "raccoon", True),
+        ("recieve", "receive", True),
+        ("person", "persen", True),
+        ("speed_30", "speed_50", False),
+        ("type1", "type2", False),
+        ("cat", "car", False),
+        ("Disc", "disc", False),
+        ("left", "right", False),
+        ("disc", "disc", False),
+    ],
+)
+def test_names_that_a_letter_sets_apart(one: str, other: str, apart: bool) -> None:
+    assert _a_letter_apart(one, other) is _a_letter_apart(other, one) is apart
 
 
 def test_every_kind_is_planted() -> None:

@@ -16,7 +16,7 @@ from sppcli.geometry.projection import CellGrid
 from sppcli.nets.backbones import run_trunk
 from sppcli.nets.seen_pixels import seen_pixels
 from sppcli.nets.weights import load_network
-from sppcli.report.teaching import Place, bins_of, heated, strongest
+from sppcli.report.teaching import Place, bins_of, heated, strongest, strongest_cell
 from tests.conftest import Run
 from tests.stages.conftest import write_network
 
@@ -62,7 +62,7 @@ def test_a_cell_sees_what_changes_it(folder: Path) -> None:
     image = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     pixels = prepare([image], 64, network.normalisation, torch.device("cpu"))
     row, column = 7, 5
-    x0, y0, x1, y1 = seen_pixels(network.trunk, pixels, row, column)
+    ((x0, y0, x1, y1),) = seen_pixels(network.trunk, pixels, [(row, column)])
     grid = network.grid
     for start, end, at in ((x0, x1, column), (y0, y1, row)):
         assert abs((start + end - 1) / 2 - (grid.centre + grid.stride * at)) <= grid.stride / 2
@@ -90,6 +90,14 @@ def test_heat_lies_where_the_cell_looks() -> None:
     x0, y0, x1, y1 = place.box((5, 2, 6, 3))
     assert (x0, y0, x1, y1) == (80, 32, 96, 48)
     assert strongest(np.stack([values, 2 * values, 0 * values], axis=2), 2) == [1, 0]
+
+
+def test_of_equal_answers_those_at_the_border_come_last() -> None:
+    """ReLU6 ends at 6, which padding reaches too."""
+    border, middle = np.zeros((16, 16), dtype=np.float32), np.zeros((16, 16), dtype=np.float32)
+    border[0], middle[9, 6], middle[0, 3] = 6, 6, 6
+    assert strongest(np.stack([border, middle], axis=2), 2) == [1, 0]
+    assert strongest_cell(middle) == (9, 6)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from sppcli.cli.main import main
 from sppcli.errors import UsageProblem
+from sppcli.report.overlays import Overlay, detection_overlay
 from sppcli.stages import show
 from sppcli.stages.show import ShowConfig
 from tests.conftest import Voc
@@ -217,6 +219,38 @@ def test_the_worst_images(here: Path, voc: Voc, capsys: Captured) -> None:
     assert (code, "no image has a mistake to show" in line) == (3, True)
 
 
+@pytest.mark.parametrize("choice", [["--worst", "5"], ["--only", "false"], ["--worst", "5", "--only", "missed"]])
+def test_each_image_is_judged_once(
+    here: Path, voc: Voc, capsys: Captured, monkeypatch: pytest.MonkeyPatch, choice: list[str]
+) -> None:
+    write_detections(Path("detections.h5"), voc, mixed(voc))
+    judged: list[int] = []
+
+    def counting(*arguments: Any) -> Overlay:
+        judged.append(1)
+        return detection_overlay(*arguments)
+
+    monkeypatch.setattr(show, "detection_overlay", counting)
+    shown(capsys, *choice)
+    assert len(judged) == len(voc.ids)
+
+
+def test_of_a_network_what_is_more_likely_than_not(here: Path, voc: Voc, capsys: Captured) -> None:
+    """Its scores are probabilities, down to 0.01: SVMs' threshold of 0 would draw every one."""
+    first = voc.ids[0]
+    label, box, _ = perfect(voc)[first][0]
+    found = {first: [(label, box, 0.9), (label, (0.0, 0.0, 9.0, 9.0), 0.49), (label, (2.0, 2.0, 9.0, 9.0), 0.02)]}
+    for made_by, drawn in (("network", 1), ("svm", 3)):
+        write_detections(Path(f"{made_by}.h5"), voc, found, made_by=made_by)
+        (picture,) = shown(capsys, f"{made_by}.h5")["pictures"]  # type: ignore[misc]
+        assert picture["drawn"] == drawn
+    assert shown(capsys, "network.h5", "--min-score", "0.1")["pictures"][0]["drawn"] == 2  # type: ignore[index]
+    assert main(["show", "network.h5"]) == 0
+    said = capsys.readouterr().err
+    assert "with a probability of 0.5 or more are drawn; --min-score chooses another" in said
+    assert "spp calibrate" not in said
+
+
 def test_only_some_boxes(here: Path, voc: Voc, capsys: Captured) -> None:
     write_detections(Path("detections.h5"), voc, mixed(voc))
     (picture,) = shown(capsys, "--only", "false")["pictures"]  # type: ignore[misc]
@@ -231,6 +265,7 @@ def test_only_some_boxes(here: Path, voc: Voc, capsys: Captured) -> None:
     assert counts == {name: sum(thing.label == "disc" for thing in voc.things[name]) for name in counts}
     code, line = refused(capsys, "--only", "dsic")
     assert (code, "neither false nor missed nor a class; the classes are disc, square, triangle" in line) == (2, True)
+    assert line.endswith("(did you mean 'disc'?)")
 
 
 def test_a_jpeg_is_small_and_may_be_written_over(here: Path, make_voc: Callable[..., Voc], capsys: Captured) -> None:
@@ -275,6 +310,7 @@ def test_no_detections_at_all(here: Path, voc: Voc, capsys: Captured) -> None:
         (["-o", "proposals.h5/"], 2, "a file, where a folder for the pictures is meant"),
         (["--what", "detections"], 2, "proposals.h5 holds proposals: there are no detections to draw"),
         (["features.h5"], 2, "features.h5 holds features: there are no detections or proposals to draw"),
+        (["my photo.JPG"], 2, "is an image; spp detect 'my photo.JPG' -o found.png draws what a detector finds in it"),
         (["nowhere.h5"], 3, "nowhere.h5: there is no such file"),
         (["proposals.h5", "copy.h5"], 2, "proposals.h5 and copy.h5 both hold proposals"),
         ([".", "--dataset", "."], 2, "several data sets are named"),

@@ -200,6 +200,9 @@ def command(
         run = RunOptions(force=force, wait=wait, overwrite=overwrite, strict=strict, device=device, progress=progress)
         run = replace(run, jobs=spread.jobs(jobs))
         if media:
+            if media.watch is not None:
+                said = "ended; what was found so far is written; started again, it takes all images of the folder anew"
+                click.get_current_context().meta[options.ENDLESS] = said
             shown = Shown(False if no_calibration else calibration, by_threshold)
             say(detect_media(media, place, paths, config, weights, shown, run), place.path, as_json)
             return
@@ -306,7 +309,8 @@ def _of_network(
     given: dict[str, Any], new_images: bool, min_score: float | None, packed: bool = False
 ) -> dict[str, Any]:
     """``given`` and the least score with a network's defaults; refuse options that are others' than its own."""
-    from sppcli.detection.network_scoring import NETWORK_SETTINGS, NEW_IMAGE_SCORE
+    from sppcli.detection.calibrated import NEW_IMAGE_SCORE
+    from sppcli.detection.network_scoring import NETWORK_SETTINGS
 
     for parameter in click.get_current_context().command.params:
         source = click.get_current_context().get_parameter_source(parameter.name or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from sppcli.runtime.cpus import cpu_threads
 if TYPE_CHECKING:
     from sppcli.cli.proposal import Proposal
     from sppcli.stages.check import CheckSummary
+
+_COSTLY = ("similar-classes", "misspelt-class")
+"""What is wrong with data that costs more than any option gains, and is soon mended."""
 
 
 @helpful.command("init")
@@ -100,7 +104,9 @@ def _say(summary: CheckSummary, chosen: Proposal) -> None:
     console.sheet("found and chosen", rows)
     if summary.findings:
         count = count_of(len(summary.findings), "thing")
-        console.warn(f"{count} in the data may be wrong; 'spp check {summary.source}' lists them")
+        console.warn(f"{count} in the data may be wrong; spp check {shlex.quote(str(summary.source))} lists them")
+    for text in dict.fromkeys(item.text for item in summary.findings if item.kind in _COSTLY):
+        console.warn(f"class {text}; each is learnt as a class of its own, so mend the annotations first")
     for sentence in chosen.warnings:
         console.warn(sentence)
     console.section(

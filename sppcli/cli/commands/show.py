@@ -62,7 +62,7 @@ from sppcli.runtime.counts import count_of
     "--min-score",
     type=Number(),
     metavar="SCORE",
-    show_default="the thresholds of spp calibrate, if it has run, else 0",
+    show_default="the thresholds of spp calibrate, if it has run, else 0, or a network's probability of 0.5",
     help="Leave out detections that score less than this.",
 )
 @click.option(
@@ -135,6 +135,8 @@ def command(
     the current folder is drawn, or else its proposals.h5. Detections are drawn over the ground truth where there is
     any: true positives solid, false positives dotted, missed objects named. Of the proposals the best are drawn, and
     for each object the proposal with the largest IoU.
+
+    With --explain, FILE is an image, over which the method is drawn for teaching.
     """
     from sppcli.cli import console
     from sppcli.runtime.options import RunOptions

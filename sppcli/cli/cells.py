@@ -60,9 +60,7 @@ def broken(text: str, columns: int, before: int = 0, hang: int = 0) -> str:
     """
     if before + width_of(text) <= columns or "\n" in text:
         return text
-    indent = " " * (len(text) - len(text.lstrip(" ")) + hang)
-    if len(indent) > columns // 2:
-        return text
+    indent = " " * min(len(text) - len(text.lstrip(" ")) + hang, columns // 2)
     wrapped = textwrap.wrap(
         "x" * before + text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

@@ -7,6 +7,7 @@ typed by hand does the same.
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sppcli.cli.options import STAGE, STEP, VERBOSITY
+from sppcli.runtime.counts import count_of
 from sppcli.runtime.rates import Forecast, Measured, PeakMemory, Rates
 
 if TYPE_CHECKING:
@@ -330,12 +332,30 @@ def certainty(rates: Rates, known: bool) -> str:
     """How far the forecast may be off, in words."""
     error = rates.error()
     if not known:
-        return "not run on this machine by spp run yet; may be off by a factor of three"
+        return f"not run on this machine by spp run yet; may be off by a factor of three{_beside()}"
     if error is None:
-        return "from earlier runs on this machine; no forecast has been compared with what it took yet"
+        return f"from earlier runs on this machine; no forecast has been compared with what it took yet{_beside()}"
     share, count = error
     runs = "1 earlier forecast was" if count == 1 else f"{count} earlier forecasts were"
-    return f"from earlier runs on this machine; {runs} off by {share:.0%} (median)"
+    return f"from earlier runs on this machine; {runs} off by {share:.0%} (median){_beside()}"
+
+
+def _beside() -> str:
+    """What is to be said where other programs keep the machine busy, so that everything takes longer; else ""."""
+    from sppcli.runtime.cpus import cpu_threads
+
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return ""
+    cores = cpu_threads()
+    if load < _BUSY * cores:
+        return ""
+    return f"; longer while other programs keep this machine busy (load {load:.0f} on {count_of(cores, 'core')})"
+
+
+_BUSY = 1.5
+"""Processes that wait for each core, from which on a forecast is worth a warning."""
 
 
 def next_commands(chain: Sequence[Step]) -> Iterator[tuple[str, str]]:

@@ -162,7 +162,7 @@ def sheet(title: str, rows: Sequence[tuple[str, str]], apart: bool = False) -> N
     width = max((width_of(name) for name, _ in rows), default=0)
     click.echo(("\n" if apart else "") + _heading(title))
     for name, text in rows:
-        _line(printable(f"  {name}{' ' * (width - width_of(name))}  {text}"), False, hang=width + 2)
+        _line(printable(f"  {name}{' ' * (width - width_of(name))}  {text}"), False, hang=width + 2 if name else 2)
 
 
 def section(heading: str, lines: Sequence[str], apart: bool = False) -> None:

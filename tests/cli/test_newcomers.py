@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import click
 import pytest
 
+from sppcli.cli import chain, console
 from sppcli.cli.main import COMMANDS, main, spp
 from sppcli.datasets.remarks import counted
+from sppcli.runtime.rates import Rates
 
 
 @pytest.fixture
@@ -79,3 +82,25 @@ def test_errors_are_broken_between_words_on_a_terminal(
 def test_one_is_singular(kind: str, said: str) -> None:
     assert counted(kind, ["a"]) == said
     assert counted(kind, ["a", "b"]) == f"{kind.replace('{n}', '2')}: a, b"
+
+
+def test_a_busy_machine_makes_forecasts_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for load, said in ((99.0, True), (0.1, False)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert ("busy (load 99 on " in chain.certainty(Rates(), False)) is said
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_sheets_are_broken_between_words(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Further lines of a row stand below its text, those of a row that goes on too."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(console, "_is_terminal", lambda _: True)
+    words = "max_per_image 100, min_score 0.01, nms 0.3, nms_again no, second_pass no, engine spp on a machine"
+    console.sheet("detections.h5", [("detections per image", words), ("", f"settings: {words}")])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert max(map(len, lines)) <= columns
+    assert " ".join(lines).split() == f"detections per image {words} settings: {words}".split()
+    assert {len(line) - len(line.lstrip()) for line in lines[1:]} <= {20, 24, 26}

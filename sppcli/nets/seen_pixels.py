@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import fx, nn
 
@@ -13,8 +15,8 @@ from sppcli.nets.lrn import WithinChannel
 from sppcli.nets.receptive_field import POINTWISE_MODULES, excites, keeps_places, pools_all
 
 Field = tuple[int, int, int, int]
-_Span = tuple[int, int]
-"""First and last unit along one axis."""
+_Units = npt.NDArray[np.int64]
+"""Some units along one axis, ascending; none where all that is read is padding."""
 
 
 class _NotKnown(Exception):
@@ -36,8 +38,10 @@ def seen_pixels(trunk: nn.Module, pixels: torch.Tensor, cells: Sequence[tuple[in
     try:
         found = []
         for row, column in cells:
-            down, across = _span(trunk, height, row), _span(trunk, width, column)
-            found.append((across[0], down[0], across[1] + 1, down[1] + 1) if down and across else (0, 0, 0, 0))
+            down, across = _read(trunk, height, row), _read(trunk, width, column)
+            none = not len(down) or not len(across)
+            ends = (0,) * 4 if none else (across[0], down[0], across[-1] + 1, down[-1] + 1)
+            found.append((int(ends[0]), int(ends[1]), int(ends[2]), int(ends[3])))
         return found
     except _NotKnown:
         return _differentiated(trunk, pixels, cells)
@@ -59,16 +63,16 @@ def _differentiated(trunk: nn.Module, pixels: torch.Tensor, cells: Sequence[tupl
     return found
 
 
-def _span(trunk: nn.Module, size: int, unit: int) -> _Span | None:
-    """The pixels that ``unit`` depends on, along an axis of ``size`` pixels; None if there are none."""
+def _read(trunk: nn.Module, size: int, unit: int) -> _Units:
+    """The pixels that ``unit`` depends on, along an axis of ``size`` pixels."""
     if isinstance(trunk, nn.Sequential):
-        return _back_through(list(trunk), size, (unit, unit))
+        return _back_through(list(trunk), size, np.array([unit]))
     if not isinstance(trunk, fx.GraphModule):
         raise _NotKnown
     return _back_through_graph(trunk, size, unit)
 
 
-def _back_through_graph(trunk: fx.GraphModule, size: int, unit: int) -> _Span | None:
+def _back_through_graph(trunk: fx.GraphModule, size: int, unit: int) -> _Units:
     modules = dict(trunk.named_modules())
     nodes = list(trunk.graph.nodes)
     # Units along the axis of what each node gives.
@@ -88,41 +92,32 @@ def _back_through_graph(trunk: fx.GraphModule, size: int, unit: int) -> _Span | 
             sizes[node] = max(inputs)
         else:
             raise _NotKnown
-    wanted: dict[fx.Node, _Span | None] = {}
+    wanted: dict[fx.Node, _Units] = {}
     for node in reversed(nodes):
-        span = wanted.get(node)
         layer = modules[str(node.target)] if node.op == "call_module" else None
         for source in (item for item in node.all_input_nodes if item in sizes):
             if node.op == "output":
-                needed: _Span | None = (unit, unit)
-            elif span is None:
+                needed = np.array([unit])
+            elif node not in wanted:
                 continue
             elif pools_all(node, layer):
-                needed = (0, sizes[source] - 1)
+                needed = np.arange(sizes[source])
             elif layer is not None:
-                needed = _back(layer, sizes[source], span)
+                needed = _back(layer, sizes[source], wanted[node])
             else:  # what has one unit, as of squeeze and excitation, serves all
-                needed = span if sizes[source] == sizes[node] else (0, sizes[source] - 1)
-            wanted[source] = _joined(wanted.get(source), needed)
-    return next(wanted.get(node) for node in nodes if node.op == "placeholder")
+                needed = wanted[node] if sizes[source] == sizes[node] else np.arange(sizes[source])
+            wanted[source] = np.union1d(wanted[source], needed) if source in wanted else needed
+    return next(wanted[node] for node in nodes if node.op == "placeholder")
 
 
-def _joined(one: _Span | None, other: _Span | None) -> _Span | None:
-    if one is None or other is None:
-        return one or other
-    return min(one[0], other[0]), max(one[1], other[1])
-
-
-def _back_through(layers: Sequence[nn.Module], size: int, span: _Span | None) -> _Span | None:
-    """What the units ``span`` of the last of ``layers`` need of the ``size`` units that the first reads."""
+def _back_through(layers: Sequence[nn.Module], size: int, units: _Units) -> _Units:
+    """What ``units`` of the last of ``layers`` need of the ``size`` units that the first reads."""
     sizes = [size]
     for layer in layers:
         sizes.append(_length(layer, sizes[-1]))
     for layer, given in zip(reversed(layers), reversed(sizes[:-1]), strict=True):
-        if span is None:
-            return None
-        span = _back(layer, given, span)
-    return span
+        units = _back(layer, given, units)
+    return units
 
 
 def _length(layer: Any, size: int) -> int:
@@ -149,22 +144,22 @@ def _length(layer: Any, size: int) -> int:
     raise _NotKnown
 
 
-def _back(layer: Any, size: int, span: _Span) -> _Span | None:
-    """Which of the ``size`` units that ``layer`` reads its units ``span`` depend on; None: on padding alone."""
-    first, last = span
+def _back(layer: Any, size: int, units: _Units) -> _Units:
+    """Which of the ``size`` units that ``layer`` reads its ``units`` depend on."""
     if isinstance(layer, nn.Sequential):
-        return _back_through(list(layer), size, span)
-    if excites(layer):
-        return 0, size - 1
+        return _back_through(list(layer), size, units)
+    if excites(layer) or isinstance(layer, nn.AdaptiveAvgPool2d):
+        return np.arange(size)
+    first, taps = units, np.zeros(1, dtype=np.int64)
     if isinstance(layer, WithinChannel):
-        first, last = first - layer.size // 2, last + layer.size // 2
+        taps = np.arange(layer.size) - layer.size // 2
     elif isinstance(layer, (nn.ZeroPad2d, nn.ConstantPad2d)):
-        first, last = first - int(layer.padding[0]), last - int(layer.padding[0])
+        first = units - int(layer.padding[0])
     elif isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
         kernel, stride, padding, dilation = _sides(layer)
-        first, last = first * stride - padding, last * stride - padding + dilation * (kernel - 1)
-    first, last = max(first, 0), min(last, size - 1)
-    return (first, last) if first <= last else None
+        first, taps = units * stride - padding, dilation * np.arange(kernel)
+    read = np.unique(first[:, None] + taps)
+    return read[(read >= 0) & (read < size)]
 
 
 def _sides(layer: nn.Module) -> tuple[int, int, int, int]:

@@ -22,9 +22,9 @@ from sppcli.geometry.projection import cells_at
 from sppcli.images import read_image, size_at
 from sppcli.nets.weights import load_network
 from sppcli.report.drawing import Mark, Tile, class_colours, contact_sheet, draw
-from sppcli.report.overlays import Overlay, detection_overlay, legend
+from sppcli.report.overlays import Overlay, detection_overlay
 from sppcli.report.picture_files import write_picture
-from sppcli.report.teaching import SIDE, Place, heated, pyramid_tiles, strongest
+from sppcli.report.teaching import SIDE, Place, heated, pyramid_tiles
 from sppcli.structures import ByteImage, Detections
 
 PICTURE = Path(__file__).with_name("pictures") / "first.jpg"
@@ -46,7 +46,7 @@ def most_found(found: Detections, data: Dataset) -> str:
     return max(sorted(found.image_ids), key=good)
 
 
-def tiles(folder: Path, image_id: str | None) -> tuple[list[Tile], Overlay, Dataset]:
+def tiles(folder: Path, image_id: str | None) -> list[Tile]:
     """Region proposals, a channel of the conv map, a region's bins, and detections."""
     data = open_dataset([folder / "digits"])
     found, proposals = read_detections(folder / "detections.h5").detections, read_proposals(folder / "proposals.h5")
@@ -65,28 +65,25 @@ def tiles(folder: Path, image_id: str | None) -> tuple[list[Tile], Overlay, Data
     x0, y0, x1, y1 = (float(end) for end in region[0])
     window = (int(cells[0]), int(cells[1]), int(cells[2]), int(cells[3]))
     pooled = pyramid_tiles(image, conv_map, (x0, y0, x1, y1), window, (LEVEL,), place)[1]
-    channel = strongest(conv_map, 1)[0]
-    heat = heated(image, np.asarray(conv_map[:, :, channel], dtype=np.float32), place)
+    values = np.asarray(conv_map, dtype=np.float32)
+    # The channel that answers in the most places.
+    channel = int((values.mean(axis=(0, 1)) / np.maximum(values.max(axis=(0, 1)), 1e-6)).argmax())
+    heat = heated(image, values[:, :, channel], place)
     seen = overlay(found, found.image_ids.index(name), data, name)
-    return (
-        [
-            Tile(f"1  region proposals ({min(BEST, len(boxes))} of {len(boxes):,})", draw(image, thin, SIDE)),
-            Tile("2  conv feature maps of the whole image, once (1 channel)", draw(heat, [], SIDE)),
-            Tile(f"3  any region pooled to a fixed size (here {LEVEL} x {LEVEL})", pooled.image),
-            Tile(f"4  classified: {seen.caption}", draw(image, seen.marks, SIDE)),
-        ],
-        seen,
-        data,
-    )
+    return [
+        Tile(f"1  region proposals ({min(BEST, len(boxes))} of {len(boxes):,})", draw(image, thin, SIDE)),
+        Tile("2  conv feature maps of the whole image, once (1 channel)", draw(heat, [], SIDE)),
+        Tile(f"3  any region pooled to a fixed size (here {LEVEL} x {LEVEL})", pooled.image),
+        Tile(f"4  classified, its box corrected: {seen.caption}", draw(image, seen.marks, SIDE)),
+    ]
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) not in (1, 2) or arguments[0].startswith("-"):
         print("usage: python docs/make_first_picture.py DEMO_FOLDER [SCENE]", file=sys.stderr)
         return 2
-    drawn, seen, data = tiles(Path(arguments[0]), arguments[1] if len(arguments) == 2 else None)
-    keys = legend("detections", [seen], class_colours(data.classes))
-    write_picture(PICTURE, contact_sheet(drawn, "SPP-net, as spp demo runs it", keys))
+    drawn = tiles(Path(arguments[0]), arguments[1] if len(arguments) == 2 else None)
+    write_picture(PICTURE, contact_sheet(drawn, "SPP-net on a scene of spp demo", []))
     return 0
 
 

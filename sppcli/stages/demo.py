@@ -98,6 +98,7 @@ def run(folder: Path, config: DemoConfig, *, options: RunOptions = USUAL) -> Dem
     _claim(folder, config)
     composed = not (folder / DATASET).exists()
     if composed:
+        progress.say(f"composing {config.scenes} scenes of handwritten digits over photographs: a data set with boxes")
         progress.start(config.scenes, "scenes")
         scenes.compose(folder / DATASET, config.scenes, config.seed, progress.advance)
     training = TrainingConfig(
@@ -175,6 +176,8 @@ def _trained(path: Path, recipe: dict[str, Any]) -> dict[int, float] | None:
 def _train(
     path: Path, config: DemoConfig, training: TrainingConfig, recipe: dict[str, Any], progress: Progress
 ) -> dict[int, float]:
+    sizes = " and ".join(str(size) for size in training.sizes)
+    progress.say(f"training a small SPP-net on crops of digits, at {sizes} pixels in turn: the longest step")
     progress.start(config.crops, "rounds of crops")
     samples = crops(Part.TRAINING, config.crops, config.seed, progress.advance)
     model, history = train(ARCHITECTURE, samples, training, progress)

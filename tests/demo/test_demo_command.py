@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sppcli.cli.main import SUMMARIES
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.nets.weights import load_network
 from sppcli.stages import demo
@@ -46,7 +47,11 @@ def test_it_prints_each_command_the_table_and_the_files(finished: tuple[Path, st
     assert 0 < float(score[1]) <= 1
     # What a command prints stands below its own line.
     assert out.index("$ spp evaluate") < out.index("mAP") < out.index("$ spp show") < out.index("detections.png")
+    # And above it, what it is for.
+    for name in commands:
+        assert f"# {SUMMARIES[name]}\n$ spp {name}" in out
     files = out[out.index(f"in {folder}") :]
+    assert f"{folder / 'detections.png'}    look at it" in files
     for name in MADE:
         assert (folder / name).stat().st_size > 0
         assert name in files

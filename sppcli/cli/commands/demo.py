@@ -41,6 +41,7 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
     import shlex
 
     from sppcli.cli import console
+    from sppcli.cli.main import SUMMARIES
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import demo
 
@@ -53,7 +54,7 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
     console.echo(f"{folder / demo.NETWORK}: {shares} of unseen crops right{state}")
     console.echo(f"$ cd {shlex.quote(str(folder))}")
     for step in demo.COMMANDS:
-        console.echo(f"\n$ spp {shlex.join(step)}")
+        console.echo(f"\n# {SUMMARIES[step[0]]}\n$ spp {shlex.join(step)}")
         sys.stdout.flush()
         code = run_spp([*step, *_verbosity()], folder)
         if code:
@@ -62,6 +63,14 @@ def command(folder: Path, scenes: int, epochs: int, crops: int, seed: int) -> No
     console.echo()
     rows = [(name, files, f"{size / 1e6:,.2f} MB") for name, files, size in demo.made(folder)]
     console.table((f"in {folder}", "files", "size"), rows)
+    console.section(
+        "next",
+        [
+            f"{folder / 'detections.png'}    look at it: detections over the ground truth",
+            "spp init photos/    the same with labelled photographs of yours",
+        ],
+        apart=True,
+    )
 
 
 def run_spp(arguments: list[str], folder: Path) -> int:

@@ -60,7 +60,8 @@ def test_errors_are_broken_between_words_on_a_terminal(
     for columns in (40, 60, 80):
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        for arguments in (["zzz"], ["show", "-o", "a.gif"], ["show", "x", "--explain", "y"], ["check", "nowhere"]):
+        typed = (["zzz"], ["show", "-q", "-o", "a.gif"], ["show", "x", "--explain", "y"], ["show", "-q", "no.h5"])
+        for arguments in typed:
             assert main(arguments) in (2, 3)
             lines = capsys.readouterr().err.rstrip().splitlines()
             assert max(map(len, lines)) <= columns, lines

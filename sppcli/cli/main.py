@@ -10,11 +10,9 @@ import errno
 import io
 import os
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import click
 
 from sppcli import __version__
+from sppcli.cli.termination import Terminated, sigterm_ends_cleanly
 from sppcli.errors import SppError
 
 # Name -> module whose ``command`` it is, in the order of the work. Modules are imported when asked for.
@@ -227,7 +226,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _open_streams()
     context: list[click.Context] = []
     try:
-        with _sigterm_ends_cleanly(), spp.make_context("spp", arguments) as opened:
+        with sigterm_ends_cleanly(), spp.make_context("spp", arguments) as opened:
             context.append(opened)
             spp.invoke(opened)
         sys.stdout.flush()
@@ -267,28 +266,6 @@ def _open_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
-
-
-class Terminated(BaseException):
-    """SIGTERM came: `kill`, a scheduler or a shutdown asks the process to end."""
-
-
-@contextmanager
-def _sigterm_ends_cleanly() -> Iterator[None]:
-    """Meanwhile SIGTERM ends a command as Ctrl-C does: what is unfinished is taken away, and workers end."""
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may decide, and a program that calls us from another has its own ways.
-        yield
-        return
-
-    def end(number: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_code(error: BaseException, command: str, meta: Mapping[str, Any]) -> int:

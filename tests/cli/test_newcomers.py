@@ -28,7 +28,7 @@ def test_work_that_ctrl_c_ends(capsys: pytest.CaptureFixture[str], here: Path, m
     def ended(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sppcli.cli.commands.detect.detect_media", ended)
+    monkeypatch.setattr("sppcli.cli.media.detect_media", ended)
     (here / "in").mkdir()
     assert main(["detect", "--watch", "in"]) == 130
     said = capsys.readouterr().err.strip()

@@ -140,7 +140,7 @@ def misspelt(at: Planted) -> None:
     for number, image_id in enumerate(at.voc.ids):
         for column in range(8):
             at.add(image_id, "disc", (2 + 15 * column, 2, 14 + 15 * column, 16))
-        if number % 2 == 0:
+        if number % 5:
             at.add(image_id, "disk", (2, 70, 40, 94))
 
 

@@ -29,8 +29,7 @@ VERBOSITY = "sppcli.verbosity"
 # Of `spp run`: what the progress bar of a stage is labelled with (2/5), and the stage, for errors.
 STEP = "sppcli.step"
 STAGE = "sppcli.stage"
-# Of work that Ctrl-C is the way to end: what is then said.
-ENDLESS = "sppcli.endless"
+ENDLESS = "sppcli.endless"  # of work that Ctrl-C is the way to end: what is then said
 
 FilePath, OutputPath, LocalPath = PathOrUrl(), PathOrUrl("write"), PathOrUrl("here")
 Weights = PathOrUrl(text=True)

@@ -66,6 +66,8 @@ class _Placed(io.RawIOBase):
 
     size: int
     _position = 0
+    _descriptor = -1
+    """-1 of a file that could not be opened, which Python closes all the same."""
 
     def readable(self) -> bool:
         return True
@@ -190,7 +192,7 @@ class CheckedFile(_Placed):
         pass
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self._descriptor >= 0:
             os.close(self._descriptor)
         super().close()
 
@@ -271,7 +273,7 @@ class WrittenFile(_Placed):
         pass
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self._descriptor >= 0:
             try:
                 os.close(self._descriptor)
             except OSError as error:

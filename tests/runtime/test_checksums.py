@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -142,3 +144,18 @@ def test_a_refused_file_closes_only_its_own_descriptor(tmp_path: Path) -> None:
     with (tmp_path / "other").open("w") as other:  # it gets the number that the refused file had
         gc.collect()
         other.write("x")
+
+
+@pytest.mark.parametrize("kind", ["CheckedFile", "WrittenFile"])
+def test_a_file_that_cannot_be_opened_is_put_away_without_a_word(kind: str, tmp_path: Path) -> None:
+    """Python from 3.13 on, and before that in development mode, prints what goes wrong when it closes such a file."""
+    code = f"""
+from contextlib import suppress
+from pathlib import Path
+from sppcli.runtime.checksums import {kind}
+with suppress(FileNotFoundError):
+    {kind}(Path({str(tmp_path / "gone" / "a.h5")!r}))
+print("refused")
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("refused\n", "")

@@ -103,6 +103,8 @@ def violations(graph: Graph) -> Iterator[str]:
                 yield f"3: {arrow}"
             if under(target, "matplotlib") and not under(module, *ours("report")):
                 yield f"3: {arrow}"
+            if under(target, "onnx", "onnxruntime", "onnxscript") and not under(module, *ours("nets.onnx_graph")):
+                yield f"3: {arrow}"
             mathematics = under(module, *ours("geometry", "nets", "caffe", "features", "evaluation"))
             if mathematics and under(target, *ours("artefacts", "datasets", "detection", "stages")):
                 yield f"4: {arrow}"
@@ -194,6 +196,8 @@ def test_no_forbidden_arrow() -> None:
         ("sppcli.runtime.urls", "def f():\n    import fsspec\n", "3"),
         ("sppcli.stages.finetune", "def f():\n    import mlflow\n", "3"),
         ("sppcli.report.curves", "from tensorboard.summary import Writer\n", "3"),
+        ("sppcli.stages.export", "def f():\n    import onnxruntime\n", "3"),
+        ("sppcli.nets.pyramid", "from onnx import helper\n", "3"),
         ("sppcli.geometry.boxes", "from sppcli.artefacts import store\n", "4"),
         ("sppcli.features.conv_maps", "from sppcli.datasets.voc import VocDataset\n", "4"),
         ("sppcli.features.windows", "from sppcli.artefacts.features import Features\n", "4"),

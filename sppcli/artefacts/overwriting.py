@@ -24,6 +24,7 @@ _LOOKED_AT = 1 << 20
 NETWORK, PICTURE, CURVES, COCO, JSONL = "network", "picture", "learning curves", "COCO's results", "JSON lines"
 PAGE, MANUAL = "a report", "a manual page"
 PACK, TABLE, VIDEO = "a packed detector", "a table of detections", "a video"
+ONNX = "an ONNX file"
 """Kinds of outputs besides those of `schema`."""
 
 
@@ -149,5 +150,7 @@ _SIGNS: dict[str, Callable[[bytes], bool]] = {
     PAGE: lambda start: b'<meta name="generator" content="spp report' in start[:4096],
     MANUAL: lambda start: start.startswith(b'.\\" Written by spp man'),
     JSONL: _is_jsonl,
+    # The version of the file's form comes first, then the producer's name.
+    ONNX: lambda start: start[:1] == b"\x08" and start[2:].startswith(b"\x12\x03spp"),
     TABLE: lambda start: start.startswith(b"image,path,class,score,probability,x0,y0,x1,y1\n"),
 }

@@ -28,6 +28,7 @@ EVERYDAY = {
     "train-detector": ("output", "split", "validation", "epochs", "scale", "backbone", "weights", "force"),
     "calibrate": ("output", "at", "split", "folds", "network", "force"),
     "pack": ("output", "licence", "calibration", "bbox", "network", "model", "overwrite", "json"),
+    "export": ("output", "format", "trunk", "scale", "backbone", "weights", "overwrite", "json"),
     "report": ("output", "split", "images", "iou", "title", "overwrite", "json"),
     "detect": ("output", "format", "network", "model", "min-score", "split", "video", "watch"),
     "evaluate": ("voc2007", "voc2010", "coco", "split", "proposals", "results", "json"),
@@ -93,6 +94,11 @@ EXAMPLES = {
     "pack": (
         ("spp pack -o raccoon.spp --licence 'CC BY 4.0'", "the detector of this folder in one file"),
         ("spp pack --network detector.safetensors -o joint.spp", "a network of spp train-detector"),
+    ),
+    "export": (
+        ("spp export detector.safetensors", "the network of spp train-detector -> detector.onnx"),
+        ("spp export raccoon.spp -o raccoon.onnx", "SVMs and box regression as linear layers"),
+        ("spp export --backbone resnet18 --scale 480", "the conv layers alone, up to the map"),
     ),
     "report": (
         ("spp report", "the test split -> report.html"),
@@ -188,7 +194,7 @@ GROUPS = {
         *("check", "propose", "extract", "finetune", "train-svm", "train-bbox", "train-detector", "calibrate"),
         *("detect", "evaluate", "tune"),
     ),
-    "Look, compare, hand over": ("show", "report", "compare", "info", "pack", "clean"),
+    "Look, compare, hand over": ("show", "report", "compare", "info", "pack", "export", "clean"),
     "More than one machine": ("merge", "cluster", "plan"),
     "Classification of whole images": ("train-net", "classify", "features", "probe"),
     "Data, weights and this machine": ("fetch", "convert", "import-caffe", "bench", "demo", "completion", "man"),

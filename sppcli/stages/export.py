@@ -132,7 +132,7 @@ def _network_file(source: Path, config: ExportConfig) -> Exportable:
     _refuse(source, config, ("weights",))
     described = read_weights(source)[1].get(METADATA_KEY, "")
     if '"detector":' in described:
-        _refuse(source, config, ("backbone", "cut", "normalisation", "trunk"))
+        _refuse(source, config, ("backbone", "cut", "normalisation", "trunk", "scale"))
         model, made, _ = load_detector(source)
         return exporting.joint(model, made, str(source))
     if described and not config.trunk:
@@ -146,6 +146,8 @@ def _packed(source: Path, config: ExportConfig) -> Exportable:
     from sppcli.detection.packing import load_pack
 
     _refuse(source, config, ("backbone", "cut", "normalisation", "weights"))
+    if not config.trunk:
+        _refuse(source, config, ("scale",))
     packed = load_pack(source)
     if packed.joint:
         _refuse(source, config, ("trunk",))
@@ -165,7 +167,7 @@ def _models(source: Path, config: ExportConfig) -> Exportable:
     from sppcli.detection import exporting
     from sppcli.detection.models import ModelPaths, read_models
 
-    _refuse(source, config, ("backbone", "cut", "normalisation", "trunk"))
+    _refuse(source, config, ("backbone", "cut", "normalisation", "trunk", "scale"))
     plain = ModelPaths.in_folder(source if source.is_dir() else source.parent)
     paths = plain if source.is_dir() else ModelPaths(plain.features, source, plain.bbox)
     return exporting.linear_models(read_models([paths], "auto", ())[0], None, config.weights)

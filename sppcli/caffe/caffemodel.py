@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from sppcli.errors import BadInput, MissingInput
 from sppcli.runtime.inputs import check_regular, open_regular
+from sppcli.runtime.wire import Damaged, fields, varint
 from sppcli.structures import FloatArray
 
 # (field of the network's layers, field of the name, field of the blobs), newest first.
@@ -51,10 +52,6 @@ class Blob:
 Blobs = dict[str, list[Blob]]
 
 
-class _Damaged(Exception):
-    pass
-
-
 def read_caffemodel(path: Path) -> Blobs:
     """Read the arrays of every layer that has some, by the layer's name.
 
@@ -65,17 +62,17 @@ def read_caffemodel(path: Path) -> Blobs:
     data = _map(path, ".caffemodel")
     found: Blobs = {}
     try:
-        for number, value in _fields(data):
+        for number, value in fields(data):
             if isinstance(value, memoryview) and number in (_NEW[0], _V1[0]):
                 _, name_field, blob_field = _NEW if number == _NEW[0] else _V1
                 name, blobs = _layer(value, name_field, blob_field, path)
                 if number == _V1[0] and not name:
-                    inner = [v for n, v in _fields(value) if n == _V0[0] and isinstance(v, memoryview)]
+                    inner = [v for n, v in fields(value) if n == _V0[0] and isinstance(v, memoryview)]
                     for layer in inner:
                         name, blobs = _layer(layer, *_V0[1:], path)
                 if blobs:
                     found[name] = blobs
-    except _Damaged as error:
+    except Damaged as error:
         raise BadInput(
             f"{path}: not a .caffemodel file, or only a part of one ({error}); fetch it again and compare its size"
         ) from None
@@ -97,7 +94,7 @@ def read_mean(path: Path) -> FloatArray:
     data = _map(path, ".binaryproto")
     try:
         blob = _blob(data, path)
-    except _Damaged as error:
+    except Damaged as error:
         raise BadInput(f"{path}: not a mean image, or only a part of one ({error}); fetch it again") from None
     shape = blob.shape[-3:]
     if len(shape) != 3 or shape[0] != 3 or not len(blob.values) or prod(blob.shape) != len(blob.values):
@@ -157,7 +154,7 @@ def _map(path: Path, kind: str) -> memoryview:
 
 def _layer(data: memoryview, name_field: int, blob_field: int, path: Path) -> tuple[str, list[Blob]]:
     name, blobs = "", []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if isinstance(value, memoryview):
             if number == name_field:
                 name = bytes(value).decode(errors="replace")
@@ -171,7 +168,7 @@ def _blob(data: memoryview, path: Path) -> Blob:
     shape: list[int] | None = None
     single: list[memoryview] = []
     double: list[memoryview] = []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if isinstance(value, int):
             if number in (1, 2, 3, 4):
                 old[number] = value
@@ -189,51 +186,17 @@ def _array(chunks: list[memoryview], dtype: str) -> npt.NDArray[Any]:
     # Caffe writes one chunk; the format allows more, even one for each number.
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     if len(data) % np.dtype(dtype).itemsize:
-        raise _Damaged("an array ends inside a number")
+        raise Damaged("an array ends inside a number")
     return np.frombuffer(data, dtype)
 
 
 def _dims(data: memoryview) -> Iterator[int]:
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 1 and isinstance(value, int):
             yield value
         elif number == 1:
             assert isinstance(value, memoryview)
             position = 0
             while position < len(value):
-                dim, position = _varint(value, position)
+                dim, position = varint(value, position)
                 yield dim
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, value) one after another: integers, and the bytes of everything else."""
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        number, wire = key >> 3, key & 7
-        if number == 0 or wire not in (0, 1, 2, 5):
-            raise _Damaged(f"no field begins with {key}")
-        if wire == 0:
-            value, position = _varint(data, position)
-            yield number, value
-            continue
-        length = {1: 8, 5: 4}.get(wire, 0)
-        if wire == 2:
-            length, position = _varint(data, position)
-        if position + length > len(data):
-            raise _Damaged(f"its last field lacks {position + length - len(data):,} bytes")
-        yield number, data[position : position + length]
-        position += length
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise _Damaged("it ends inside a number")
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-    raise _Damaged("a number of more than ten bytes")

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sppcli.artefacts.networks import NETWORK_KEY
+from sppcli.artefacts.onnx_models import ONNX_SUFFIX, onnx_description
 from sppcli.artefacts.packs import PACK_SUFFIX, described, read_description
 from sppcli.artefacts.parts import PARTS, parts_folder, unfinished_parts
 from sppcli.artefacts.schema import SCHEMAS
@@ -45,7 +46,7 @@ class Description:
 
     | field | meaning |
     |---|---|
-    | kind | a kind of `schema`, network, packed detector, or unfinished |
+    | kind | a kind of `schema`, network, packed detector, ONNX network, or unfinished |
     | bytes | size on disk |
     | made_by | command and version, as far as the file says |
     | fingerprint | of what decides the content; "" for networks |
@@ -76,7 +77,7 @@ def default_files() -> list[Path]:
         MissingInput: there is none.
     """
     found = [Path(name) for name in DEFAULT_FILES if Path(name).exists() or parts_folder(Path(name)).is_dir()]
-    found += sorted([*Path().glob("*.safetensors"), *Path().glob(f"*{PACK_SUFFIX}")])
+    found += sorted(path for path in Path().iterdir() if path.suffix in (".safetensors", PACK_SUFFIX, ONNX_SUFFIX))
     if not found:
         raise MissingInput("there is no file of spp's in this folder; run spp propose, or name a file")
     return found
@@ -97,12 +98,13 @@ def describe(path: Path, verify: bool = False) -> Description:
     if not path.exists() and unfinished is not None:
         size = sum(part.stat().st_size for part in parts_folder(path).iterdir())
         return Description(path, "unfinished", size, "", unfinished=unfinished)
-    if path.suffix == ".safetensors":
-        return _network(path, verify)
-    if path.suffix == PACK_SUFFIX:
-        return _pack(path, verify)
+    special = {".safetensors": _network, PACK_SUFFIX: _pack, ONNX_SUFFIX: _onnx}.get(path.suffix)
+    if special and not path.exists():
+        raise MissingInput(f"{path}: there is no such file; name one that spp made")
+    if special:
+        return special(path, verify)
     if path.is_file() and not _is_hdf5(path):
-        raise BadArtefact(f"{path}: not a file that spp made; its files are HDF5 (.h5) and safetensors")
+        raise BadArtefact(f"{path}: not a file that spp made; its files are HDF5 (.h5) and safetensors, .spp, .onnx")
     with open_artefact(path) as artefact:
         if verify:
             artefact.verify()
@@ -231,6 +233,7 @@ _FACTS: dict[str, Callable[[Artefact], Facts]] = {
 }
 
 
+_HELD = {"packed detector": "a detector to hand over", "ONNX network": "a network for programs without spp"}
 _TERMS = {"windows": "proposals", "windows_per_image": "proposals per image"}
 _NETWORKS_MADE_BY = (
     "make it again with the command that wrote it (spp train-net, spp finetune, spp train-detector or spp import-caffe)"
@@ -244,8 +247,6 @@ def _facts(artefact: Artefact) -> Facts:
 
 def _network(path: Path, verify: bool) -> Description:
     """A network's weights: ours say what they are; of others the tensors are counted."""
-    if not path.exists():
-        raise MissingInput(f"{path}: there is no such file; name one that spp made")
     try:
         metadata = read_metadata(path, tensors=verify).values
         with safe_open(path, framework="numpy") as file:
@@ -260,9 +261,8 @@ def _network(path: Path, verify: bool) -> Description:
         "parameters": sum(math.prod(shape) for shape, _ in shapes),
         "types": sorted({dtype for _, dtype in shapes}),
     }
-    size = path.stat().st_size
     if NETWORK_KEY not in metadata:
-        return Description(path, "network", size, "", facts=facts, source=metadata)
+        return Description(path, "network", path.stat().st_size, "", facts=facts, source=metadata)
     try:
         description = json.loads(metadata[NETWORK_KEY])
         if "detector" in description:
@@ -276,15 +276,16 @@ def _network(path: Path, verify: bool) -> Description:
         training = description["training"]
     except (json.JSONDecodeError, KeyError, TypeError):
         raise BadArtefact(f"{path}: the description of the network is damaged; make the file again") from None
-    return Description(path, "network", size, "spp", facts=facts, config=architecture, summary=training)
+    return Description(path, "network", path.stat().st_size, "spp", facts=facts, config=architecture, summary=training)
 
 
 def _pack(path: Path, verify: bool) -> Description:
-    if not path.exists():
-        raise MissingInput(f"{path}: there is no such file; make it with spp pack")
-    said = read_description(path, verify)
-    made_by, facts, config, inputs = described(path, said)
+    made_by, facts, config, inputs = described(path, read_description(path, verify))
     return Description(path, "packed detector", path.stat().st_size, made_by, "", facts, config, inputs)
+
+
+def _onnx(path: Path, verify: bool) -> Description:
+    return Description(path, "ONNX network", path.stat().st_size, *onnx_description(path))
 
 
 def lines(description: Description) -> list[tuple[str, str]]:
@@ -332,8 +333,8 @@ def size_text(count: int) -> str:
 def _holds(description: Description) -> str:
     if description.kind == "unfinished":
         return "nothing yet: a run that has not ended; run the same command again and it goes on from its parts"
-    if description.kind == "packed detector":
-        return "a detector to hand over"
+    if description.kind in _HELD:
+        return _HELD[description.kind]
     if description.kind == "network":
         return "a network that spp made" if description.made_by else "weights of a network"
     return f"{description.kind}, format {SCHEMAS[description.kind].version}"

@@ -256,7 +256,19 @@ def test_what_the_file_says_of_itself(here: Path, run: Run) -> None:
     assert facts["source_sha256"] == hashlib.sha256(Path("net.safetensors").read_bytes()).hexdigest()
     assert json.loads(facts["normalisation"])["mean"] == list(NORMALISATION.mean)
     assert str(here) not in Path("net.onnx").read_bytes().decode("latin-1")
+    described = json.loads(run("info", "--json", "net.onnx")[1])["files"][0]
+    assert (described["kind"], described["made_by"]) == ("ONNX network", facts["made_by"])
+    assert described["facts"]["classes"] == list(SHAPES)
+    assert described["config"]["proposals"]["max_proposals"] == 50
+    assert "a network for programs without spp" in run("info")[1]
     first = Path("net.onnx").read_bytes()
+    for content in (b"", first[:100], b"a letter"):
+        Path("damaged.onnx").write_bytes(content)
+        code, _, err = run("info", "damaged.onnx")
+        assert code == 3
+        assert "damaged.onnx: no ONNX file, or a damaged one" in " ".join(err.split())
+    Path("damaged.onnx").unlink()
+    assert run("info", "gone.onnx")[0] == 3
     assert run("export", "net.safetensors", "-q")[0] == 0  # its own file is made again
     assert Path("net.onnx").read_bytes() == first
 

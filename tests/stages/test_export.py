@@ -326,6 +326,19 @@ def test_a_file_that_computes_something_else_is_not_written(
     assert not Path("net.onnx").exists()
 
 
+def test_layers_that_torch_cannot_write(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(*arguments: object, **named: object) -> None:
+        raise torch.onnx.OnnxExporterError("a page of advice") from ValueError("no decomposition of aten::odd")
+
+    write_detector(Path("net.safetensors"))
+    monkeypatch.setattr(torch.onnx, "export", export)
+    code, _, err = run("export", "net.safetensors")
+    assert code == 2
+    expected = "net.safetensors: torch cannot write it as ONNX (no decomposition of aten::odd); take another backbone"
+    assert expected in " ".join(err.split())
+    assert not Path("net.onnx").exists()
+
+
 def test_two_networks_and_rcnn_are_refused(work: Work, run: Run) -> None:
     assert run("pack", "--model", ".", "--model", ".", "-o", "both.spp", "-q")[0] == 0
     code, _, err = run("export", "both.spp")

@@ -53,7 +53,9 @@ def conv_layers(owner: nn.Module, function: Callable[[torch.Tensor], list[torch.
                 called, (sample,), dynamo=True, dynamic_shapes=(sides,), opset_version=OPSET, verbose=False
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise UsageProblem(f"{name}: torch cannot write it as ONNX ({reason(error)}); take another backbone") from None
+        # Its own text is a page of advice to whoever wrote the network.
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise UsageProblem(f"{name}: torch cannot write it as ONNX ({reason(cause)}); take another backbone") from None
     finally:
         logging.disable(loud)
     assert made is not None

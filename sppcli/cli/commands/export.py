@@ -13,7 +13,9 @@ from sppcli.runtime.counts import count_of
 
 @helpful.command("export")
 @click.argument("model", required=False, metavar="[MODEL]", type=options.FilePath)
-@click.option("-o", "--output", type=options.FilePath, metavar="FILE", show_default="MODEL.onnx", help="File to write.")
+@click.option(
+    "-o", "--output", type=options.OutputPath, metavar="FILE", show_default="MODEL.onnx", help="File to write."
+)
 @click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", help="Format of the file.")
 @click.option("--trunk", is_flag=True, help="Export the conv layers of MODEL alone: an image in, its conv map out.")
 @click.option(
@@ -30,6 +32,7 @@ from sppcli.runtime.counts import count_of
 )
 @click.option(
     "--weights",
+    type=options.Weights,
     metavar="imagenet|FILE",
     help="Without MODEL: weights of the backbone. Of SVMs: where their network is now.",
 )

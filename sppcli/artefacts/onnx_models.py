@@ -24,12 +24,8 @@ def onnx_description(path: Path) -> tuple[str, str, dict[str, Any], dict[str, An
         BadArtefact: it cannot be read, or is no ONNX file.
     """
     try:
-        with (
-            open_regular(path) as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as view,
-        ):
-            found = _short(view)
+        with open_regular(path) as file:
+            found = _short(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
         if not any(number == _PRODUCER for number, _ in found):
             raise Damaged("it names no producer")
         pairs = [dict(fields(memoryview(value))) for number, value in found if number == _METADATA]

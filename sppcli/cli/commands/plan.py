@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=4),
     default=24,
     metavar="N",
-    help="Number of images of SOURCE to measure on.",
+    help="Number of images of SOURCE to measure on; more are taken where they take less than three seconds.",
 )
 @click.option(
     "--weights",
@@ -78,10 +78,10 @@ def command(
 ) -> None:
     """Forecast what spp propose and spp extract take for many images on many workers.
 
-    Both stages run on a sample of SOURCE here, one process on one core (with --gpus, networks on the GPU), over a third
-    of it and over all of it. From the processor's times (with --gpus, those of the clock) follow the seconds before the
-    first image and for each one. Other processors than those here are not known, nor whether disks and network can
-    move what is to be moved.
+    Both stages run on a sample of SOURCE here, as a cluster's workers do, in processes on one core each (with --gpus,
+    networks on the GPU): as many as there will be workers, or cores here. From the processor's times (with --gpus,
+    those of the clock) follow the seconds to start, for each shard, for each image, and for merging. Other processors
+    than those here are not known, nor whether disks and network can move what is to be moved.
     """
     from sppcli.bench.plan import forecast
     from sppcli.bench.plan_sample import measure, sample_of
@@ -89,18 +89,31 @@ def command(
 
     _check_gpu(gpus)
     with console.progress("plan") as progress, tempfile.TemporaryDirectory(prefix="spp-plan-") as folder:
-        found = sample_of(sources, sample)
         extract = ["--weights", _placed(weights), "--scales", IntList.text(scales)]
         extract += ["--backbone", backbone] if backbone else []
         extract += ["--device", "cuda" if gpus else "cpu"]
-        rates = measure(Path(folder), found, ["--mode", mode], extract, bool(gpus), progress)
-    forecasts = [forecast(item, images, gpus if gpus and item.stage == "extract" else workers) for item in rates]
+        found = measure(
+            Path(folder),
+            sample_of(sources),
+            sample,
+            {"propose": ["--mode", mode], "extract": extract},
+            workers=workers,
+            by_clock=bool(gpus),
+            progress=progress,
+        )
+    forecasts = [forecast(item, images, gpus if gpus and item.stage == "extract" else workers) for item in found.rates]
     if as_json:
         console.print_json(
-            {"rates": [asdict(item) for item in rates], "forecasts": [asdict(item) for item in forecasts]}
+            {
+                "sample": found.images,
+                "beside": found.beside,
+                "rates": [asdict(item) for item in found.rates],
+                "forecasts": [asdict(item) for item in forecasts],
+            }
         )
         return
-    console.echo(f"{count_of(images, 'image')}, measured on {len(found)} of them here:\n")
+    beside = count_of(found.beside, "process", "processes")
+    console.echo(f"{count_of(images, 'image')}, measured on {found.images} of them here, in {beside}:\n")
     _print(forecasts)
 
 
@@ -123,7 +136,18 @@ def _print(forecasts: list[Forecast]) -> None:
     from sppcli.cli import console
     from sppcli.stages.info import size_text
 
-    headers = ("stage", "workers", "shards", "hours", "hours of work", "disk", "more meanwhile", "moved", "memory each")
+    headers = (
+        "stage",
+        "workers",
+        "shards",
+        "hours",
+        "hours of work",
+        "merging",
+        "disk",
+        "more meanwhile",
+        "moved",
+        "memory each",
+    )
     rows = [
         (
             item.stage,
@@ -131,6 +155,7 @@ def _print(forecasts: list[Forecast]) -> None:
             item.shards,
             f"{item.hours:.3g}",
             f"{item.work:.3g}",
+            f"{item.merging:.2g}",
             size_text(int(item.disk)),
             size_text(int(item.scratch)),
             f"{size_text(int(item.network))}/s",

@@ -293,7 +293,8 @@ def _of_split(spread: Spread, other: bool) -> Spread:
     """``spread``; or of anything ``other`` than a split's detections.h5 none, and no flag may ask for it."""
     if spread and other and by_flag("shard", "cluster"):
         raise click.UsageError(
-            "--shard and --cluster are of a split's detections.h5: leave out the IMAGEs and --format."
+            "--shard and --cluster are of a split's detections.h5: leave out the IMAGEs and --format. Many new images "
+            "are a data set too: divide spp propose FOLDER, spp extract and spp detect --split all in the same way."
         )
     return Spread() if other else spread
 

@@ -6,6 +6,7 @@ killed is the item's fault only when it happens again and again.
 
 from __future__ import annotations
 
+import logging
 import queue
 import traceback
 import uuid
@@ -56,9 +57,14 @@ def connected(address: str, progress: Progress, wait: float = 300) -> Iterator[C
                 "an address such as tcp://HOST:8786"
             )
         named = {"scheduler_file": address}
+    # What Dask logs of a connection that breaks, with a traceback, is said here in a sentence.
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         client = Client(**named, timeout=_CONNECT, set_as_default=False, name="spp")
     except (OSError, ValueError, TimeoutError) as error:
+        log.setLevel(before)
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingInput(f"{address}: no Dask scheduler answers there ({said}); start one: see spp cluster") from None
     try:
@@ -66,6 +72,7 @@ def connected(address: str, progress: Progress, wait: float = 300) -> Iterator[C
     finally:
         with suppress(Exception):
             client.close(timeout=5)
+        log.setLevel(before)
 
 
 def _is_host(address: str) -> bool:
@@ -130,7 +137,7 @@ class Cluster:
         Raises:
             SppError: what ``function`` raised, or a cluster that is lost.
         """
-        run = _Run(self._client, function, items)
+        run = _Run(self._client, self.address, function, items)
         try:
             for index in range(len(items)):
                 run.submit(index)
@@ -164,8 +171,10 @@ class Cluster:
 class _Run:
     """The items of one call: their futures, and what was heard of them."""
 
-    def __init__(self, client: Client, function: Callable[[Any, Report], Any], items: Sequence[Any]) -> None:
-        self._client, self._function, self._items = client, function, items
+    def __init__(
+        self, client: Client, address: str, function: Callable[[Any, Report], Any], items: Sequence[Any]
+    ) -> None:
+        self._client, self._address, self._function, self._items = client, address, function, items
         self._topic = f"spp-{uuid.uuid4().hex[:12]}"
         self._queue: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._tried = [0] * len(items)
@@ -228,7 +237,10 @@ class _Run:
         from distributed.scheduler import KilledWorker
 
         if error is None or future.status == "cancelled":
-            raise SppError("the cluster dropped the work, as when its scheduler is restarted; run it again to go on")
+            raise SppError(
+                f"{self._address}: the scheduler was lost or restarted, and the work with it; finished shards are "
+                "kept: run it again when a scheduler and workers are there"
+            )
         avoid = ""
         if isinstance(error, KilledWorker | WorkerKilled):
             # Dask itself gives an item that many workers before it gives up.

@@ -29,7 +29,8 @@ STAGES = {
     "detections.h5": ("detect", "--split", "all"),
     "image-features.h5": ("features", "shapes", *NETWORK, "--side", "48"),
 }
-# Workers read what is to happen as they decode an image: "once NAME", "always NAME" kill them, "slow" takes its time.
+# Workers read what is to happen as they decode an image: "once NAME", "always NAME" kill them, "slow" takes its time,
+# "one-slow" lets the first of them take it until the others have decoded six, and notes who decodes what.
 PRELOAD = """
 import os, signal, time
 from pathlib import Path
@@ -40,6 +41,15 @@ def planned(data, name):
         what, _, image = line.partition(" ")
         if what == "slow":
             time.sleep(1.0)
+        elif what == "one-slow":
+            done = Path({plan!r} + ".done")
+            with done.open("a") as file:
+                file.write(f"{{os.getpid()}} {{name}}\\n")
+            workers = lambda: [line.split()[0] for line in done.read_text().splitlines()]
+            end = time.monotonic() + 60
+            others = lambda: sum(worker != str(os.getpid()) for worker in workers())
+            while workers()[0] == str(os.getpid()) and others() < 6 and time.monotonic() < end:
+                time.sleep(0.05)
         elif name.endswith(image):
             marker = Path({plan!r} + "." + image)
             if what == "always" or not marker.exists():
@@ -66,6 +76,10 @@ class Cluster:
             "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
         }
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """The scheduler."""
         self._start("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(self.file))
         self.wait(self.file.exists)
 
@@ -106,10 +120,16 @@ class Cluster:
             assert time.monotonic() < end, [log.read_text() for log in self.folder.glob("*.log")]
             time.sleep(0.05)
 
+    def lose_scheduler(self) -> None:
+        self._kill(self._processes.pop(0))
+
     def end(self) -> None:
-        for process in self._processes:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        while self._processes:
+            self._kill(self._processes.pop())
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +236,50 @@ def test_ctrl_c_ends_the_work_of_the_workers(there: Cluster) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert same(Path("stopped.h5"), Path("here/proposals.h5"))
+
+
+def test_others_take_what_a_slow_worker_has_not_begun(there: Cluster, run: Run) -> None:
+    there.plan("one-slow")
+    code, _, err = run(*STAGES["proposals.h5"], "-o", "slow.h5", "--cluster", str(there.file), "--shards", "16")
+    assert code == 0, err
+    done = [line.split() for line in (there.folder / "plan.done").read_text().splitlines()]
+    assert sorted(Path(name).name for _, name in done) == [f"{i:06d}.jpg" for i in range(1, 10)]  # each once
+    workers = [worker for worker, _ in done]
+    assert 1 <= workers.count(workers[0]) <= 3
+    assert same(Path("slow.h5"), Path("here/proposals.h5"))
+
+
+def test_a_scheduler_that_is_lost_loses_no_finished_shard(there: Cluster) -> None:
+    """The command ends and says so; with another scheduler it does the rest."""
+    folder = there.folder / "second"
+    folder.mkdir()
+    command = ("propose", str(there.folder / "shapes"), *STAGES["proposals.h5"][2:], "-o", "lost.h5")
+    second = Cluster(folder)
+    try:
+        second.plan("slow")
+        second.join()
+        process = second.spp(*command, "--shards", "6")
+        second.wait(lambda: list(folder.glob("lost.h5.shards/*.h5")))
+        second.lose_scheduler()
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 3, err
+        last = err.rstrip().split("\n")[-1]
+        assert last.startswith(f"spp propose: error: {second.file}: the scheduler was lost or restarted")
+        assert "finished shards are kept" in last
+        assert "Traceback" not in err
+        kept = {path: path.stat().st_mtime_ns for path in folder.glob("lost.h5.shards/*.h5")}
+        assert 0 < len(kept) < 6
+        second.file.unlink()
+        second.plan()
+        second.begin()
+        second.join()
+        process = second.spp(*command)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept
+        assert same(folder / "lost.h5", there.folder / "here" / "proposals.h5")
+    finally:
+        second.end()
 
 
 def test_a_failure_comes_back_as_if_it_were_local(there: Cluster, run: Run) -> None:

@@ -289,15 +289,23 @@ def _work(step: Step, size: DataSize, network: str) -> tuple[str, float]:
             f"{backbone}, from {values['train_from']}",
             learning * values["epochs"] * size.megapixels_at(values["scale"]),
         ),
-        "calibrate": lambda: (
-            "network" if values["network"] else f"{network}, {values['folds']} folds",
-            size.of_split("trainval") * size.classes * (1 if values["network"] else values["folds"] - 1),
-        ),
+        "calibrate": lambda: _calibration(values, network, size),
         "detect": lambda: ("network" if values["network"] else network, learning),
     }
     kind, units = ways.get(step.name, lambda: ("", max(1, learning)))()
     # What a cluster takes says nothing of this machine, nor of another cluster.
     return (f"{kind}, cluster {cluster}" if (cluster := values.get("cluster")) else kind), units
+
+
+def _calibration(values: Mapping[str, Any], network: str, size: DataSize) -> tuple[str, float]:
+    """As `_work`: how often is trained anew, and on how much."""
+    work = size.of_split("trainval") * size.classes
+    if share := values["held_out"]:
+        way = f"{share:g} held out"
+        return f"network, {way}" if values["network"] else f"{network}, {way}", work
+    if values["network"]:
+        return "network", size.of_split(str(values["split"] or "val"))
+    return f"{network}, {values['folds']} folds", work * (values["folds"] - 1)
 
 
 def _scales(values: Mapping[str, Any]) -> tuple[int, ...]:

@@ -57,7 +57,10 @@ EVERYDAY = {
 """Command -> options in the first panel: seven or so; with help and -q the list stays within ten."""
 
 EXAMPLES = {
-    "init": (("spp init photos/", "look at the data and propose"), ("spp init photos/ --preset fast", "SVMs, quickly")),
+    "init": (
+        ("spp init photos/", "look at the data and propose"),
+        ("spp init photos/ --preset fast", "a first detector, soon"),
+    ),
     "run": (("spp run", "every stage that is out of date"), ("spp run --dry-run", "minutes, memory and disk first")),
     "check": (
         ("spp check VOCdevkit/VOC2007", "what is there, and what is wrong"),
@@ -90,6 +93,7 @@ EXAMPLES = {
     "calibrate": (
         ("spp calibrate --at precision=0.95", "thresholds at which 95 % of the detections are right"),
         ("spp calibrate --network detector.safetensors --split val", "a network that was trained without val"),
+        ("spp calibrate --network detector.safetensors --held-out 0.25", "one that was trained on everything"),
     ),
     "pack": (
         ("spp pack -o raccoon.spp --licence 'CC BY 4.0'", "the detector of this folder in one file"),

@@ -15,7 +15,11 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """``text``: what it is, in a few words; ``stages``: commands in order; ``sections``: of spp.toml."""
+    """``text``: what it is, in a few words; ``stages``: commands in order; ``sections``: of spp.toml.
+
+    Where ``sections`` hold images out to choose thresholds on, and the data has a val of its own besides a test, that
+    is held out instead: nothing is then trained twice.
+    """
 
     name: str
     text: str
@@ -32,18 +36,18 @@ PRESETS = {
     for preset in (
         Preset(
             name="fast",
-            text="SVMs and box regression on the maps of a frozen network",
-            stages=_SVM_STAGES,
+            text="one network trained as a whole, three epochs, thresholds",
+            stages=("propose", "train-detector", "calibrate", "detect", "evaluate", "report"),
             sections={
-                "extract": {"backbone": "efficientnet_lite0", "scales": [480, 688]},
-                "train-svm": {"pyramid": [3, 2, 1]},
-                "train-bbox": {"pyramid": [3, 2, 1]},
-                "calibrate": {"folds": 2},
+                "train-detector": {"backbone": "efficientnet_lite0", "epochs": 3},
+                "calibrate": {"network": "detector.safetensors", "held-out": 0.25},
+                "detect": {"network": "detector.safetensors"},
+                "pack": {"network": "detector.safetensors"},
             },
         ),
         Preset(
             name="accurate",
-            text="proposals of two methods, one network trained as a whole",
+            text="proposals of two methods, one network trained as a whole, six epochs",
             stages=("propose", "train-detector", "detect", "evaluate", "report"),
             sections={
                 "propose": {"method": ["selective-search", "edge-boxes"], "edges": "gradient"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sppcli import __version__
+from sppcli.cli.commands.train_detector import EPOCHS
 from sppcli.cli.presets import HELD_OUT_STAGES, NETWORK_STAGES, PRESETS, Preset
 from sppcli.datasets.roles import TEST, TRAIN, TRAINVAL, VAL, role_of
 from sppcli.errors import BadInput, MissingInput
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from sppcli.stages.check import CheckSummary
 
 LEAST_IMAGES = 40
-"""Fewer training images than this leave a network that is trained as a whole too little to learn from."""
+"""Fewer training images than this are a first try."""
 LEAST_MEMORY = 3 * 2**30
 """Bytes: training a network took 1.5 to 2.5 GiB."""
+LEAST_STEPS = 600
+"""Of a training, an image each: of few images more epochs are needed."""
 CORE_SECONDS = 8.0
 """Of `accurate` for each training image, all stages together."""
 PATIENCE = 3600.0
@@ -55,6 +59,8 @@ class _Splits:
     images: int
     text: str
     remark: str = ""
+    apart: int = 0
+    """Training images, where the data itself sets a val apart from them and has a test besides."""
 
 
 def propose_settings(
@@ -121,9 +127,9 @@ def _network(backbone: str | None, weights: str | None) -> tuple[str, str]:
 
 def _choice(images: int, cores: int, memory: int) -> tuple[str, str]:
     if images < LEAST_IMAGES:
-        return "fast", f"{count_of(images, 'training image')}; a whole network needs some {LEAST_IMAGES} to learn from"
+        return "fast", f"{count_of(images, 'training image')} are a first try; label more before you wait for accurate"
     if memory < LEAST_MEMORY:
-        return "fast", f"{memory / 2**30:.1f} GiB of memory are free; training a whole network needs 3"
+        return "fast", f"{memory / 2**30:.1f} GiB of memory are free; accurate may need 3"
     seconds = images * CORE_SECONDS / cores
     if seconds > PATIENCE:
         return "fast", (
@@ -147,9 +153,18 @@ def _sections(
     }
     if summary.divided:
         sections["propose"]["split-seed"] = split_seed
+    train, images = splits.train, splits.images
+    if splits.apart and "held-out" in sections.get("calibrate", {}):
+        train, images = TRAIN, splits.apart
+        del sections["calibrate"]["held-out"]
+        sections["calibrate"]["split"] = VAL
+    if "train-detector" in preset.stages:
+        epochs = sections["train-detector"].get("epochs", EPOCHS)
+        if epochs * images < LEAST_STEPS:
+            sections["train-detector"]["epochs"] = math.ceil(LEAST_STEPS / images)
     for stage in preset.stages:
-        if stage.startswith("train-") and splits.train != TRAINVAL:
-            sections[stage]["split"] = splits.train
+        if stage.startswith("train-") and train != TRAINVAL:
+            sections[stage]["split"] = train
         if stage in HELD_OUT_STAGES and splits.held_out not in (TEST, None):
             sections[stage]["split"] = splits.held_out
         if stage in NETWORK_STAGES:
@@ -181,7 +196,7 @@ def _splits(summary: CheckSummary, split_seed: int) -> _Splits:
             roles[role] = roles.get(role, 0) + count
     learn = roles.get(TRAINVAL) or roles.get(TRAIN, 0) + roles.get(VAL, 0)
     if roles.get(TEST) and learn:
-        return _Splits(TRAINVAL, TEST, learn, text)
+        return _Splits(TRAINVAL, TEST, learn, text, apart=roles.get(TRAIN, 0) if roles.get(VAL) else 0)
     if roles.get(TRAIN) and roles.get(VAL):
         return _Splits(TRAIN, VAL, roles[TRAIN], f"{text}; val is held out")
     only = next((role for role in (TRAINVAL, TRAIN, VAL, TEST) if roles.get(role)), "all")

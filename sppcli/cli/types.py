@@ -101,6 +101,18 @@ class Fraction(_Type):
         return number
 
 
+class Share(Fraction):
+    """A number between 0 and 1, neither included, as ``float``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = _number(value)
+        if number is None or not 0 < number < 1:
+            self.fail(f"{str(value)!r} is not a number between 0 and 1, such as {self.example:g}.", param, ctx)
+        return number
+
+
 class PositiveFloat(_Type):
     """A finite number above zero, as ``float``."""
 

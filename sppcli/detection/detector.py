@@ -264,7 +264,7 @@ class Detector:
 class NetworkDetector(Detector):
     """As `Detector`, of the network in one file.
 
-    ``fingerprint``: of what made it; ``trained_on``, ``validated_on``: the splits of its training.
+    ``training``: what made it; ``fingerprint``: of that; ``trained_on``, ``validated_on``: the splits of its training.
     """
 
     def __init__(
@@ -283,7 +283,8 @@ class NetworkDetector(Detector):
             UsageProblem: a device that is not there.
         """
         model, made, training = loaded or load_detector(path)
-        self.path, self.made, self.fingerprint = path, made, str(training["fingerprint"])
+        self.path, self.made, self.training = path, made, training
+        self.fingerprint = str(training["fingerprint"])
         self.trained_on = str(training["config"]["split"])
         self.validated_on: str | None = training["config"]["validation"]
         self.classes = model.architecture.classes

@@ -2,7 +2,8 @@
 
 SVMs that were trained on all labelled images have none left. Their images are then divided into folds: for each, SVMs
 and box regression are trained anew on the other folds, in the way that the detector's own were, and detect in it
-(cross-validation). The scores stand for those of the detector itself, which has seen a little more.
+(cross-validation). Or one part of the images is held out, and one training anew, on the others, does. The scores stand
+for those of the detector itself, which has seen a little more.
 """
 
 from __future__ import annotations
@@ -108,19 +109,49 @@ def in_folds(
     if len(first.images) < count:
         raise BadInput(f"split {first.split} has {len(first.images)} images, too few for {count} folds; label more")
     fold = folds_of([first.truth(image).labels for image in first.images], count, seed)
-    classes = models[0].svm.classes
     found: list[Found] = []
     for number in range(count):
         inside, outside = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         options.progress.say(
             f"fold {number + 1} of {count}: training on {len(outside)} images, detecting in the other {len(inside)}"
         )
-        trained = [
-            _trained_like(pair, _some(data, outside), options) for pair, data in zip(models, splits, strict=True)
-        ]
-        held = [_some(data, inside) for data in splits]
-        found += _relabelled(_found(trained, held, settings, options), trained[0].svm.classes, classes)
-    return _held_out(found, first, classes)
+        found += _found_anew(models, splits, inside, outside, settings, options)
+    return _held_out(found, first, models[0].svm.classes)
+
+
+def in_part(
+    models: Sequence[Model],
+    splits: Sequence[SplitData],
+    share: float,
+    settings: DetectSettings,
+    seed: int,
+    options: RunOptions,
+) -> HeldOut:
+    """What models trained like ``models`` without a ``share`` of the images of ``splits`` find in these.
+
+    Raises:
+        BadInput: too few images.
+        StaleArtefact: features or fc layers other than those of the training.
+    """
+    first = splits[0]
+    inside, outside = divided([first.truth(image).labels for image in first.images], share, seed, first.split)
+    options.progress.say(f"training on {len(outside)} images, detecting in the other {len(inside)}")
+    found = list(_found_anew(models, splits, inside, outside, settings, options))
+    return _held_out(found, _some(first, inside), models[0].svm.classes)
+
+
+def _found_anew(
+    models: Sequence[Model],
+    splits: Sequence[SplitData],
+    inside: IntArray,
+    outside: IntArray,
+    settings: DetectSettings,
+    options: RunOptions,
+) -> Iterator[Found]:
+    """What models trained like ``models`` on the images ``outside`` find in those ``inside``."""
+    trained = [_trained_like(pair, _some(data, outside), options) for pair, data in zip(models, splits, strict=True)]
+    held = [_some(data, inside) for data in splits]
+    return _relabelled(_found(trained, held, settings, options), trained[0].svm.classes, models[0].svm.classes)
 
 
 def folds_of(labels: Sequence[Sequence[str]], count: int, seed: int) -> IntArray:
@@ -128,15 +159,37 @@ def folds_of(labels: Sequence[Sequence[str]], count: int, seed: int) -> IntArray
 
     Images with a rare class are dealt out first, so that each class lies in as many folds as it has images for.
     """
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[_rare_first(labels, seed)] = np.arange(len(labels)) % count
+    return fold
+
+
+def divided(labels: Sequence[Sequence[str]], share: float, seed: int, split: str) -> tuple[IntArray, IntArray]:
+    """Rows of the images to hold out, a ``share`` of them, and of the others, from the class names of their objects.
+
+    Of the images with a rare class about the same share is held out, and one stays that can be learnt from.
+
+    Raises:
+        BadInput: too few images.
+    """
+    turn = np.arange(len(labels))
+    taken = np.floor((turn + 1) * share) > np.floor(turn * share)
+    if not taken.any() or taken.all():
+        raise BadInput(
+            f"split {split} has {len(labels)} images, too few to hold {share:g} of them out; label more, or give "
+            "another share"
+        )
+    order = np.array(_rare_first(labels, seed), dtype=np.int64)
+    return np.sort(order[taken]), np.sort(order[~taken])
+
+
+def _rare_first(labels: Sequence[Sequence[str]], seed: int) -> list[int]:
+    """The images in the order of their rarest classes; among those of the same one it is drawn."""
     images = np.random.default_rng(seed).permutation(len(labels)).tolist()
     shows = [set(names) for names in labels]
     often = {name: sum(name in here for here in shows) for name in set().union(*shows)}
     rank = {name: number for number, name in enumerate(sorted(often, key=lambda name: (often[name], name)))}
-    # Stable: among images of the same rarest class the order stays the one drawn.
-    images.sort(key=lambda i: min((rank[name] for name in shows[i]), default=len(rank)))
-    fold = np.empty(len(labels), dtype=np.int64)
-    fold[images] = np.arange(len(images)) % count
-    return fold
+    return sorted(images, key=lambda i: min((rank[name] for name in shows[i]), default=len(rank)))
 
 
 def _some(data: SplitData, rows: IntArray) -> SplitData:

@@ -15,8 +15,7 @@ from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.store import Header
 from sppcli.datasets.base import Dataset
 from sppcli.datasets.formats import require_annotations
-from sppcli.detection.detecting import gather
-from sppcli.detection.held_out import TEST, HeldOut, check_images, check_split, in_folds, in_split
+from sppcli.detection.held_out import TEST, HeldOut, check_images, check_split, in_folds, in_part, in_split
 from sppcli.detection.models import DetectPaths, model_inputs, numbered, read_models
 from sppcli.detection.scoring import DetectSettings
 from sppcli.detection.split import ImageSplit, SplitData, open_images, open_splits
@@ -24,10 +23,10 @@ from sppcli.errors import BadArtefact, BadInput
 from sppcli.evaluation.operating_point import Aim, Figures, Matched, figures, matched
 from sppcli.learn.calibrate import calibrate
 from sppcli.runtime.compiling import announces_compiling
+from sppcli.runtime.files import checkpoint_of
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.memory import kept_memory
 from sppcli.runtime.options import USUAL, RunOptions
-from sppcli.structures import Detections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +34,15 @@ class CalibrateConfig:
     """``at``: what thresholds are chosen for, see `evaluation.operating_point.Aim.of`.
 
     ``split``: images to detect in, which the detector was not trained on; None: the training's own, in ``folds`` (for a
-    network of `spp train-detector`: its validation's, or val). ``bbox``, ``settings``: as for `spp detect`.
+    network of `spp train-detector`: its validation's, or val). ``held_out``: the share of the training's own that is
+    left out of one training anew and detected in, in place of folds or of a split. ``bbox``, ``settings``: as for
+    `spp detect`.
     """
 
     at: str = "f1"
     split: str | None = None
     folds: int = 3
+    held_out: float | None = None
     seed: int = 0
     bbox: str = "auto"
     settings: DetectSettings = field(default_factory=DetectSettings)
@@ -72,6 +74,7 @@ class CalibrateSummary:
     folds: int
     classes: tuple[ClassCalibration, ...]
     overall: ClassCalibration
+    held_out: float | None = None
     up_to_date: bool = False
 
 
@@ -115,16 +118,15 @@ def run(
             **numbered("features", [data.features.fingerprint for data in splits]),
         }
         if config.split is None:
-            header = _header(config, own, config.folds, inputs, first)
-            return _made(
-                output,
-                header,
-                classes,
-                aim,
-                paths,
-                lambda: in_folds(models, splits, config.folds, config.settings, config.seed, options),
-                options,
-            )
+            share, folds = config.held_out, 0 if config.held_out else config.folds
+
+            def detect() -> HeldOut:
+                if share:
+                    return in_part(models, splits, share, config.settings, config.seed, options)
+                return in_folds(models, splits, folds, config.settings, config.seed, options)
+
+            header = _header(config, own, folds, inputs, first)
+            return _made(output, header, classes, aim, paths, detect, options)
         check_split(first.dataset, config.split, own, models[0].svm.path, "or leave --split out, for cross-validation")
     with open_splits(paths.proposals, features, config.split, dataset) as splits:
         header = _header(config, config.split, 0, inputs, splits[0])
@@ -142,25 +144,33 @@ def _of_network(
     dataset: Path | None,
     options: RunOptions,
 ) -> CalibrateSummary:
-    """As `run`, of a network of `spp train-detector`, which is not trained anew: in a split that it has not seen."""
+    """As `run`, of a network of `spp train-detector`: in a split that it has not seen, or with one trained anew."""
+    from sppcli.detection import network_held_out
     from sppcli.detection.detector import NetworkDetector
-    from sppcli.detection.network_scoring import over_split
 
     detector = NetworkDetector(network, config.settings, device=options.device, progress=options.progress)
     validation = detector.validated_on if detector.validated_on != TEST else None
-    split = config.split or validation or "val"
+    split = detector.trained_on if config.held_out else config.split or validation or "val"
     data = open_images(paths.proposals, split, dataset)
     _prepare(data.dataset, output, paths, options)
-    check_split(data.dataset, split, detector.trained_on, network, "or train it on less, with --split train")
+    if not config.held_out:
+        remedy = "train it on less, with --split train, or give --held-out 0.25 in place of --split"
+        check_split(data.dataset, split, detector.trained_on, network, remedy)
     inputs = {"network": detector.fingerprint, "proposals": data.proposals.fingerprint}
+    header = _header(config, split, 0, inputs, data, "probability")
+    # Another aim changes nothing of the training.
+    found_by = replace(header, config={**header.config, "at": ""}).fingerprint
 
     def detect() -> HeldOut:
-        found = gather(over_split(data, detector.scorer), len(data.images), options.progress)
-        truth = {data.image_id(image): data.truth(image) for image in data.images}
-        return HeldOut(Detections.of_images(found, detector.classes), truth)
+        if config.held_out:
+            return network_held_out.in_part(
+                data, detector, config.held_out, config.seed, output, found_by, dataset, options
+            )
+        return network_held_out.in_split(data, detector.scorer, options)
 
-    header = _header(config, split, 0, inputs, data, "probability")
-    return _made(output, header, detector.classes, aim, paths, detect, options)
+    summary = _made(output, header, detector.classes, aim, paths, detect, options)
+    checkpoint_of(output).unlink(missing_ok=True)
+    return summary
 
 
 def _prepare(dataset: Dataset, output: Path, paths: DetectPaths, options: RunOptions) -> None:
@@ -183,9 +193,10 @@ def _header(
         "at": config.at,
         "split": split,
         "folds": folds,
-        "seed": config.seed if folds else 0,
+        "seed": config.seed if folds or config.held_out else 0,
         "scores": scores,
         "settings": asdict(config.settings),
+        **({"held_out": config.held_out} if config.held_out else {}),
     }
     source = data.proposals.header.source
     return Header("calibration", made, {**inputs, "annotations": data.annotation_digest()}, source)
@@ -266,6 +277,7 @@ def _summary(stored: CalibrationFile, up_to_date: bool = False) -> CalibrateSumm
         int(config["folds"]),
         tuple(rows),
         all_classes,
+        config.get("held_out"),
         up_to_date,
     )
 

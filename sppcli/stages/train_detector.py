@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sppcli.artefacts.networks import NetworkHeader, recorded_training, timeless
+from sppcli.artefacts.networks import recorded_training, timeless
 from sppcli.artefacts.output import Output
 from sppcli.artefacts.overwriting import CURVES, NETWORK, PICTURE, claim
 from sppcli.artefacts.proposals import propose_settings
 from sppcli.datasets.formats import require_annotations
+from sppcli.detection.detector_training import TrainDetectorConfig, new_detector, of_network, training_header
 from sppcli.detection.network_scoring import NETWORK_SETTINGS, NetworkScorer, mean_ap
-from sppcli.detection.rois import RoiSampling, TrainingImages
+from sppcli.detection.rois import TrainingImages
 from sppcli.detection.split import ImageSplit, open_images
 from sppcli.errors import BadInput, UsageProblem
 from sppcli.features.conv_maps import choose_device, choose_precision
 from sppcli.learn.checkpoints import Checkpoints
-from sppcli.learn.detector import DetectorEpoch, DetectorTraining, train_detector
+from sppcli.learn.detector import DetectorEpoch, train_detector
 from sppcli.learn.multisize import Machinery
-from sppcli.nets.backbones import SPECS, Network
-from sppcli.nets.detector import DetectorArchitecture, SppDetector, check_levels, save_detector
-from sppcli.nets.weights import load_network
+from sppcli.nets.detector import SppDetector, check_levels, save_detector
 from sppcli.report import curves
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.counts import count_of
@@ -45,31 +44,6 @@ _TRACKED = {
     "rate": "rate",
 }
 """Field of an epoch -> curve in a tracker."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainDetectorConfig:
-    """What is trained on what.
-
-    ``backbone``, ``weights``, ``normalisation``: see `load_network`; ``cut``: layers that give the conv maps, in the
-    order of the backbone; ``train_from``: the first layer of the trunk that learns, "all" or "none"; None for both:
-    what `backbones.BackboneSpec` says. ``validation``: split whose mAP is reported after each epoch.
-    """
-
-    backbone: str | None = None
-    weights: str = "imagenet"
-    cut: tuple[str, ...] | None = None
-    normalisation: str | None = None
-    train_from: str | None = None
-    pyramid: tuple[int, ...] = (3, 2, 1)
-    channels: int = 128
-    fc: tuple[int, ...] = (512, 512)
-    split: str = "trainval"
-    validation: str | None = None
-    sampling: RoiSampling = field(default_factory=RoiSampling)
-    training: DetectorTraining = field(default_factory=DetectorTraining)
-    precision: str = "auto"
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,18 +110,18 @@ def _run(
     for path, kind in ((output, NETWORK), (table, CURVES), (picture, PICTURE)):
         claim(path, kind, inputs=read, data=data.dataset, overwrite=options.overwrite)
     classes = data.to_learn()
-    config, network = _network(config)
+    config, network = of_network(config)
     for note in network.notes:
         options.progress.warn(note)
     precision = "bf16" if on.autocast else "fp32"
-    header = _header(data, held, network, config, precision)
+    header = training_header(data, held, network, config, precision)
     log = Log(TrackedRun("train-detector", output, header.fingerprint, asdict(config)), options)
     if Output(output, header, [proposals_path]).is_current(options.force):
         facts = recorded_training(output)["summary"]
         log.add(rows_of(facts["epochs"], _TRACKED), over=True)
         return _summary(output, facts, up_to_date=True) if first else None
     torch.set_num_threads(max(1, cpu_threads() // on.world.size) if on.device.type == "cpu" else cpu_threads())
-    model, trunk = _new_model(network, classes, config)
+    model, trunk = new_detector(network, classes, config)
 
     def tabulate(position: dict[str, Any]) -> None:
         curves.write_csv(table, position["history"])
@@ -177,20 +151,6 @@ def _run(
     save_detector(output, model, settings, record)
     keeper.discard()
     return _summary(output, facts)
-
-
-def _network(config: TrainDetectorConfig) -> tuple[TrainDetectorConfig, Network]:
-    """The network that is trained on, and the config with its backbone's defaults where nothing is asked for."""
-    network = load_network(
-        config.weights, config.backbone, config.cut[-1] if config.cut else None, config.normalisation
-    )
-    ours = network.backbone not in SPECS
-    usual = () if ours else SPECS[network.backbone].detector_cuts
-    cut = config.cut or usual or (network.cut,)
-    train_from = config.train_from or ("all" if ours else SPECS[network.backbone].train_from)
-    if cut[-1] != network.cut:
-        network = load_network(config.weights, network.backbone, cut[-1], config.normalisation)
-    return replace(config, cut=cut, train_from=train_from), network
 
 
 def _look(held: ImageSplit, scale: int, on: Machinery, model: SppDetector) -> tuple[float | None, float | None]:
@@ -239,39 +199,6 @@ def _splits(
             f"first {data.image_id(min(both))}; validate on others"
         )
     return data, held
-
-
-def _header(
-    data: ImageSplit, held: ImageSplit | None, network: Network, config: TrainDetectorConfig, precision: str
-) -> NetworkHeader:
-    """What decides the file: weights, and the validation that it reports."""
-    # Where the trunk's weights lie decides nothing; the digest says which they are.
-    chosen = {name: value for name, value in asdict(config).items() if name not in ("weights", "backbone", "precision")}
-    facts: dict[str, Any] = {
-        "stage": "train-detector",
-        "config": chosen,
-        "precision": precision,
-        "trunk": network.digest,
-        "proposals": data.proposals.fingerprint,
-        "annotations": data.annotation_digest(),
-        "images": [data.image_id(image) for image in data.images],
-        "validation": held.annotation_digest() if held else "",
-    }
-    return NetworkHeader(facts)
-
-
-def _new_model(
-    network: Network, classes: tuple[str, ...], config: TrainDetectorConfig
-) -> tuple[SppDetector, list[torch.nn.Parameter]]:
-    """The detector on the network's trunk, new weights drawn by the seed, and the trunk's parameters that learn."""
-    assert config.cut
-    assert config.train_from
-    architecture = DetectorArchitecture.on(network, classes, config.pyramid, config.channels, config.fc, config.cut)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = SppDetector(architecture)
-        model.initialise(network)
-    return model, model.train_from(config.train_from)
 
 
 def _summary(output: Path, facts: dict[str, Any], up_to_date: bool = False) -> TrainDetectorSummary:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 import sppcli
 from sppcli.artefacts.detections import read_detections
 from sppcli.artefacts.networks import recorded_training
+from sppcli.detection.detector_training import TrainDetectorConfig
 from sppcli.detection.labelling import match
 from sppcli.detection.rois import RoiSampling, draw_rois, regression_targets
 from sppcli.errors import UsageProblem
@@ -233,7 +234,7 @@ class Stopped(Exception):
 def test_stopped_at_any_step_it_ends_with_the_same_weights(
     folder: Voc, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = train_detector.TrainDetectorConfig(
+    config = TrainDetectorConfig(
         weights="net.safetensors",
         split="val",
         precision="fp32",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sppcli.cli import helpful, options
+from sppcli.cli.types import Share
 from sppcli.paper import RECIPES
 from sppcli.runtime.counts import count_of
 
@@ -46,6 +47,15 @@ if TYPE_CHECKING:
     metavar="N",
     help="Folds of the cross-validation: the SVMs are trained again for each, on the images of the others.",
 )
+@click.option(
+    "--held-out",
+    type=Share(0.25),
+    metavar="SHARE",
+    help=(
+        "In place of folds, train once more without this share of the images, and detect in these. A --network is "
+        "trained anew too, so that its own images can serve."
+    ),
+)
 @options.recipe
 @options.seed
 @options.dataset
@@ -66,6 +76,7 @@ def command(
     at: str,
     split: str | None,
     folds: int,
+    held_out: float | None,
     recipe: str,
     seed: int,
     dataset: Path | None,
@@ -79,8 +90,9 @@ def command(
 
     The detector's scores in images that it was not trained on are compared with what is right there. The images of
     the training are divided into folds, and SVMs and box regression trained anew for each without it; the cost is that
-    many trainings. With --split, or for a --network, a split that the training left out is taken. The test images have
-    no part in it. spp detect, spp show and spp evaluate use the file.
+    many trainings. With --held-out one training serves, and calibration has fewer images. With --split, or for a
+    --network, a split that the training left out is taken. The test images have no part in it. spp detect, spp show
+    and spp evaluate use the file.
     """
     from dataclasses import asdict
 
@@ -92,6 +104,7 @@ def command(
     from sppcli.stages import calibrate
 
     check_inputs(models, bbox, no_bbox)
+    split, held_out = _where(split, held_out)
     if network:
         from sppcli.detection.network_scoring import NETWORK_SETTINGS
 
@@ -106,7 +119,9 @@ def command(
             min_score=values.min_score,
         )
     how = "file" if bbox else "none" if no_bbox else "auto"
-    config = calibrate.CalibrateConfig(at=at, split=split, folds=folds, seed=seed, bbox=how, settings=settings)
+    config = calibrate.CalibrateConfig(
+        at=at, split=split, folds=folds, held_out=held_out, seed=seed, bbox=how, settings=settings
+    )
     paths = DetectPaths(proposals, model_paths(features, svm, bbox, models), network)
     with console.progress("calibrate") as progress:
         summary = calibrate.run(
@@ -122,11 +137,28 @@ def command(
         _print(summary)
 
 
+def _where(split: str | None, held_out: float | None) -> tuple[str | None, float | None]:
+    """The two options, without one that another, given in a stronger place, overrules."""
+    from sppcli.cli.config import beats
+
+    context = click.get_current_context()
+    if beats(context, "folds", "held_out") or beats(context, "split", "held_out"):
+        held_out = None
+    if held_out and beats(context, "held_out", "split"):
+        split = None
+    if held_out and split:
+        raise click.UsageError("--split and --held-out exclude each other.")
+    if held_out and context.get_parameter_source("folds") is context.get_parameter_source("held_out"):
+        raise click.UsageError("--folds and --held-out exclude each other.")
+    return split, held_out
+
+
 def _print(summary: CalibrateSummary) -> None:
     from sppcli.cli import console
 
     state = " (up to date)" if summary.up_to_date else ""
     how = f"{summary.folds} folds of {summary.split}" if summary.folds else summary.split
+    how = f"held out of {summary.split}" if summary.held_out else how
     console.echo(
         f"{summary.path}: thresholds of {count_of(len(summary.classes), 'class', 'classes')} for {summary.at}, "
         f"from {count_of(summary.images, 'image')}, {how}{state}"

@@ -11,6 +11,8 @@ import click
 from sppcli.cli import helpful, options
 from sppcli.cli.types import IntList, PositiveFloat
 
+EPOCHS = 6
+
 
 @helpful.command("train-detector")
 @options.proposals
@@ -59,7 +61,9 @@ from sppcli.cli.types import IntList, PositiveFloat
     metavar="N",
     help="Number of images in each step. Processes that torchrun starts share them.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=6, metavar="N", help="Passes over the training images.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=EPOCHS, metavar="N", help="Passes over the training images."
+)
 @click.option("--rate", type=PositiveFloat(0.0004), default=0.0004, help="Largest learning rate of the new layers.")
 @click.option("--rois", type=click.IntRange(min=4), default=64, metavar="N", help="Number of RoIs in each step.")
 @options.detector_network
@@ -97,13 +101,14 @@ def command(
     starts, on one machine or several, train as one.
     """
     from sppcli.cli import console
+    from sppcli.detection.detector_training import TrainDetectorConfig
     from sppcli.detection.rois import RoiSampling
     from sppcli.learn.detector import DetectorTraining
     from sppcli.runtime.counts import count_of
     from sppcli.runtime.options import RunOptions
     from sppcli.stages import train_detector
 
-    config = train_detector.TrainDetectorConfig(
+    config = TrainDetectorConfig(
         sampling=RoiSampling(scale=scale, rois=rois),
         training=DetectorTraining(epochs=epochs, rate=rate, images=images),
         **given,

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sppcli.artefacts.features import Features, NetworkRecord, RcnnRecord
-from sppcli.artefacts.store import Header, create, described, open_artefact
+from sppcli.artefacts.shards import shard_of
+from sppcli.artefacts.store import Artefact, Header, create, described, open_artefact
 from sppcli.artefacts.validity import checked_values
 from sppcli.errors import StaleArtefact
 from sppcli.structures import BoolArray, FloatArray
@@ -98,12 +99,21 @@ class BoxModel:
         return np.asarray(white @ self.unwhiten[label] + self.means[label], dtype=np.float32)
 
 
-def read_svm(path: Path) -> SvmModel:
+def read_svm(path: Path, whole: bool = True) -> SvmModel:
+    """``whole``: refuse one that has the classes of a shard only."""
     with open_artefact(path, "svm") as artefact:
+        _check_whole(artefact, whole)
         with described(artefact):
             record = FeatureRecord.from_json(artefact.header.summary["features"])
         found = checked_values(artefact)
         return SvmModel(path, artefact.header, record, found["classes"], found["weights"], found["biases"])
+
+
+def _check_whole(artefact: Artefact, whole: bool) -> None:
+    if whole and (shard := shard_of(artefact.header)):
+        raise StaleArtefact(
+            f"{artefact.path} is shard {shard} of the classes; merge it with the others first: spp merge"
+        )
 
 
 def write_svm(path: Path, header: Header, classes: tuple[str, ...], weights: FloatArray, biases: FloatArray) -> None:
@@ -113,8 +123,10 @@ def write_svm(path: Path, header: Header, classes: tuple[str, ...], weights: Flo
         writer.array("biases", biases)
 
 
-def read_bbox(path: Path) -> BoxModel:
+def read_bbox(path: Path, whole: bool = True) -> BoxModel:
+    """As `read_svm`."""
     with open_artefact(path, "bbox") as artefact:
+        _check_whole(artefact, whole)
         with described(artefact):
             record = FeatureRecord.from_json(artefact.header.summary["features"])
         found = checked_values(artefact)

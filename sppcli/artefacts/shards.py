@@ -57,6 +57,13 @@ def for_shard(header: Header, shard: Shard | None, ids: Sequence[str], paths: Se
     return noted(replace(header, config=config, inputs=inputs), ShardNote())
 
 
+def for_classes(header: Header, shard: Shard | None) -> Header:
+    """``header`` of a file with models of the classes in ``shard``; as it is without a shard."""
+    if shard is None:
+        return header
+    return noted(replace(header, config={**header.config, SHARD: shard.to_json()}), ShardNote())
+
+
 def listing(ids: Sequence[str], paths: Sequence[str]) -> str:
     """Digest of the ids and paths of all images of a run, by which its shards know each other."""
     return digest_of([list(row) for row in zip(ids, paths, strict=True)])

@@ -11,9 +11,11 @@ import click
 
 from sppcli.cli.options import ASKING
 from sppcli.cli.types import PathOrUrl
+from sppcli.runtime.torchrun import is_started
 from sppcli.runtime.urls import is_by_url
 
 _MODEL_FILES = ("svm.h5", "bbox.h5", "calibration.h5")
+_TOGETHER = ("finetune", "train-net", "train-detector")
 _CURVES = (".csv", ".png")
 """Endings of what trainings write beside a network."""
 
@@ -33,6 +35,10 @@ def at_hand(ctx: click.Context) -> Iterator[None]:
         read, written = _named(ctx)
         if (read or written) and ctx.params.get("cluster"):
             raise click.UsageError("--cluster works on files that all machines share: give paths, or --shard and URLs.")
+        if written and ctx.command.name in _TOGETHER and is_started():
+            raise click.UsageError(
+                "Processes that torchrun starts work on one output together: give -o a path, not a URL."
+            )
         if read or written:
             _bring(ctx, read, written)
         yield

@@ -112,11 +112,21 @@ class FoundExamples:
 
 
 class BoxTrainer:
-    """The regressors of all classes from one pass over the features."""
+    """The regressors of all classes, or of those in ``mine``, from one pass over the features.
+
+    Which examples of a class are used, and in which form it is solved, follows from those of all classes.
+    """
 
     def __init__(
-        self, training: Training, data: SplitData, found: FoundExamples, config: TrainBboxConfig, progress: Progress
+        self,
+        training: Training,
+        data: SplitData,
+        found: FoundExamples,
+        config: TrainBboxConfig,
+        progress: Progress,
+        mine: tuple[str, ...] | None = None,
     ) -> None:
+        self.mine = found.classes if mine is None else mine
         self.data = data
         self.reader = training.reader
         self.found = found
@@ -130,17 +140,19 @@ class BoxTrainer:
     def train(self) -> tuple[Normaliser, dict[str, npt.NDArray[Any]], list[RegressorSummary]]:
         classes = self.found.classes
         moments = [Moments() for _ in classes]
+        mine = [k for k, name in enumerate(classes) if name in self.mine]
         for examples in self.found.passing(self.plan.used):
             for k in np.unique(examples.labels).tolist():
                 moments[k].add(examples.targets[examples.labels == k])
-        whitenings: list[Whitening | None] = []
-        for name, moment in zip(classes, moments, strict=True):
-            few = moment.count < MINIMUM_EXAMPLES
-            if few:
+        whitenings: list[Whitening | None] = [None] * len(classes)
+        for k in mine:
+            if moments[k].count < MINIMUM_EXAMPLES:
                 self.progress.warn(
-                    f"{name} has {moment.count} examples, fewer than {MINIMUM_EXAMPLES}: its boxes stay as they are"
+                    f"{classes[k]} has {moments[k].count} examples, fewer than {MINIMUM_EXAMPLES}: its boxes stay as "
+                    "they are"
                 )
-            whitenings.append(None if few else Whitening(moment))
+            else:
+                whitenings[k] = Whitening(moments[k])
         rng = np.random.default_rng(self.config.seed)
         normaliser = measure_normaliser(self.data, self.reader, self.config.windows, rng)
         systems = [
@@ -151,29 +163,33 @@ class BoxTrainer:
             for k in np.unique(examples.labels).tolist():
                 system, whitening = systems[k], whitenings[k]
                 if system and whitening:
-                    mine = examples.labels == k
-                    system.add(features[mine], whitening.apply(examples.targets[mine]))
+                    of_class = examples.labels == k
+                    system.add(features[of_class], whitening.apply(examples.targets[of_class]))
             self.progress.advance()
-        arrays = _no_regressors(len(classes), self.dimensions)
+        arrays = _no_regressors(len(mine), self.dimensions)
         rows = []
-        self.progress.start(len(classes), "classes")
-        for k, name in enumerate(classes):
+        self.progress.start(len(mine), "classes")
+        for row, k in enumerate(mine):
             # What a class held goes before the next one is solved.
             system, whitening, systems[k] = systems[k], whitenings[k], None
             before = after = None
             if system and whitening:
                 solution, residuals = system.solve(self.config.ridge)
                 model = whitening.regressor(solution)
-                arrays["weights"][k], arrays["biases"][k] = model.weights, model.bias
-                arrays["unwhiten"][k], arrays["means"][k] = model.unwhiten, model.mean
-                arrays["trained"][k] = True
+                arrays["weights"][row], arrays["biases"][row] = model.weights, model.bias
+                arrays["unwhiten"][row], arrays["means"][row] = model.unwhiten, model.mean
+                arrays["trained"][row] = True
                 before, after = moments[k].error(), whitening.error(residuals, moments[k].count)
-            rows.append(RegressorSummary(name, self.found.counts[k], moments[k].count, before, after))
+            rows.append(RegressorSummary(classes[k], self.found.counts[k], moments[k].count, before, after))
             self.progress.advance()
         return normaliser, arrays, rows
 
     def _features(self, normaliser: Normaliser) -> Iterator[tuple[Examples, FloatArray]]:
+        numbers = [k for k, name in enumerate(self.found.classes) if name in self.mine]
+
         def load(examples: Examples) -> tuple[Examples, FloatArray]:
+            if not np.isin(examples.labels, numbers).any():
+                return examples, np.zeros((0, self.dimensions), np.float32)
             return examples, normaliser.apply(self.reader.features(self.data.maps(examples.image), examples.boxes))
 
         yield from prefetch(load, self.found.passing(self.plan.used), ahead=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from sppcli.features.windows import UniqueWindows, WindowReader
 from sppcli.geometry.boxes import jittered
 from sppcli.learn.budget import SvmBudget, for_samples
 from sppcli.learn.mining import ClassMiner, MiningSettings
-from sppcli.learn.svm import SvmSettings, fit_svms
+from sppcli.learn.svm import LinearModel, SvmSettings, fit_svms
 from sppcli.paper import DEFAULT
 from sppcli.runtime.cpus import cpu_threads
 from sppcli.runtime.prefetch import prefetch
@@ -62,6 +62,11 @@ class TrainSvmConfig:
     seed: int = 0
     recipe: str = DEFAULT.name
 
+    @property
+    def passes(self) -> int:
+        """How often the training goes over all images."""
+        return 2 if self.mining == "single-pass" else 1 + self.mining_rounds
+
 
 @dataclass(frozen=True)
 class ImageWindows:
@@ -100,7 +105,11 @@ def trained_classes(data: SplitData, wanted: tuple[str, ...], progress: Progress
 
 
 class SvmTrainer:
-    """One training: positives and random negatives first, then mining passes over all images."""
+    """One training: positives and random negatives first, then mining passes over all images.
+
+    ``mine``: those of ``classes`` that are trained here. Each becomes what it does where all are trained: whatever is
+    drawn is drawn for all, and the matrix product that scores an image has a column for each.
+    """
 
     def __init__(
         self,
@@ -109,11 +118,13 @@ class SvmTrainer:
         config: TrainSvmConfig,
         classes: tuple[str, ...],
         progress: Progress,
+        mine: tuple[str, ...] | None = None,
     ) -> None:
         self.data = data
         self.reader = reader
         self.config = config
         self.classes = classes
+        self.mine = classes if mine is None else mine
         self.progress = progress
         self.random = np.random.default_rng(config.seed)
         dimensions = reader.dimensions(data.maps(data.images[0]))
@@ -158,8 +169,8 @@ class SvmTrainer:
         single_pass = self.config.mining == "single-pass"
         per_image = 0 if single_pass else math.ceil(self.config.first_negatives / max(1, len(self.data.images)))
         miners, drawn = self._miners()
-        seen = dict.fromkeys(self.classes, 0)
-        filled = dict.fromkeys(self.classes, 0)
+        seen = dict.fromkeys(self.mine, 0)
+        filled = dict.fromkeys(self.mine, 0)
         by_name = {miner.name: miner for miner in miners}
         self.progress.start(len(self.data.images), "images")
         for image in self.data.images:
@@ -182,8 +193,8 @@ class SvmTrainer:
                         filled[label] += 1
                     seen[label] += 1
             negatives = features[len(owner) :]
-            for k, miner in enumerate(miners):
-                allowed = negative[chosen, k]
+            for miner in miners:
+                allowed = negative[chosen, self.classes.index(miner.name)]
                 miner.add(image, chosen[allowed], negatives[allowed])
             self.progress.advance()
         for miner in miners:
@@ -212,6 +223,8 @@ class SvmTrainer:
         for name, count in counts.items():
             used = np.zeros(count, dtype=np.bool_)
             used[self.random.permutation(count)[: limit // 2] if count > limit // 2 else slice(None)] = True
+            if name not in self.mine:
+                continue
             if count > limit // 2:
                 self.progress.warn(
                     f"{name} has {count} objects, more than --memory has room for: {limit // 2} are drawn"
@@ -252,13 +265,17 @@ class SvmTrainer:
         """
         self.progress.start(len(self.data.images), "images")
         self.progress.note(what)
-        models = _Models(miners)
+        # The classes that are trained elsewhere have a model from the first image on that shows a negative of them.
+        elsewhere = {k: self.config.mining == "rounds" for k, name in enumerate(self.classes) if name not in self.mine}
+        models = self._models(miners, elsewhere)
         for image in self._passes(normaliser):
             for miner, windows in zip(miners, self._candidates(miners, models, image), strict=True):
                 miner.add(image.image, windows, image.features.values, image.features.rows[windows])
             due = [miner for miner in miners if miner.due() or (miner.model is None and miner.negatives)]
-            if list(self._fit(due)):
-                models = _Models(miners)
+            new = [k for k, has in elsewhere.items() if not has and image.negative[image.features.firsts, k].any()]
+            elsewhere |= dict.fromkeys(new, True)
+            if list(self._fit(due)) or new:
+                models = self._models(miners, elsewhere)
             self.progress.advance()
         for miner in miners:
             if not miner.negatives:
@@ -267,20 +284,26 @@ class SvmTrainer:
                 )
         list(self._fit(miners))
 
+    def _models(self, miners: Sequence[ClassMiner], elsewhere: Mapping[int, bool]) -> _Models:
+        nothing = LinearModel(np.zeros(self.budget.dimensions, np.float32), 0.0)
+        trained = {k: nothing for k, has in elsewhere.items() if has}
+        trained |= {self.classes.index(miner.name): miner.model for miner in miners if miner.model}
+        return _Models(trained, self.budget.dimensions)
+
     def _candidates(self, miners: list[ClassMiner], models: _Models, image: ImageWindows) -> Iterator[Int64]:
         """For each class, the proposals of an image that are to join its negatives."""
         from sppcli.geometry.nms import nms
 
         features = image.features
         scores = features.values @ models.weights.T + models.biases
-        columns = iter(range(len(models.biases)))
         different = np.sort(features.firsts)
-        for k, miner in enumerate(miners):
+        for miner in miners:
+            k = self.classes.index(miner.name)
             windows = different[image.negative[different, k]]
             if miner.model is None:
                 yield windows
                 continue
-            mine = scores[features.rows, next(columns)]
+            mine = scores[features.rows, models.columns[k]]
             chosen = windows[miner.hard(image.image, windows, mine[windows])]
             if self.config.duplicate_iou < 1:
                 chosen = chosen[nms(image.boxes[chosen], mine[chosen], self.config.duplicate_iou)]
@@ -288,13 +311,15 @@ class SvmTrainer:
 
 
 class _Models:
-    """The models of the classes that have one, in order: weights (K, D) and biases (K,), for one product per image."""
+    """The models of the classes that have one, in order: weights (K, D) and biases (K,), for one product per image.
 
-    def __init__(self, miners: Sequence[ClassMiner]) -> None:
-        trained = [miner.model for miner in miners if miner.model]
-        self.weights = (
-            np.stack([model.weights for model in trained])
-            if trained
-            else np.zeros((0, miners[0].positives.shape[1]), np.float32)
-        )
-        self.biases = np.array([model.bias for model in trained], dtype=np.float32)
+    ``trained``: those models by the number of their class; ``columns``: the column of the product of each. A class that
+    is trained elsewhere has zeros: with as many columns the product rounds as it does where all are trained.
+    """
+
+    def __init__(self, trained: Mapping[int, LinearModel], dimensions: int) -> None:
+        self.columns = {k: column for column, k in enumerate(sorted(trained))}
+        self.weights = np.zeros((len(trained), dimensions), np.float32)
+        self.biases = np.zeros(len(trained), np.float32)
+        for k, column in self.columns.items():
+            self.weights[column], self.biases[column] = trained[k].weights, trained[k].bias

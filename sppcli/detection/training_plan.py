@@ -19,6 +19,7 @@ from sppcli.features.windows import WindowReader
 from sppcli.paper import DEFAULT
 from sppcli.runtime.counts import count_of
 from sppcli.runtime.progress import Progress
+from sppcli.runtime.shards import Shard
 from sppcli.structures import FloatArray, ImageRef
 
 if TYPE_CHECKING:
@@ -132,6 +133,22 @@ class Training:
             progress.warn(
                 f"split {self.data.split}: {count_of(len(missing), *_WITHOUT_FEATURES)}, the first: {missing[0]}"
             )
+
+
+def dealt_classes(classes: tuple[str, ...], shard: Shard | None) -> tuple[str, ...]:
+    """Those of ``classes`` that are trained in ``shard``; all without one.
+
+    Raises:
+        UsageProblem: there are more shards than classes.
+    """
+    if shard is None:
+        return classes
+    if shard.of > len(classes):
+        raise UsageProblem(
+            f"there are {shard.of} shards of {count_of(len(classes), 'class', 'classes')}; make no more of them than "
+            "there are classes"
+        )
+    return shard.dealt(classes)
 
 
 MEASURED = 200

@@ -28,7 +28,18 @@ Event = tuple[str, Any]
 Report = Callable[[Event], None]
 """What a function on another machine tells the one that asked for it; raises where the work is no longer wanted."""
 
-PACKAGES = ("sppcli", "numpy", "opencv-contrib-python", "pillow", "numba", "h5py", "torch", "torchvision")
+PACKAGES = (
+    "sppcli",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "opencv-contrib-python",
+    "pillow",
+    "numba",
+    "h5py",
+    "torch",
+    "torchvision",
+)
 """Whose versions decide what a stage makes."""
 _EVERY = 0.5
 """Seconds between two reports of progress."""
@@ -117,12 +128,16 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """A stage as a function of ``output``, ``shard`` and ``options``, and where and how it is run."""
+    """A stage as a function of ``output``, ``shard`` and ``options``, and where and how it is run.
+
+    ``visits``: of one that goes over the images several times, how many it goes through in all; 0 of the others.
+    """
 
     stage: Callable[..., Any]
     output: Path
     here: Here
     options: RunOptions
+    visits: int = 0
 
 
 def work_on(shard: Shard, report: Report, work: Work) -> Any:
@@ -137,7 +152,7 @@ def work_on(shard: Shard, report: Report, work: Work) -> Any:
     before = Path.cwd()
     os.chdir(work.here.folder)
     try:
-        told = _Told(report)
+        told = _ToldOnce(report, work.visits) if work.visits else _Told(report)
         made = work.stage(output=shard.path(work.output), shard=shard, options=replace(work.options, progress=told))
         told.flush()
         return made
@@ -175,6 +190,24 @@ class _Told:
 
     def warn(self, text: str) -> None:
         self._report(("warn", text))
+
+
+class _ToldOnce(_Told):
+    """Several passes over the images as one piece of work; what is counted in other units shows that it goes on."""
+
+    def __init__(self, report: Report, visits: int) -> None:
+        super().__init__(report)
+        self._visits = visits
+        self._counts = False
+
+    def start(self, total: int, unit: str, found: int = 0) -> None:
+        if self._visits:
+            super().start(self._visits, "images")
+            self._visits = 0
+        self._counts = unit == "images"
+
+    def advance(self, n: int = 1) -> None:
+        super().advance(n if self._counts else 0)
 
 
 class _Heard:
@@ -230,15 +263,17 @@ def run_shards(
     shards: Sequence[Shard],
     output: Path,
     *,
-    ids: Sequence[str],
+    sizes: Sequence[int],
     inputs: Sequence[Path],
     options: RunOptions,
+    visits: int = 0,
 ) -> list[Any]:
     """Make the files of ``shards`` beside ``output``, a whole run's; returns the stage's summary of each.
 
     Args:
         stage: takes ``output``, ``shard`` and ``options``, and can be sent to other machines.
-        ids: of all images.
+        sizes: images of each shard.
+        visits: see `Work`.
         inputs: files that all machines must see alike.
 
     Raises:
@@ -247,9 +282,10 @@ def run_shards(
     mark = output.parent / ".shared"
     mark.touch()
     try:
-        work = Work(stage, output.absolute(), Here.of(inputs, mark), replace(options, progress=NoProgress(), wait=True))
+        remote = replace(options, progress=NoProgress(), wait=True)
+        work = Work(stage, output.absolute(), Here.of(inputs, mark), remote, visits)
         engine.check(work.here.difference)
-        heard = _Heard(options.progress, shards, [len(shard.rows(ids)) for shard in shards])
+        heard = _Heard(options.progress, shards, sizes)
         made: list[Any] = [None] * len(shards)
         for index, summary in engine.run_many(partial(work_on, work=work), shards, heard):
             made[index] = summary

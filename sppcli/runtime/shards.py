@@ -38,6 +38,10 @@ class Shard:
         """The positions of the items in this shard."""
         return [row for row, name in enumerate(names) if self.holds(name)]
 
+    def dealt(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``names``, a few as classes are, that are this shard's when they are dealt out in turn."""
+        return tuple(names[self.number - 1 :: self.of])
+
     def path(self, whole: Path) -> Path:
         """The file of this shard, beside ``whole``, which all shards become together."""
         return whole.with_name(f"{whole.stem}.shard-{self.number}-of-{self.of}{whole.suffix}")

@@ -1,4 +1,4 @@
-"""Joins the shards of a per-image stage into the file that one machine would have made."""
+"""Joins the shards of a stage into the file that one machine would have made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sppcli.artefacts.linking import FILES
-from sppcli.artefacts.merging import merged_header, open_shards, write_merged
+from sppcli.artefacts.merging import OpenShard, merged_header, open_shards, write_merged
+from sppcli.artefacts.merging_models import KINDS, merged_model_header, write_merged_model
 from sppcli.artefacts.output import Output, WouldWork, is_asking
 from sppcli.artefacts.overwriting import claim
 from sppcli.artefacts.schema import SCHEMAS
@@ -23,7 +24,8 @@ from sppcli.runtime.urls import is_by_url
 
 @dataclass(frozen=True)
 class MergeSummary:
-    """``linked``: the conv maps stay in the shards; ``bytes``: of the merged file, without what it leads to."""
+    """``linked``: the conv maps stay in the shards; ``bytes``: of the merged file, without what it leads to; of linear
+    models, ``images`` they were trained on and number of ``classes``."""
 
     path: Path
     kind: str
@@ -33,6 +35,7 @@ class MergeSummary:
     linked: bool
     bytes: int
     up_to_date: bool = False
+    classes: int = 0
 
 
 @one_at_a_time
@@ -52,6 +55,8 @@ def run(paths: Sequence[Path], output: Path, *, copy: bool = False, options: Run
         kind = shards[0].header.kind
         claim(output, kind, inputs=paths, overwrite=options.overwrite)
         values = [checked_values(item.artefact) for item in shards]
+        if kind in KINDS:
+            return _model(output, shards, values, options)
         header = merged_header(shards, values)
         linked = bool(SCHEMAS[kind].groups) and not copy
         if linked and any(map(is_by_url, (output, *paths))):
@@ -69,6 +74,16 @@ def run(paths: Sequence[Path], output: Path, *, copy: bool = False, options: Run
                     options.progress.warn(warning)
             write_merged(output, header, shards, values, copy=copy, progress=options.progress)
     return MergeSummary(output, kind, len(shards), images, skipped, linked, output.stat().st_size, current)
+
+
+def _model(output: Path, shards: Sequence[OpenShard], values: Sequence[Values], options: RunOptions) -> MergeSummary:
+    """Join linear models, whose shards have some of the classes each."""
+    header = merged_model_header(shards)
+    current = Output(output, header, [item.path for item in shards]).is_current(options.force)
+    if not current:
+        write_merged_model(output, header, values)
+    images, classes = int(header.summary["images"]), len(header.summary["classes"])
+    return MergeSummary(output, header.kind, len(shards), images, 0, False, output.stat().st_size, current, classes)
 
 
 def _lists(output: Path, values: Sequence[Values]) -> bool:

@@ -10,14 +10,17 @@ import numpy.typing as npt
 
 from sppcli.artefacts.models import read_bbox, write_bbox
 from sppcli.artefacts.output import Output
+from sppcli.artefacts.shards import for_classes
 from sppcli.artefacts.store import Header
+from sppcli.datasets.formats import require_annotations
 from sppcli.detection.box_training import BoxTrainer, FoundExamples, RegressorSummary
 from sppcli.detection.box_training import TrainBboxConfig as TrainBboxConfig
 from sppcli.detection.split import open_split
-from sppcli.detection.training_plan import plan_training
+from sppcli.detection.training_plan import dealt_classes, plan_training
 from sppcli.runtime.compiling import announces_compiling
 from sppcli.runtime.locks import one_at_a_time
 from sppcli.runtime.options import USUAL, RunOptions
+from sppcli.runtime.shards import Shard
 from sppcli.runtime.trackers import Log, TrackedRun, rows_of_classes
 
 Float64 = npt.NDArray[np.float64]
@@ -44,10 +47,13 @@ def run(
     *,
     dataset: Path | None = None,
     weights: str | None = None,
+    shard: Shard | None = None,
     options: RunOptions = USUAL,
 ) -> TrainBboxSummary:
     """Fit one regressor per class to the proposals of a split that overlap an object well, and to the objects
     themselves.
+
+    ``shard``: those of its part of the classes only, each as it would be among all of them.
 
     Raises:
         as `train_svm.run`.
@@ -56,7 +62,7 @@ def run(
     with open_split(proposals_path, features_path, config.split, dataset) as data:
         data.claim(output, "bbox", weights, options.overwrite)
         training = plan_training(data, config.windows, asdict(config), weights, options.device)
-        header = Header("bbox", training.settings, training.inputs)
+        header = for_classes(Header("bbox", training.settings, training.inputs), shard)
         log = Log(TrackedRun("train-bbox", output, header.fingerprint, training.settings), options)
         if Output(output, header, [proposals_path, features_path]).is_current(options.force):
             return _summary(output, log, up_to_date=True)
@@ -64,19 +70,34 @@ def run(
         if config.flip:
             data = data.with_mirrors()
         classes = data.to_learn()
+        mine = dealt_classes(classes, shard)
         found = FoundExamples(data, classes, config)
-        normaliser, arrays, rows = BoxTrainer(training, data, found, config, progress).train()
+        normaliser, arrays, rows = BoxTrainer(training, data, found, config, progress, mine).train()
     summary = {
         "features": training.record(normaliser.factor).to_json(),
         "images": len(training.data.images),
         "classes": [asdict(row) for row in rows],
     }
-    write_bbox(output, Header("bbox", training.settings, training.inputs, training.source, summary), classes, arrays)
+    whole = Header("bbox", training.settings, training.inputs, training.source, summary)
+    write_bbox(output, for_classes(whole, shard), mine, arrays)
     return _summary(output, log)
 
 
+def extent(
+    proposals_path: Path, features_path: Path, config: TrainBboxConfig, *, dataset: Path | None = None
+) -> tuple[int, int]:
+    """How many classes there are to fit, and how many images that of any of them goes through.
+
+    Raises:
+        as `run`.
+    """
+    with open_split(proposals_path, features_path, config.split, dataset) as data:
+        require_annotations(data.dataset)
+        return len(data.to_learn()), len(data.images) * (1 + config.flip)
+
+
 def _summary(path: Path, log: Log, up_to_date: bool = False) -> TrainBboxSummary:
-    model = read_bbox(path)
+    model = read_bbox(path, whole=False)
     stored = model.header.summary
     rows = tuple(RegressorSummary(**row) for row in stored["classes"])
     log.add(rows_of_classes(map(asdict, rows)), over=True)

@@ -29,34 +29,48 @@ STAGES = {
     "detections.h5": ("detect", "--split", "all"),
     "image-features.h5": ("features", "shapes", *NETWORK, "--side", "48"),
 }
-# Workers read what is to happen as they decode an image: "once NAME", "always NAME" kill them, "slow" takes its time,
-# "one-slow" lets the first of them take it until the others have decoded six, and notes who decodes what.
+TRAININGS = {
+    "svm.h5": ("train-svm", "--recipe", "release", "--retrain-after", "40"),
+    "bbox.h5": ("train-bbox",),
+}
+# Workers read what is to happen as they decode an image and when a class has been trained: "once NAME", "always NAME"
+# kill them, "slow" takes its time, "one-slow" lets the first of them take it until the others have decoded six, and
+# notes who decodes what.
 PRELOAD = """
 import os, signal, time
 from pathlib import Path
+import sppcli.learn.mining as mining
 import sppcli.proposals.propose as propose
 from sppcli.images import decode
-def planned(data, name):
+def happens(to):
     for line in Path({plan!r}).read_text().splitlines():
-        what, _, image = line.partition(" ")
+        what, _, name = line.partition(" ")
         if what == "slow":
             time.sleep(1.0)
         elif what == "one-slow":
             done = Path({plan!r} + ".done")
             with done.open("a") as file:
-                file.write(f"{{os.getpid()}} {{name}}\\n")
+                file.write(f"{{os.getpid()}} {{to}}\\n")
             workers = lambda: [line.split()[0] for line in done.read_text().splitlines()]
             end = time.monotonic() + 60
             others = lambda: sum(worker != str(os.getpid()) for worker in workers())
             while workers()[0] == str(os.getpid()) and others() < 6 and time.monotonic() < end:
                 time.sleep(0.05)
-        elif name.endswith(image):
-            marker = Path({plan!r} + "." + image)
+        elif to.endswith(name):
+            marker = Path({plan!r} + "." + name)
             if what == "always" or not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+def planned(data, name):
+    happens(name)
     return decode(data, name)
 propose.decode = planned
+# Dask may run this twice in a process.
+trained = mining.untouched = getattr(mining, "untouched", mining.ClassMiner.set_model)
+def set_model(miner, model):
+    happens(miner.name)
+    trained(miner, model)
+mining.ClassMiner.set_model = set_model
 """
 
 
@@ -280,6 +294,53 @@ def test_a_scheduler_that_is_lost_loses_no_finished_shard(there: Cluster) -> Non
         assert same(folder / "lost.h5", there.folder / "here" / "proposals.h5")
     finally:
         second.end()
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_cluster_trains_what_one_machine_trains(name: str, there: Cluster, run: Run) -> None:
+    assert run(*TRAININGS[name], "-o", f"one-{name}")[0] == 0
+    command = (*TRAININGS[name], "-o", f"far-{name}", "--json")
+    code, out, err = run(*command, "--cluster", str(there.file))
+    assert code == 0, err
+    assert "2 workers at " in err
+    assert same(Path(f"far-{name}"), Path(f"one-{name}"))
+    summary = {**json.loads(out), "path": ""}
+    assert summary == {**json.loads(run(*TRAININGS[name], "-o", f"one-{name}", "--json")[1]), "path": ""} | {
+        "up_to_date": False
+    }
+    assert not Path(f"far-{name}.shards").exists()
+    # What is up to date asks no cluster; with --force it does, for as many shards as there are classes at most.
+    assert json.loads(run(*command, "--cluster", "nowhere.json")[1])["up_to_date"]
+    code, out, err = run(*command, "--cluster", str(there.file), "--force", "--shards", "8")
+    assert code == 0, err
+    assert not json.loads(out)["up_to_date"]
+    assert same(Path(f"far-{name}"), Path(f"one-{name}"))
+
+
+def test_classes_of_a_killed_worker_are_trained_by_another(there: Cluster, run: Run) -> None:
+    assert run(*TRAININGS["svm.h5"], "-o", "one-svm.h5")[0] == 0
+    there.plan("once disc")
+    code, out, err = run(*TRAININGS["svm.h5"], "-o", "killed-svm.h5", "--cluster", str(there.file))
+    assert code == 0, err
+    assert " goes on where " in err
+    assert out.startswith("killed-svm.h5: 3 classes from ")
+    assert same(Path("killed-svm.h5"), Path("one-svm.h5"))
+
+
+def test_ctrl_c_ends_trainings_of_the_workers(there: Cluster) -> None:
+    from distributed import Client
+
+    there.plan("slow")
+    process = there.spp(*TRAININGS["svm.h5"], "-o", "stopped-svm.h5")
+    with Client(scheduler_file=str(there.file), set_as_default=False) as client:
+        there.wait(lambda: any(client.processing().values()))
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        there.wait(lambda: not any(client.processing().values()), 10)
+        there.wait(lambda: not any(client.run(lambda dask_worker: len(dask_worker.state.tasks)).values()), 20)
+    assert not Path("stopped-svm.h5").exists()
 
 
 def test_a_failure_comes_back_as_if_it_were_local(there: Cluster, run: Run) -> None:

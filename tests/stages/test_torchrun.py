@@ -46,12 +46,12 @@ class Together:
         )
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self._process.communicate(timeout=180)
+        out, err = self._process.communicate(timeout=300)
         return self._process.returncode, out, err
 
     def kill(self, rank: int, when: Path) -> None:
         """Kill one of them as soon as there is a file."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + 240
         while not when.exists():
             assert self._process.poll() is None, self.end()
             assert time.monotonic() < end
@@ -110,6 +110,15 @@ def losses(path: Path) -> list[list[float]]:
     training = recorded_training(path)
     rows = training.get("history") or training["summary"].get("epochs") or training["summary"]["checks"]
     return [[value for name, value in row.items() if name.endswith("loss")] for row in rows]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_they_write_to_no_url(name: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would fetch and send it by itself."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run(*TRAININGS[name], "-o", "memory://here/net.safetensors")
+    assert (code, "torchrun starts work on one output together: give -o a path" in " ".join(err.split())) == (2, True)
 
 
 @pytest.mark.parametrize("name", TRAININGS)

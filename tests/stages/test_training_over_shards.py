@@ -1,4 +1,5 @@
-"""Trainings on a features.h5 that leads to its shards: what they make of one file, bit for bit, whatever the order."""
+"""Trainings on a features.h5 that leads to its shards, and trainings whose classes are in shards: what they make of one
+file, and of all classes at once, bit for bit."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ TRAININGS = {
     "boxes": ("train-bbox",),
     "mirrored boxes": ("train-bbox", "--flip", "--recipe", "release"),
     "fc6": ("train-svm", "--layer", "fc6", "--precision", "fp32"),
+    # Some classes find their first negative after the first image.
+    "few negatives": ("train-svm", "--recipe", "release", "--negative-iou", "0.02", "--hard-score", "-1.5"),
     "tuned": ("finetune", "--iterations", "12", "--check", "6", "--batch", "16"),
 }
 
@@ -83,3 +86,49 @@ def test_no_more_than_a_few_shards_are_open_at_once(sharded: Path, tmp_path: Pat
                     merged.array(item)
                 assert len(list(descriptors.iterdir())) <= before + 1 + 2
         assert len(list(descriptors.iterdir())) == before
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("name", [name for name in TRAININGS if name != "tuned"])
+def test_classes_in_shards_become_what_they_become_together(
+    name: str, count: int, sharded: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sharded)
+    whole, merged = Path(f"whole {name}.h5"), f"merged {name} {count}.h5"
+    assert run(*TRAININGS[name], "-o", str(whole), "-q")[0] == 0
+    files = [str(shard.path(whole)) for shard in Shard.all(count)]
+    for shard in Shard.all(count):
+        code, out, err = run(*TRAININGS[name], "-o", str(whole), "--shard", str(shard), "-q")
+        assert code == 0, err
+        assert out.startswith(f"{shard.path(whole)}: ")
+    assert run(*TRAININGS[name], "-o", str(whole), "--shard", f"1/{count}")[1].count("(up to date)") == 1
+    code, out, err = run("merge", *reversed(files), "-o", merged)
+    assert code == 0, err
+    assert out.startswith(f"{merged}: 3 classes of {count} shards, ")
+    assert same(Path(merged), whole)
+    # It is the training's own file: nothing is left to do.
+    assert "(up to date)" in run(*TRAININGS[name], "-o", merged)[1]
+
+
+@pytest.mark.parametrize("training", ["train-svm", "train-bbox"])
+def test_shards_of_classes_that_cannot_be_used(
+    training: str, sharded: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sharded)
+    name = f"{training}.h5"
+    first, second = (str(shard.path(Path(name))) for shard in Shard.all(2))
+
+    def refused(code: int, said: str, *arguments: str) -> None:
+        found, _, err = run(*arguments)
+        assert (found, said in " ".join(err.split())) == (code, True), err
+
+    refused(2, "there are 4 shards of 3 classes; make no more of them", training, "--shard", "1/4", "-o", name)
+    assert run(training, "--shard", "1/2", "-o", name)[0] == 0
+    refused(4, "and 1 of them are missing (2/2)", "merge", first)
+    assert run(training, "--shard", "2/2", "--recipe", "paper", "-o", name)[0] == 0
+    refused(4, "is no shard of the same run", "merge", first, second)
+    models = ("--svm", first) if training == "train-svm" else ("--bbox", first)
+    if training == "train-bbox":
+        assert run("train-svm", "-q")[0] == 0
+    refused(4, f"{first} is shard 1/2 of the classes; merge it with the others first", "detect", *models)
+    assert run("info", first, "--verify")[0] == 0

@@ -45,7 +45,8 @@ def command(
 
     The result holds what a run without shards would have made, and every later stage reads it as such. Conv feature
     maps stay in the shards, which must lie in the folder of the result or below it, unless --copy is given; tables are
-    always copied. A shard that is missing, there twice or of another run is refused.
+    always copied. Shards of svm.h5 and bbox.h5 have some of the classes each. A shard that is missing, there twice or
+    of another run is refused.
     """
     from dataclasses import asdict
 
@@ -67,7 +68,8 @@ def command(
     state = " (up to date)" if summary.up_to_date else ""
     skipped = f", {summary.skipped} skipped" if summary.skipped else ""
     where = ", conv feature maps in the shards" if summary.linked else ""
+    whole = count_of(summary.classes, "class", "classes") if summary.classes else count_of(summary.images, "image")
     console.echo(
-        f"{summary.path}: {count_of(summary.images, 'image')} of {count_of(summary.shards, 'shard')}, "
+        f"{summary.path}: {whole} of {count_of(summary.shards, 'shard')}, "
         f"{summary.bytes / 1e6:,.1f} MB{where}{skipped}{state}"
     )

@@ -50,7 +50,7 @@ def command(
 
     Each stage is the command of its name with the options of spp.toml. What is up to date stays; after an interruption
     the next run goes on. The forecast of --dry-run comes from what earlier runs of spp run took on this machine. With
-    --cluster the stages that go image by image work on its machines, and the others here.
+    --cluster the stages that have shards work on its machines, and the others here.
     """
     from sppcli.cli import chain, config, console
     from sppcli.errors import MissingInput

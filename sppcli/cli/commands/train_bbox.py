@@ -9,6 +9,7 @@ import click
 
 from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
+from sppcli.cli.spreading import Spread, spread_classes
 from sppcli.cli.types import Fraction, PositiveFloat
 from sppcli.runtime.counts import count_of
 
@@ -32,6 +33,7 @@ from sppcli.runtime.counts import count_of
 )
 @options.flip
 @options.log("the figures of each class")
+@spread_classes
 @options.asking
 @options.training
 def command(
@@ -41,6 +43,7 @@ def command(
     recipe: str,
     weights: str | None,
     dataset: Path | None,
+    spread: Spread,
     device: str,
     force: bool,
     wait: bool,
@@ -52,9 +55,10 @@ def command(
     """Train bounding-box regression for each class.
 
     Ridge regression predicts dx, dy, log dw and log dh, the offsets from a region proposal to the object's box,
-    from the features of the proposal.
+    from the features of the proposal. --shard and --cluster divide the classes.
     """
     from dataclasses import asdict
+    from functools import partial
 
     from sppcli.cli import console
     from sppcli.runtime.options import RunOptions
@@ -63,25 +67,21 @@ def command(
     windows, values = options.window_settings(recipe, given)
     config = train_bbox.TrainBboxConfig(windows=windows, recipe=recipe, **values)
     with console.progress("train-bbox") as progress:
-        summary = train_bbox.run(
-            proposals,
-            features,
+        summary = spread.run_classes(
+            partial(train_bbox.run, proposals, features, config=config, dataset=dataset, weights=weights),
             output,
-            config,
-            dataset=dataset,
-            weights=weights,
-            options=RunOptions(
-                force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress
-            ),
+            RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress),
+            extent=partial(train_bbox.extent, proposals, features, config, dataset=dataset),
+            inputs=[proposals, features, *([Path(weights)] if weights else [])],
         )
     if as_json:
         console.print_json(asdict(summary))
         return
     state = " (up to date)" if summary.up_to_date else ""
     levels = ",".join(map(str, summary.levels))
+    trained = count_of(len(summary.classes), "class", "classes")
     console.echo(
-        f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
-        f"{summary.layer}, pyramid {levels}{state}"
+        f"{summary.path}: {trained} from {count_of(summary.images, 'image')}, {summary.layer}, pyramid {levels}{state}"
     )
     console.table(
         ("class", "examples", "used", "error before", "after"),

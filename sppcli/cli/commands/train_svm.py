@@ -9,6 +9,7 @@ import click
 
 from sppcli.cli import helpful, options
 from sppcli.cli.options import of_recipe
+from sppcli.cli.spreading import Spread, spread_classes
 from sppcli.cli.types import Fraction, NameList, Number, PositiveFloat
 from sppcli.runtime.counts import count_of
 
@@ -80,6 +81,7 @@ from sppcli.runtime.counts import count_of
     help="Number of random boxes near each object (IoU at least 0.7) that are positives too.",
 )
 @options.log("the figures of each class")
+@spread_classes
 @options.asking
 @options.training
 def command(
@@ -90,6 +92,7 @@ def command(
     classes: tuple[str, ...] | None,
     weights: str | None,
     dataset: Path | None,
+    spread: Spread,
     device: str,
     force: bool,
     wait: bool,
@@ -102,9 +105,11 @@ def command(
 
     The objects are the positives. The negatives are random region proposals at first; hard negative mining then
     adds those that a trained SVM takes for objects. Features are pooled from the conv maps as they are needed, so
-    memory does not grow with the number of images.
+    memory does not grow with the number of images. --shard and --cluster divide the classes; each shard reads all of
+    features.h5.
     """
     from dataclasses import asdict
+    from functools import partial
 
     from sppcli.cli import console
     from sppcli.runtime.options import RunOptions
@@ -113,24 +118,21 @@ def command(
     windows, values = options.window_settings(recipe, given)
     config = train_svm.TrainSvmConfig(windows=windows, classes=classes or (), recipe=recipe, **values)
     with console.progress("train-svm") as progress:
-        summary = train_svm.run(
-            proposals,
-            features,
+        summary = spread.run_classes(
+            partial(train_svm.run, proposals, features, config=config, dataset=dataset, weights=weights),
             output,
-            config,
-            dataset=dataset,
-            weights=weights,
-            options=RunOptions(
-                force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress
-            ),
+            RunOptions(force=force, wait=wait, overwrite=overwrite, device=device, trackers=log, progress=progress),
+            extent=partial(train_svm.extent, proposals, features, config, dataset=dataset),
+            inputs=[proposals, features, *([Path(weights)] if weights else [])],
         )
     if as_json:
         console.print_json(asdict(summary))
         return
     state = " (up to date)" if summary.up_to_date else ""
     levels = ",".join(map(str, summary.levels))
+    trained = count_of(len(summary.classes), "class", "classes")
     console.echo(
-        f"{output}: {count_of(len(summary.classes), 'class', 'classes')} from {count_of(summary.images, 'image')}, "
+        f"{summary.path}: {trained} from {count_of(summary.images, 'image')}, "
         f"{summary.layer}, pyramid {levels}, {summary.normalize}{state}"
     )
     console.table(

@@ -60,5 +60,6 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
         "sppcli.cli",
         "sppcli.cli.help_pages",
         "sppcli.cli.main",
+        "sppcli.cli.termination",
         "sppcli.errors",
     }

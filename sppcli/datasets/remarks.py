@@ -96,6 +96,9 @@ def counted(kind: str, items: list[str]) -> str:
     return f"{said.replace('{n}', f'{len(items):,}')}: {', '.join(items[:NAMED])}{more}"
 
 
-_ONE = {"have": "has", "are": "is", "keep": "keeps", "stand": "stands", "were": "was"}
-_SINGULAR = re.compile(rf"\{{n\}} (\w+)s ({'|'.join(_ONE)})\b")
+_ONE = {
+    **{"have": "has", "are": "is", "were": "was"},
+    **{"fit": "fits", "keep": "keeps", "reach": "reaches", "stand": "stands"},
+}
+_SINGULAR = re.compile(rf"\{{n\}} (\w+?)(?:(?<=x)e)?s ({'|'.join(_ONE)})\b")
 _AND = re.compile(r"\band (have|are|were) ")

@@ -46,7 +46,7 @@ def test_it_prints_each_command_the_table_and_the_files(finished: tuple[Path, st
     assert score is not None
     assert 0 < float(score[1]) <= 1
     # What a command prints stands below its own line.
-    assert out.index("$ spp evaluate") < out.index("mAP") < out.index("$ spp show") < out.index("detections.png")
+    assert out.index("$ spp evaluate") < score.start() < out.index("$ spp show") < out.index("detections.png")
     # And above it, what it is for.
     for name in commands:
         assert f"# {SUMMARIES[name]}\n$ spp {name}" in out

@@ -108,11 +108,12 @@ def test_dropout_of_a_shared_batch_is_that_of_the_whole() -> None:
     whole = dropout(value)
     assert set(whole.unique().tolist()) == {0.0, 2.0}
     parts = []
-    for first, end in ((0, 3), (3, 10)):
+    for rows in (slice(0, 3), slice(3, 10), torch.tensor([7, 2, 9])):
         torch.manual_seed(4)
-        dropout.share = (first, 10)
-        parts.append(dropout(value[first:end]))
-    assert torch.equal(torch.cat(parts), whole)
+        dropout.share = (rows, 10)
+        parts.append(dropout(value[rows]))
+    assert torch.equal(torch.cat(parts[:2]), whole)
+    assert torch.equal(parts[2], whole[[7, 2, 9]])
     assert torch.equal(dropout.eval()(value), value)
 
 

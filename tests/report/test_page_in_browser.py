@@ -51,6 +51,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, li
     return folder / "report.html", found
 
 
+def drawn(page: Any) -> None:
+    """What was asked for is on the screen: it is drawn before the next picture is."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
@@ -96,7 +101,7 @@ def test_the_slider_moves_boxes_and_counts(page: Any, report: tuple[Path, dict[s
     for _ in range(4):
         for _ in range(13):
             page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(60)
+        drawn(page)
         value = float(text(page, "#value"))
         seen.add(value)
         assert page.locator(shown).count() == sum(score >= value for score in scores)
@@ -128,7 +133,7 @@ def test_marks_on_the_curves_follow(page: Any) -> None:
 
     before = places()
     page.locator("#range").fill("80")
-    page.wait_for_timeout(60)
+    drawn(page)
     moved = [old != new for old, new in zip(before, places(), strict=True)]
     # Four charts over the threshold, whose lines all move; points move where something is no longer found.
     assert sum(moved) >= 5

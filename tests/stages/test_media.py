@@ -201,7 +201,7 @@ def test_what_no_flag_names_gives_way(work: Work, run: Run) -> None:
     Path("spp.toml").write_text("[detect]\nevery = 5\nwatch = 'inbox'\n[evaluate]\ncalibration = 'gone.h5'\n")
     assert run("detect", PHOTOS[0], "-q")[0] == 0
     assert run("detect", "--no-calibration", "-q", PHOTOS[0], "-o", "one.png")[0] == 0
-    assert run("evaluate", "--coco", "-q")[0] == 0
+    assert run("evaluate", "--proposals", "proposals.h5", "-q")[0] == 0
 
 
 @pytest.mark.parametrize(

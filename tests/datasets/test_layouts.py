@@ -96,7 +96,7 @@ def test_xml_without_image_and_alike_to_two_are_named(tmp_path: Path, run: Run) 
     code, _, err = run("convert", str(tmp_path), str(tmp_path.with_name("out")), "--to", "csv")
     assert code == 0
     assert "1 annotation has no image and was left out: xml/gone.xml" in err
-    assert "1 annotation fits several images alike and were left out: xml/a.xml" in err
+    assert "1 annotation fits several images alike and was left out: xml/a.xml" in err
 
 
 @pytest.mark.parametrize(

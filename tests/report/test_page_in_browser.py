@@ -92,7 +92,8 @@ def test_the_slider_moves_boxes_and_counts(page: Any, report: tuple[Path, dict[s
     slider = page.locator("#range")
     slider.focus()
     page.keyboard.press("Home")
-    page.wait_for_function("document.getElementById('value').textContent === '0'")
+    drawn(page)
+    assert text(page, "#value") == "0"
     shown = "#gallery g:not([hidden]):is(.right, .false, .ignored)"
     assert page.locator(shown).count() == len(scores)
     everything = text(page, "#recall"), text(page, "#precision")
@@ -120,7 +121,8 @@ def test_the_slider_moves_boxes_and_counts(page: Any, report: tuple[Path, dict[s
         assert page.locator("#range").get_attribute("aria-valuetext") == f"{value:g}"
     assert len(seen) == 4
     page.keyboard.press("End")
-    page.wait_for_function("document.getElementById('value').textContent === '1'")
+    drawn(page)
+    assert text(page, "#value") == "1"
     assert page.locator(shown).count() == 0
     page.get_by_role("button", name="Best F1").click()
     assert float(text(page, "#f1")) > 50

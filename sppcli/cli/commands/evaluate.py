@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from sppcli.artefacts.detections import DetectionsFile
     from sppcli.evaluation.operating_point import AtThreshold
     from sppcli.evaluation.voc_ap import Points
+    from sppcli.stages.evaluate import CocoSummary, EvaluateSummary, IlsvrcSummary
 
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S", "EvaluateSummary", "CocoSummary", "IlsvrcSummary")
+Noted = tuple[str, float, float | None, Mapping[str, float | None]]
+"""Protocol, IoU, mean AP and AP of each class."""
 
 
 def _protocols(function: F) -> F:
@@ -138,7 +143,8 @@ def command(
         raise click.UsageError("--calibration goes with --detections only.")
     if results and not dataset:
         raise click.UsageError("--results needs the DATASET to score against: spp evaluate DATASET --results FOLDER.")
-    log_to = _logs(log, bool(results or proposals or localization))
+    logs = _logs(log, bool(results or proposals or localization))
+    scored = _Scored(detections, results, dataset, calibration, split, logs)
     if proposals:
         _recall(proposals, results, dataset, split, plot, overwrite, as_json)
     elif plot:
@@ -146,98 +152,92 @@ def command(
     elif localization:
         _localisation(localization, dataset, split, as_json)
     elif protocol == "coco":
-        _coco(detections, results, dataset, calibration, split, log_to, as_json)
+        _coco(scored, as_json)
     elif protocol == "ilsvrc":
-        _ilsvrc(detections, results, dataset, calibration, split, log_to, as_json)
+        _ilsvrc(scored, as_json)
     else:
-        _voc(protocol, detections, results, dataset, calibration, split, iou, points, log_to, as_json)
+        _voc(scored, protocol, iou, points, as_json)
 
 
-def _voc(
-    protocol: str,
-    detections: Path,
-    results: Path | None,
-    dataset: Path | None,
-    calibration: Path | None,
-    split: str,
-    iou: float,
-    points: Points,
-    log: Logs,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Scored:
+    """What is scored, against what, and where that is noted: options of the command."""
+
+    detections: Path
+    results: Path | None
+    dataset: Path | None
+    calibration: Path | None
+    split: str
+    logs: Logs
+
+    def by(
+        self,
+        of_detections: Callable[..., S],
+        of_results: Callable[..., S] | None,
+        show: Callable[[S], None],
+        figures: Callable[[S], Noted],
+    ) -> None:
+        """Score by a protocol, ``show`` the summary, and note its ``figures`` if the detections are spp's own."""
+        from sppcli.cli import console
+        from sppcli.runtime.options import RunOptions
+
+        started, stored = time.monotonic(), None
+        with console.progress("evaluate") as progress:
+            run = RunOptions(progress=progress)
+            if of_results and self.results and self.dataset:
+                summary = of_results(self.dataset, self.results, options=run)
+            else:
+                stored = _stored(self.detections, self.split, self.dataset)
+                summary = of_detections(stored, dataset=self.dataset, calibration=self.calibration, options=run)
+        show(summary)
+        if stored:
+            seconds = time.monotonic() - started
+            _log(self.logs, stored, self.split, summary.images, figures(summary), seconds, summary.at_threshold)
+
+
+def _voc(scored: _Scored, protocol: str, iou: float, points: Points, as_json: bool) -> None:
     from sppcli.cli import console, scores
-    from sppcli.runtime.options import RunOptions
     from sppcli.stages import evaluate
 
-    started, stored = time.monotonic(), None
-    config = evaluate.EvaluateConfig(protocol=protocol, split=split, iou=iou, points=points)
-    with console.progress("evaluate") as progress:
-        run = RunOptions(progress=progress)
-        if results and dataset:
-            summary = evaluate.run_on_results(dataset, results, config, options=run)
+    def show(summary: EvaluateSummary) -> None:
+        if as_json:
+            console.print_json(scores.voc_json(summary))
         else:
-            stored = _stored(detections, split, dataset)
-            summary = evaluate.run(stored, config, dataset=dataset, calibration=calibration, options=run)
-    if as_json:
-        console.print_json(scores.voc_json(summary))
-    else:
-        scores.print_voc(summary)
-    if stored:
-        result = summary.result
-        figures = (protocol, iou, result.mAP, result.ap)
-        _log(log, stored, split, summary.images, figures, time.monotonic() - started, summary.at_threshold)
+            scores.print_voc(summary)
+
+    config = evaluate.EvaluateConfig(protocol=protocol, split=scored.split, iou=iou, points=points)
+    scored.by(
+        partial(evaluate.run, config=config),
+        partial(evaluate.run_on_results, config=config),
+        show,
+        lambda summary: (protocol, iou, summary.result.mAP, summary.result.ap),
+    )
 
 
-def _coco(
-    detections: Path,
-    results: Path | None,
-    dataset: Path | None,
-    calibration: Path | None,
-    split: str,
-    log: Logs,
-    as_json: bool,
-) -> None:
-    from sppcli.cli import console, scores
-    from sppcli.runtime.options import RunOptions
+def _coco(scored: _Scored, as_json: bool) -> None:
+    from sppcli.cli import scores
     from sppcli.stages import evaluate
 
-    started, stored = time.monotonic(), None
-    with console.progress("evaluate") as progress:
-        run = RunOptions(progress=progress)
-        if results and dataset:
-            summary = evaluate.run_coco_on_results(dataset, results, split, options=run)
-        else:
-            stored = _stored(detections, split, dataset)
-            summary = evaluate.run_coco(stored, split, dataset=dataset, calibration=calibration, options=run)
-    scores.print_coco(summary, as_json)
-    if stored:
-        figures = ("coco", 0.5, summary.result.stats["AP"], summary.result.ap)
-        _log(log, stored, split, summary.images, figures, time.monotonic() - started, summary.at_threshold)
+    scored.by(
+        partial(evaluate.run_coco, split=scored.split),
+        partial(evaluate.run_coco_on_results, split=scored.split),
+        lambda summary: scores.print_coco(summary, as_json),
+        lambda summary: ("coco", 0.5, summary.result.stats["AP"], summary.result.ap),
+    )
 
 
-def _ilsvrc(
-    detections: Path,
-    results: Path | None,
-    dataset: Path | None,
-    calibration: Path | None,
-    split: str,
-    log: Logs,
-    as_json: bool,
-) -> None:
-    from sppcli.cli import console, scores
-    from sppcli.runtime.options import RunOptions
+def _ilsvrc(scored: _Scored, as_json: bool) -> None:
+    from sppcli.cli import scores
     from sppcli.stages import evaluate
 
-    if results:
+    if scored.results:
         raise click.UsageError("--ilsvrc scores --detections; --results are scored with --voc2007, --voc2010, --coco.")
-    started = time.monotonic()
-    with console.progress("evaluate") as progress:
-        stored = _stored(detections, split, dataset)
-        run = RunOptions(progress=progress)
-        summary = evaluate.run_ilsvrc(stored, split, dataset=dataset, calibration=calibration, options=run)
-    scores.print_ilsvrc(summary, as_json)
-    figures = ("ilsvrc", 0.5, summary.result.mAP, summary.result.ap)
-    _log(log, stored, split, summary.images, figures, time.monotonic() - started, summary.at_threshold)
+    scored.by(
+        partial(evaluate.run_ilsvrc, split=scored.split),
+        None,
+        lambda summary: scores.print_ilsvrc(summary, as_json),
+        lambda summary: ("ilsvrc", 0.5, summary.result.mAP, summary.result.ap),
+    )
 
 
 @dataclass(frozen=True)
@@ -269,11 +269,11 @@ def _log(
     stored: DetectionsFile,
     split: str,
     images: int,
-    figures: tuple[str, float, float | None, Mapping[str, float | None]],
+    figures: Noted,
     seconds: float,
     at: AtThreshold | None,
 ) -> None:
-    """Note the evaluation; ``figures``: protocol, IoU, mean AP and AP of each class."""
+    """Note the evaluation."""
     from sppcli.artefacts.runs import RUNS, record_of
     from sppcli.cli import console
     from sppcli.runtime.options import RunOptions

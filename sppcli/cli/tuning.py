@@ -101,6 +101,11 @@ class Tuner:
     def spread(self, values: Values) -> float | None:
         return self.spreads.get(tuple(values.items()))
 
+    def _file(self, kind: str, values: Values, seed: int) -> Path:
+        """Where what is made of ``values`` is kept, so that a later trial or run finds it."""
+        told = "-".join(f"{key}{value}" for key, value in values.items())
+        return self.folder / f"{kind}-{re.sub(r'[^A-Za-z0-9.]+', '-', told)}-seed{seed}.h5"
+
     def _models(self, values: Values, seed: int) -> tuple[Path, Path]:
         """SVMs and box regression of ``values``."""
         made = []
@@ -108,8 +113,7 @@ class Tuner:
             mine = {key: value for key, value in values.items() if command in OPTIONS[key].commands}
             if not pools(values):
                 mine.pop("pyramid")
-            told = "-".join(f"{key}{value}" for key, value in mine.items())
-            path = self.folder / f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', told)}-seed{seed}.h5"
+            path = self._file(name, mine, seed)
             arguments = ("--split", self.train, "--seed", str(seed), *arguments_of(mine), "-o", str(path))
             chain.quietly(self.root, command, arguments)
             made.append(path)
@@ -163,7 +167,8 @@ class Tuner:
         )
         paths = DetectPaths(detect["proposals"], (ModelPaths(features, svm, bbox),), None)
         options = RunOptions(device=detect["device"])
-        return calibrate.run(paths, self.folder / "calibration.h5", config, dataset=detect["dataset"], options=options)
+        output = self._file("calibration", values, seed)
+        return calibrate.run(paths, output, config, dataset=detect["dataset"], options=options)
 
     @staticmethod
     def _of_detect(values: Mapping[str, Any], name: str) -> Any:

@@ -151,7 +151,7 @@ def _examples(context: click.Context) -> Iterator[str]:
             yield ".PP"
         yield from roff.filled(f"{said[0].upper()}{said[1:]}:")
         yield ".RS 4"
-        yield from list(roff.verbatim([typed]))[1:]
+        yield from roff.verbatim([typed])
         yield ".RE"
 
 

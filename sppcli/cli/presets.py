@@ -27,7 +27,6 @@ class Preset:
     sections: Sections
 
 
-_SVM_STAGES = ("propose", "extract", "train-svm", "train-bbox", "calibrate", "detect", "evaluate", "report")
 HELD_OUT_STAGES = ("detect", "evaluate", "report")
 """Stages that want a split that nothing was learnt from."""
 
@@ -59,7 +58,7 @@ PRESETS = {
         Preset(
             name="paper",
             text="SPP-net as in the paper, five scales, SVMs, box regression",
-            stages=_SVM_STAGES,
+            stages=("propose", "extract", "train-svm", "train-bbox", "calibrate", "detect", "evaluate", "report"),
             sections={"all": {"recipe": "paper"}, "extract": {"backbone": "alexnet"}},
         ),
     )

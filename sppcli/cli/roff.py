@@ -52,8 +52,7 @@ def tagged(tag: str, text: str) -> Iterator[str]:
 
 
 def verbatim(lines: Iterable[str]) -> Iterator[str]:
-    """Lines as they stand, in a paragraph of their own."""
-    yield ".PP"
+    """Lines as they stand."""
     yield ".EX"
     yield from (line(item) for item in lines)
     yield ".EE"
@@ -63,6 +62,7 @@ def paragraphs(text: str) -> Iterator[str]:
     """A command's help: paragraphs, those that begin with click's ``\\b`` verbatim."""
     for index, part in enumerate(re.split(r"\n\s*\n", text.strip())):
         if part.startswith("\b"):
+            yield ".PP"
             yield from verbatim(part.split("\n")[1:])
             continue
         if index:

@@ -98,8 +98,8 @@ def _table_at_threshold(aps: Mapping[str, float | None], mean: float | None, at:
     """AP beside what counts as an object: narrow enough for 80 columns with a class name of 15."""
     headers = ("class", "AP", "threshold", "precision", "recall", "F1", "shown", "objects")
     rows = [
-        (name, _shown(ap), _shown(at.thresholds[name]), *_of(one), one.shown, one.objects)
-        for (name, ap), one in zip(aps.items(), (at.figures[name] for name in aps), strict=True)
+        (name, _shown(ap), _shown(at.thresholds[name]), *_of(one := at.figures[name]), one.shown, one.objects)
+        for name, ap in aps.items()
     ]
     every = at.all_figures
     console.table(headers, rows, footer=("mAP, all", _shown(mean), "", *_of(every), every.shown, every.objects))

@@ -14,6 +14,7 @@ from sppcli.cli import chain
 from sppcli.cli.settings_file import changed
 from sppcli.cli.tuning import GRID, OPTIONS, Effect, Trial, Tuner, Values, effects, in_toml, search, trials_of
 from sppcli.report.tune_plot import draw_effects
+from sppcli.stages import calibrate
 from tests.conftest import Run
 from tests.stages.conftest import Work
 
@@ -64,10 +65,15 @@ def test_what_is_better_is_written_and_what_was_there_stays(
     assert Path("spp.toml").read_text(encoding="utf-8") == text
 
 
-def test_cross_validation_with_seeds_and_a_plot(work: Work, run: Run) -> None:
+def test_cross_validation_with_seeds_and_a_plot(work: Work, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[object] = []
+    in_folds = calibrate.in_folds
+    monkeypatch.setattr(calibrate, "in_folds", lambda *given: trained.append(given) or in_folds(*given))
     arguments = ("--grid", "c=0.000001;0.01", "--split", "trainval", "--folds", "2", "--seeds", "2")
     code, out, err = run("tune", *arguments, "--plot", "tune.png", "--no-write", "--json")
     assert code == 0, err
+    # Once for each trial and seed; the thresholds at the end are of one of these.
+    assert len(trained) == 4
     found = json.loads(out)
     start, other = found["trials"]
     assert (float(start["c"]), float(other["c"]), found["seeds"]) == (0.01, 0.000001, [0, 1])
